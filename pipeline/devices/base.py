@@ -1,0 +1,49 @@
+"""What every device is, and what a measurement says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from pipeline.ir import Array
+
+if TYPE_CHECKING:
+    from pipeline.stage import Firmware
+
+Clock = Literal["device", "simulated", "host"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Timing of `len(ticks)` inferences of one input. A fast wrong answer is no measurement: `output_crc32` is of the answer,
+    already compared with the reference. `cycles` are counted on a real core, estimated from the core's timing table when
+    `clock` is "simulated" (`cycles_low` and `cycles_high` bound the estimate), None on hosts."""
+
+    device: str  # what the device said it is
+    clock: Clock
+    ticks: tuple[int, ...]  # raw, of every run, at tick_hz
+    tick_hz: float
+    instructions: int | None
+    cycles: int | None
+    cycles_low: int | None
+    cycles_high: int | None
+    latency_us: tuple[float, ...]  # of every run; cycles / reference clock when simulated
+    output_crc32: int
+    ram_bytes: int
+    flash_bytes: int
+    stack_bytes: int | None = None  # high-water mark, by painting
+
+
+class Device(Protocol):
+    """Used in a `with` block: entering connects (boots, flashes) and proves the identity, leaving releases everything."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def infer(self, x: Array) -> Array:
+        """One example, raw bytes in (the firmware's own input dtype, (*input shape)), the raw int8 output back."""
+
+    def measure(self, x: Array, *, runs: int) -> Measurement: ...
+
+
+class DeviceFactory(Protocol):
+    def __call__(self, firmware: Firmware) -> Device: ...

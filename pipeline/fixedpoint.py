@@ -1,0 +1,102 @@
+"""THE rounding formulas: TensorFlow Lite Micro's double-rounding requantisation, vectorised over numpy arrays.
+
+Source: tensorflow/lite/kernels/internal/common.h and quantization_util.cc (and gemmlowp/fixedpoint/fixedpoint.h), built
+without TFLITE_SINGLE_ROUNDING as TFLM is. `firmware_templates/kernels/requant.h` is the same in C. Nothing else in this
+package rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+IntArray = npt.NDArray[np.int64]
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """(multiplier, shift) with `real = multiplier * 2**(shift - 31)`, multiplier in [2**30, 2**31).
+
+    Source: QuantizeMultiplier in quantization_util.cc. A positive shift is to the left.
+    """
+    if real == 0.0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    multiplier = _round_half_away(fraction * 2**31)
+    if multiplier == 2**31:
+        multiplier //= 2
+        shift += 1
+    if shift < -31:
+        return 0, 0
+    if shift > 30:
+        return INT32_MAX, 30
+    return multiplier, shift
+
+
+def _round_half_away(x: float) -> int:
+    return int(math.floor(x + 0.5)) if x >= 0 else -int(math.floor(-x + 0.5))
+
+
+def round_half_away(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Round to nearest, halves away from zero: C's `round`, which TFLite's TfLiteRound is."""
+    a = np.asarray(x, dtype=np.float64)
+    return np.asarray(np.trunc(a + np.copysign(0.5, a)))
+
+
+def saturating_rounding_doubling_high_mul(a: npt.ArrayLike, b: npt.ArrayLike) -> IntArray:
+    """High 32 bits of 2*a*b, rounded to nearest; INT32_MIN * INT32_MIN saturates. Source: gemmlowp fixedpoint.h."""
+    a64, b64 = np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64)
+    # gemmlowp divides (towards zero) with a sign-dependent nudge; an arithmetic shift after +2**30 is the same number.
+    high = (a64 * b64 + (1 << 30)) >> 31
+    return np.minimum(high, INT32_MAX)
+
+
+def rounding_divide_by_pot(x: npt.ArrayLike, exponent: npt.ArrayLike) -> IntArray:
+    """x / 2**exponent, rounded to nearest, halves away from zero. Source: gemmlowp fixedpoint.h."""
+    x64, e = np.asarray(x, dtype=np.int64), np.asarray(exponent, dtype=np.int64)
+    mask = (np.int64(1) << e) - 1
+    threshold = (mask >> 1) + (x64 < 0)
+    return np.asarray((x64 >> e) + ((x64 & mask) > threshold), dtype=np.int64)
+
+
+def wrap_int32(x: npt.ArrayLike) -> IntArray:
+    """Two's complement wrap to 32 bits, as C on every supported compiler does."""
+    return np.asarray(((np.asarray(x, dtype=np.int64) + 2**31) & 0xFFFFFFFF) - 2**31, dtype=np.int64)
+
+
+def requantize(acc: npt.ArrayLike, multiplier: npt.ArrayLike, shift: npt.ArrayLike) -> IntArray:
+    """MultiplyByQuantizedMultiplier: acc * multiplier * 2**(shift - 31) with TFLM's two roundings.
+
+    `multiplier` and `shift` broadcast against the last axis of `acc` (per-channel), or are scalars.
+    """
+    s = np.asarray(shift, dtype=np.int64)
+    left, right = np.maximum(s, 0), np.maximum(-s, 0)
+    shifted = wrap_int32(np.asarray(acc, dtype=np.int64) << left)
+    return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
+
+
+def clamp_int8(x: npt.ArrayLike, low: int = -128, high: int = 127) -> npt.NDArray[np.int8]:
+    return np.clip(np.asarray(x), low, high).astype(np.int8)
+
+
+def quantize(real: npt.ArrayLike, scale: float, zero_point: int, dtype: Any = np.int8) -> npt.NDArray[Any]:
+    """clamp(round(real / scale) + zero_point); TFLite's AffineQuantize (float32 division, halves away from zero)."""
+    info = np.iinfo(dtype)
+    q = round_half_away(np.asarray(real, dtype=np.float32) / np.float32(scale)) + zero_point
+    return np.clip(q, info.min, info.max).astype(dtype)
+
+
+def dequantize(q: npt.ArrayLike, scale: float, zero_point: int) -> npt.NDArray[np.float32]:
+    return ((np.asarray(q, dtype=np.int32) - zero_point) * np.float32(scale)).astype(np.float32)
+
+
+def integer_matmul(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> IntArray:
+    """Exact a @ b of small integers (|a| <= 255, |b| <= 128) through BLAS.
+
+    Floats add integers exactly while every partial sum stays below 2**24 (float32) or 2**53 (float64).
+    """
+    exact = np.float32 if a.shape[-1] * 255 * 128 < 2**24 else np.float64
+    return np.asarray(np.rint(np.matmul(a.astype(exact), b.astype(exact))), dtype=np.int64)

@@ -1,0 +1,13 @@
+"""Where the data folders that ship with the package are: in a checkout at its top, in a wheel under pipeline/_data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def data_dir(name: Literal["targets", "calibration", "firmware_templates", "examples"]) -> Path:
+    shipped = PACKAGE / "_data" / name
+    return shipped if shipped.is_dir() else PACKAGE.parent / name

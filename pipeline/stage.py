@@ -1,0 +1,106 @@
+"""What flows between stages, and what a stage is. A stage is a frozen dataclass whose fields ARE the recipe keys, the docs
+and the MLflow params; it consumes one artifact and produces the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
+    from torch import nn
+
+    from pipeline.data.dataset import Dataset
+    from pipeline.devices.base import Measurement
+    from pipeline.ir import Graph
+    from pipeline.preprocess import Preprocess
+    from pipeline.target import Target
+
+Kind = Literal["computed", "measured", "simulated", "estimated"]
+"""computed: exactly, on this host; measured: on a real device; simulated: in an emulator; estimated: by a model."""
+
+
+@dataclass(frozen=True, eq=False)
+class FloatModel:
+    """A torch module in eval mode on the CPU, taking normalised float32 NCHW (N, C, H, W) and giving logits (N, classes).
+
+    `teacher` is the model as it was before pruning. `module` is never edited in place once it is in an artifact."""
+
+    module: nn.Module
+    data: Dataset
+    teacher: nn.Module | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedModel:
+    """The int8 graph of record and how raw values become its input. `preprocess` is None when raw values are floats: then the
+    host normalises and quantises."""
+
+    graph: Graph
+    data: Dataset
+    preprocess: Preprocess | None
+
+
+@dataclass(frozen=True, eq=False)
+class Firmware:
+    """A built folder. Sizes are of the linked image: flash = text + data, ram = data + bss + stack reserve (bytes)."""
+
+    folder: Path
+    elf: Path
+    model: QuantizedModel
+    flash_bytes: int
+    ram_bytes: int
+    arena_bytes: int
+    sha256: str  # of the .bin
+    model_id: str  # what the device must answer when asked who it is: first 16 hex digits of the graph's sha256
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The last artifact: what the device did."""
+
+    firmware: Firmware
+    measurement: Measurement
+
+
+class Progress(Protocol):
+    """`with ctx.progress("epochs", total=30) as advance: ...; advance(1, "loss 0.31")`."""
+
+    def __call__(self, description: str, total: int) -> AbstractContextManager[Advance]: ...
+
+
+class Advance(Protocol):
+    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+
+
+class StageLog(Protocol):
+    """One stage's nested run. Metric names carry their unit ("latency_us_median"); every figure has a kind."""
+
+    def metrics(self, values: Mapping[str, float], kind: Kind = "computed", step: int | None = None) -> None: ...
+    def params(self, values: Mapping[str, Any]) -> None: ...
+    def tags(self, values: Mapping[str, str]) -> None: ...
+    def file(self, path: Path, folder: str = "") -> None: ...
+    def text(self, text: str, name: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may use besides its artifact. `folder` is the run's folder; the stage writes below it."""
+
+    target: Target
+    folder: Path
+    seed: int
+    log: StageLog
+    progress: Progress
+
+
+class Stage(Protocol):
+    """`consumes` and `produces` are artifact classes; `run.check_order` compares them before anything runs."""
+
+    name: ClassVar[str]
+    consumes: ClassVar[type]
+    produces: ClassVar[type]
+
+    def run(self, artifact: Any, ctx: Context) -> Any: ...

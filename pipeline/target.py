@@ -1,0 +1,113 @@
+"""A target is a TOML file: data only, validated once here, trusted afterwards. Never a port or a host (see bench.toml)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import TargetError, did_you_mean
+from pipeline.locations import data_dir
+from pipeline.strict import limits, parse, read_toml
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """`core` is gcc's -mcpu; `fpu` gcc's -mfpu ("" for none, soft float); `clock_hz` the reference clock of all latencies."""
+
+    core: str
+    clock_hz: int = limits(low=1, high=10**10)
+    fpu: str = ""
+    isa: tuple[str, ...] = ()
+    cores: int = limits(1, low=1, high=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the model, its firmware and its stack may use of the part, in bytes. Origins are absolute addresses."""
+
+    flash_bytes: int = limits(low=1024)
+    ram_bytes: int = limits(low=1024)
+    flash_origin: int = limits(0, low=0)
+    ram_origin: int = limits(0x20000000, low=0)
+    stack_bytes: int = limits(4096, low=512)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """How the device is reached by default. `hal` names firmware_templates/cortex_m/hal/<hal>.c; `machine` is QEMU's."""
+
+    transport: Literal["qemu", "serial", "ssh", "process"]
+    machine: str = ""
+    hal: str = ""
+    uart_base: int = limits(0, low=0)
+    uart_irq: int = limits(0, low=0, high=479)
+    peripheral_clock_hz: int = limits(25_000_000, low=1)
+    baud: int = limits(115200, low=300)
+    timer: Literal["systick", "dwt"] = "systick"
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """The datasheet's active power at `clock_hz`; energy = power x time, always labelled `estimated`."""
+
+    active_mw: float = limits(low=0.0)
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    name: str
+    family: Literal["cortex_m", "linux"]
+    description: str
+    source: str
+    cpu: Cpu
+    memory: Memory
+    device: DeviceSpec
+    power: Power
+    tested: str = "not yet"
+
+
+def folders(extra: Path | None = None) -> tuple[Path, ...]:
+    """Searched in order: --targets-dir, ./targets, the shipped ones."""
+    candidates = ([extra] if extra else []) + [Path("targets"), data_dir("targets")]
+    return tuple(dict.fromkeys(d.resolve() for d in candidates if d.is_dir()))
+
+
+def names(extra: Path | None = None) -> list[str]:
+    return sorted({p.stem for d in folders(extra) for p in d.glob("*.toml")})
+
+
+def load(name: str, extra: Path | None = None) -> Target:
+    """The target called `name`. TargetError (exit 2) when unknown or invalid."""
+    if extra and not extra.is_dir():
+        raise TargetError(f"--targets-dir {extra} is not a folder.")
+    table, path = _merged(name, extra, ())
+    if table.get("name", name) != name:
+        raise TargetError(f"{path}: name is {table['name']!r} but the file is {name}.toml; make them equal.")
+    return parse(Target, {**table, "name": name}, str(path), TargetError)
+
+
+def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
+    if name in below:
+        raise TargetError(f"targets inherit in a circle: {' -> '.join((*below, name))}.")
+    path = next((d / f"{name}.toml" for d in folders(extra) if name in names(extra) and (d / f"{name}.toml").is_file()), None)
+    if path is None:
+        known = names(extra)
+        raise TargetError(f"unknown target {name!r}.{did_you_mean(name, known)} Known targets: {', '.join(known)}.")
+    table = read_toml(path, TargetError)
+    parent = table.pop("inherits", None)
+    if parent is None:
+        return table, path
+    base, _ = _merged(str(parent), extra, (*below, name))
+    base.pop("name", None)
+    return _overlay(base, table), path
+
+
+def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged
