@@ -243,9 +243,7 @@ class Graph:
     def run(self, *inputs: Array, batch: int = 64) -> tuple[Array, ...]:
         """The integer reference's outputs, each (n, *tensor.shape), computed `batch` examples at a time."""
         n = len(inputs[0])
-        chunks = [
-            self.trace(*(x[i : i + batch] for x in inputs), visit=lambda _name, _y: None) for i in range(0, n, batch)
-        ]
+        chunks = [self.trace(*(x[i : i + batch] for x in inputs), visit=lambda _name, _y: None) for i in range(0, n, batch)]
         return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
 
     def macs(self) -> int:

@@ -57,12 +57,26 @@ class Firmware:
     model_id: str  # what the device must answer when asked who it is: first 16 hex digits of the graph's sha256
 
 
+@dataclass(frozen=True, slots=True)
+class BitExact:
+    """How many vectors were replayed, and how many each oracle answered with the integer reference's very bytes. An oracle
+    that this machine can not run (TFLM's wheel is for Linux x86-64) is None, never a number."""
+
+    vectors: int
+    equal: int  # vectors on which every oracle that ran was equal
+    oracles: Mapping[str, int | None]  # "tflm", "host_c", "device"
+
+
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The last artifact: what the device did."""
+    """The last artifact: what the device did. `accuracy` is of the device's own answers to the replayed vectors."""
 
     firmware: Firmware
     measurement: Measurement
+    bit_exact: BitExact
+    accuracy: float
+    energy_uj: float
+    energy_kind: Kind
 
 
 class Progress(Protocol):

@@ -67,7 +67,13 @@ def _check_range(f: dataclasses.Field[Any], value: Any, where: str, error: type[
         if v is None or isinstance(v, str | bool):
             continue
         if (low is not None and v < low) or (high is not None and v > high):
-            bounds = f"between {low} and {high}" if None not in (low, high) else f"at least {low}" if high is None else f"at most {high}"
+            bounds = (
+                f"between {low} and {high}"
+                if None not in (low, high)
+                else f"at least {low}"
+                if high is None
+                else f"at most {high}"
+            )
             raise error(f"{where} = {v} is out of range; it must be {bounds}.")
 
 
@@ -81,7 +87,9 @@ def convert(hint: Any, value: Any, where: str, error: type[PipelineError]) -> An
     if origin is typing.Literal:
         if value in args:
             return value
-        raise error(f"{where} = {value!r} is not known.{did_you_mean(str(value), map(str, args))} Use one of: {', '.join(map(str, args))}.")
+        raise error(
+            f"{where} = {value!r} is not known.{did_you_mean(str(value), map(str, args))} Use one of: {', '.join(map(str, args))}."
+        )
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(convert(args[0], v, f"{where}[{i}]", error) for i, v in enumerate(items))
@@ -101,4 +109,6 @@ def convert(hint: Any, value: Any, where: str, error: type[PipelineError]) -> An
 
 
 def _noun(hint: Any) -> str:
-    return {int: "integer", float: "number", str: "string", bool: "boolean (true or false)", Path: "path"}.get(hint, str(hint))
+    return {int: "integer", float: "number", str: "string", bool: "boolean (true or false)", Path: "path"}.get(
+        hint, str(hint)
+    )

@@ -92,7 +92,9 @@ def load(name: str, extra: Path | None = None) -> Target:
 def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
     if name in below:
         raise TargetError(f"targets inherit in a circle: {' -> '.join((*below, name))}.")
-    path = next((d / f"{name}.toml" for d in folders(extra) if name in names(extra) and (d / f"{name}.toml").is_file()), None)
+    path = next(
+        (d / f"{name}.toml" for d in folders(extra) if name in names(extra) and (d / f"{name}.toml").is_file()), None
+    )
     if path is None:
         known = names(extra)
         raise TargetError(f"unknown target {name!r}.{did_you_mean(name, known)} Known targets: {', '.join(known)}.")

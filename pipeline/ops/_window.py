@@ -28,7 +28,7 @@ def same_pads(x: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> P
 
 
 def tflite_padding(x: Pair, y: Pair, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads) -> str | None:
-    """"SAME" or "VALID" where that gives exactly these pads, else None (an explicit PAD must come first).
+    """ "SAME" or "VALID" where that gives exactly these pads, else None (an explicit PAD must come first).
 
     Bottom and right pads show only in the output size, so they need not be equal.
     """

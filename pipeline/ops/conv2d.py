@@ -55,7 +55,9 @@ class Conv2d(Op):
             raise self.fail(f"needs 4-D input, weights and output, got {x.shape}, {w.shape}, {y.shape}")
         check_convolution(self, graph, channel_axis=0, channels=w.shape[0])
         if min(*self.stride, *self.dilation) < 1 or min(self.pads) < 0:
-            raise self.fail(f"stride {self.stride}, dilation {self.dilation} must be positive, pads {self.pads} not negative")
+            raise self.fail(
+                f"stride {self.stride}, dilation {self.dilation} must be positive, pads {self.pads} not negative"
+            )
         if x.shape[3] % w.shape[3] or w.shape[0] % (x.shape[3] // w.shape[3]):
             raise self.fail(f"{x.shape[3]} input channels do not split into groups for weights {w.shape}")
         want = (
