@@ -1,0 +1,48 @@
+# make run   set up everything that is missing, then take the digits model through the whole pipeline to an emulated Cortex-M4
+# make test  the same set-up with the test extras, then the whole suite
+PYTHON ?= python3
+TARGET ?= cortex-m4
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format slow bench clean
+
+help:
+	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
+	@echo '  make setup, make check (ruff, mypy --strict, tests), make slow (the long tests), make clean'
+
+# One stamp a set of dependencies: installed again only when the pins or the requirements change.
+$(VENV)/.run-installed: pyproject.toml constraints.txt scripts/setup.sh
+	@PYTHON=$(PYTHON) sh scripts/setup.sh python $(VENV) .
+	@touch $@
+
+$(VENV)/.test-installed: $(VENV)/.run-installed
+	@PYTHON=$(PYTHON) sh scripts/setup.sh python $(VENV) '.[test,dev]'
+	@touch $@
+
+setup: $(VENV)/.run-installed
+	@sh scripts/setup.sh system
+
+run: setup
+	$(BIN)/pipeline run --target $(TARGET)
+
+test: setup $(VENV)/.test-installed
+	$(BIN)/python -m pytest -n 2 -m "not slow" --cov=pipeline --cov-report=term:skip-covered --cov-fail-under=85
+
+check: setup $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/.test-installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+slow: setup $(VENV)/.test-installed
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Installs what the project needs and nothing twice.
+#   setup.sh python VENV REQUIREMENT   the package with its pinned dependencies, into VENV
+#   setup.sh system                    the Arm cross compiler and QEMU, with apt when allowed
+set -eu
+
+python_packages() {
+    venv=$1 requirement=$2
+    if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "setup: $PYTHON is older than Python 3.11. Give a newer one: make PYTHON=python3.12 ..." >&2
+        exit 2
+    fi
+    if [ ! -x "$venv/bin/python" ]; then
+        echo "setup: creating $venv"
+        # Debian ships venv without ensurepip unless python3-venv is installed; the system's pip can fill it instead.
+        "$PYTHON" -m venv "$venv" >/dev/null 2>&1 || "$PYTHON" -m venv --clear --without-pip "$venv"
+    fi
+    if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        pip="$venv/bin/python -m pip"
+    else
+        pip="$PYTHON -m pip --python $venv/bin/python"
+    fi
+    # On Linux the package index serves PyTorch with gigabytes of CUDA; PyTorch's own index has the CPU build.
+    cpu_index=""
+    if [ "$(uname -s)" = Linux ] && ! $pip show torch >/dev/null 2>&1 &&
+        "$PYTHON" -c 'import urllib.request as u; u.urlopen("https://download.pytorch.org/whl/cpu/", timeout=4)' >/dev/null 2>&1; then
+        cpu_index="--extra-index-url https://download.pytorch.org/whl/cpu"
+    fi
+    echo "setup: installing $requirement with the pins of constraints.txt (a few minutes the first time)"
+    # shellcheck disable=SC2086  # both hold several words on purpose
+    $pip install --quiet --disable-pip-version-check $cpu_index --constraint constraints.txt --editable "$requirement"
+}
+
+system_packages() {
+    missing=""
+    command -v arm-none-eabi-gcc >/dev/null 2>&1 || missing="$missing gcc-arm-none-eabi"
+    command -v qemu-system-arm >/dev/null 2>&1 || missing="$missing qemu-system-arm"
+    [ -n "$missing" ] || return 0
+    sudo=""
+    if [ "$(id -u)" != 0 ]; then sudo="sudo -n"; fi
+    if command -v apt-get >/dev/null 2>&1 && $sudo true 2>/dev/null; then
+        echo "setup: installing$missing with apt"
+        # shellcheck disable=SC2086
+        $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends $missing >/dev/null
+        return 0
+    fi
+    cat >&2 <<EOF
+setup: missing:$missing. Install them, then run make again:
+  Debian, Ubuntu:  sudo apt-get install --no-install-recommends gcc-arm-none-eabi qemu-system-arm
+  Fedora:          sudo dnf install arm-none-eabi-gcc-cs qemu-system-arm
+  macOS:           brew install --cask gcc-arm-embedded && brew install qemu
+EOF
+    exit 2
+}
+
+: "${PYTHON:=python3}"
+case "${1:-}" in
+    python) python_packages "$2" "$3" ;;
+    system) system_packages ;;
+    *) echo "usage: setup.sh python VENV REQUIREMENT | setup.sh system" >&2; exit 2 ;;
+esac
