@@ -38,8 +38,16 @@ class DeviceError(PipelineError):
     """A board did not answer, answered as another board, or answered wrongly."""
 
 
+class TrackError(PipelineError):
+    """The MLflow store can not be reached, opened or written."""
+
+
 class MismatchError(PipelineError):
     """Two executions that must be equal byte for byte are not; names the first differing layer."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: handled as Ctrl-C is (everything is released, the run is marked KILLED), with exit code 143."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

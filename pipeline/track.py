@@ -1,0 +1,272 @@
+"""Where runs are recorded: a parent run per `pipeline run`, a nested run per stage. The only file that imports mlflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from pipeline.errors import TrackError
+from pipeline.stage import Kind, StageLog
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+DEFAULT_STORE = "sqlite:///mlflow_runs/mlflow.db"
+_VALUE_LIMIT = 5000  # MLflow refuses longer tag values (and longer parameters, at 6000)
+_DIGEST_LIMIT = 36  # of a dataset's digest, in MLflow's schema
+
+
+class RunLog(StageLog, Protocol):
+    """The log of a run: what a stage may write, and the data set and folders that only the parent records."""
+
+    def dataset(self, name: str, sha256: str, source: str, profile: Mapping[str, Any]) -> None: ...
+    def files(self, folder: Path, name: str) -> None: ...
+
+
+class Tracker(Protocol):
+    """Used in a `with` block, which is the parent run: leaving it normally marks it FINISHED; an exception marks it FAILED
+    (KILLED for Ctrl-C and SIGTERM) with the message in the tag `error`."""
+
+    run_id: str
+    page: str
+    log: RunLog
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None: ...
+    def stage(self, name: str, params: Mapping[str, Any]) -> AbstractContextManager[RunLog]:
+        """A nested run, ended as the parent is."""
+
+
+def store_uri() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+
+
+def _import_mlflow() -> None:
+    """MLflow, without its start-up chatter and without its telemetry: nothing leaves this machine unasked."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its default keeps a dead server's user waiting minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    import mlflow.tracking  # noqa: F401
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _database(uri: str) -> Path | None:
+    """The file of a sqlite store."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def check_store(uri: str) -> None:
+    """TrackError, within seconds, when the store can not work: MLflow itself would try again for minutes."""
+    if uri.startswith(("http://", "https://")):
+        try:
+            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
+        except urllib.error.HTTPError:
+            pass  # a server answered; whether it lets us in shows when the run is created
+        except (OSError, ValueError) as e:
+            raise TrackError(
+                f"The MLflow server {uri} (from MLFLOW_TRACKING_URI) does not answer: {getattr(e, 'reason', e)}. Start it, "
+                f"mend the address, or unset MLFLOW_TRACKING_URI to record into {DEFAULT_STORE}."
+            ) from None
+        return
+    database = _database(uri)
+    if database is None:
+        return
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with database.open("ab+") as file:
+            file.seek(0)
+            start = file.read(16)
+    except OSError as e:
+        raise TrackError(
+            f"The MLflow store {database} can not be written: {e.strerror}. Work in a folder you may write to, or set "
+            f"MLFLOW_TRACKING_URI, e.g. to sqlite:////tmp/mlflow.db."
+        ) from None
+    if start and start != b"SQLite format 3\0":
+        raise TrackError(f"The MLflow store {database} is not an SQLite database. Move it away, or set MLFLOW_TRACKING_URI.")
+
+
+def is_new(uri: str) -> bool:
+    """True when opening the store will first create its tables, which takes seconds."""
+    database = _database(uri)
+    return database is not None and (not database.is_file() or database.stat().st_size == 0)
+
+
+def git_commit(folder: Path) -> str:
+    """The commit of the repository around `folder`, with "-dirty" when files in it differ; "" where there is none."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+@dataclass(eq=False)
+class MlflowLog:
+    """RunLog on one MLflow run."""
+
+    store: _Store
+    run_id: str
+    _kinds: dict[Kind, set[str]] = field(default_factory=dict)
+    _last_step: dict[str, int] = field(default_factory=dict)
+
+    def metrics(self, values: Mapping[str, float], kind: Kind = "computed", step: int | None = None) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        # A figure without a step is the final one: MLflow shows the value at the highest step as the run's.
+        steps = {name: self._last_step.get(name, -1) + 1 if step is None else step for name in values}
+        self._last_step |= {name: max(at, self._last_step.get(name, -1)) for name, at in steps.items()}
+        metrics = [Metric(name, float(value), now, steps[name]) for name, value in values.items()]
+        self.store.call(lambda c: c.log_batch(self.run_id, metrics=metrics))
+        known = self._kinds.setdefault(kind, set())
+        if not known.issuperset(values):
+            known.update(values)
+            self.tags({f"kind.{kind}": ", ".join(sorted(known))})
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(name, _clipped(value)) for name, value in values.items()]
+        self.store.call(lambda c: c.log_batch(self.run_id, params=params))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(name, _clipped(value)) for name, value in values.items()]
+        self.store.call(lambda c: c.log_batch(self.run_id, tags=tags))
+
+    def file(self, path: Path, folder: str = "") -> None:
+        self.store.call(lambda c: c.log_artifact(self.run_id, str(path), folder or None))
+
+    def files(self, folder: Path, name: str) -> None:
+        self.store.call(lambda c: c.log_artifacts(self.run_id, str(folder), name))
+
+    def text(self, text: str, name: str) -> None:
+        self.store.call(lambda c: c.log_text(self.run_id, text, name))
+
+    def dataset(self, name: str, sha256: str, source: str, profile: Mapping[str, Any]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entity = Dataset(
+            name, sha256[:_DIGEST_LIMIT], "local", json.dumps({"uri": source}), profile=json.dumps(dict(profile))
+        )
+        use = DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+        self.store.call(lambda c: c.log_inputs(self.run_id, datasets=[use]))
+        self.tags({"data_sha256": sha256})
+
+
+def _clipped(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _VALUE_LIMIT else text[: _VALUE_LIMIT - 3] + "..."
+
+
+class _Store:
+    """An MLflow client whose failures are TrackErrors that name the store."""
+
+    def __init__(self, uri: str) -> None:
+        check_store(uri)
+        _import_mlflow()
+        from mlflow.tracking import MlflowClient
+
+        self.uri = uri
+        self.client: MlflowClient | None = None
+        self.client = self.call(lambda _: MlflowClient(uri))
+
+    def call(self, action: Callable[[Any], Any]) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return action(self.client)
+        except (MlflowException, OSError) as e:
+            reason = " ".join(str(e).split())[:400]
+            raise TrackError(f"The MLflow store {self.uri} refused or failed: {reason}") from e
+
+    def experiment(self, name: str) -> str:
+        found = self.call(lambda c: c.get_experiment_by_name(name))
+        if found is None:
+            database = _database(self.uri)
+            artifacts = (database.parent / "artifacts").resolve().as_uri() if database else None
+            return str(self.call(lambda c: c.create_experiment(name, artifact_location=artifacts)))
+        if found.lifecycle_stage != "active":
+            raise TrackError(
+                f"The MLflow experiment {name!r} in {self.uri} was deleted. Restore it (`mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}`) or give the recipe another name."
+            )
+        return str(found.experiment_id)
+
+
+class MlflowTracker:
+    """Tracker on an MLflow store: `experiment` is the recipe's name, `run_name` the run folder's."""
+
+    run_id: str
+    page: str
+    log: MlflowLog
+
+    def __init__(self, experiment: str, run_name: str, uri: str | None = None) -> None:
+        self._uri = uri or store_uri()
+        self._experiment, self._run_name = experiment, run_name
+
+    def __enter__(self) -> Self:
+        self._store = _Store(self._uri)
+        self._experiment_id = self._store.experiment(self._experiment)
+        self.run_id = self._create(self._run_name, {})
+        self.log = MlflowLog(self._store, self.run_id)
+        base = self._uri.rstrip("/") if self._uri.startswith("http") else "http://127.0.0.1:5000"
+        self.page = f"{base}/#/experiments/{self._experiment_id}/runs/{self.run_id}"
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._end(self.log, error)
+
+    @contextmanager
+    def stage(self, name: str, params: Mapping[str, Any]) -> Iterator[MlflowLog]:
+        log = MlflowLog(self._store, self._create(name, {"mlflow.parentRunId": self.run_id, "stage": name}))
+        try:
+            log.params(params)
+            yield log
+        except BaseException as error:
+            self._end(log, error)
+            raise
+        self._end(log, None)
+
+    def _create(self, name: str, tags: Mapping[str, str]) -> str:
+        source = {"mlflow.source.name": "pipeline", "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
+        run = self._store.call(lambda c: c.create_run(self._experiment_id, run_name=name, tags={**source, **tags}))
+        return str(run.info.run_id)
+
+    def _end(self, log: MlflowLog, error: BaseException | None) -> None:
+        if error is None:
+            return self._terminate(log, "FINISHED")
+        killed = isinstance(error, KeyboardInterrupt)
+        message = "interrupted" if killed else str(error) or type(error).__name__
+        try:
+            log.tags({"error": message, "mlflow.note.content": message})
+            self._terminate(log, "KILLED" if killed else "FAILED")
+        except TrackError as second:  # the first error is the one to report
+            print(f"pipeline: {second}", file=sys.stderr)
+        return None
+
+    def _terminate(self, log: MlflowLog, status: str) -> None:
+        self._store.call(lambda c: c.set_terminated(log.run_id, status))
+
+
+def _user() -> str:
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"
