@@ -1,0 +1,291 @@
+"""Interpreter-free C from an int8 graph: a list of kernel calls, const data, and a small API around them.
+
+Generated code holds facts only; the algorithms are the kernels in firmware_templates/kernels, included as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.codegen.arena import ALIGNMENT, Plan
+from pipeline.codegen.c_text import Names, comment_text, float_literal, identifier, integer_rows, string_text
+from pipeline.codegen.c_values import Constants
+from pipeline.errors import BuildError, did_you_mean
+from pipeline.ir import Graph, Kernel, Op, Tensor
+from pipeline.locations import data_dir
+from pipeline.preprocess import Preprocess
+
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "float"}
+
+
+def prefix(graph: Graph) -> str:
+    """The C identifier every public name of the generated library starts with."""
+    return identifier(graph.name).lower()
+
+
+def to_c(graph: Graph, plan: Plan, preprocess: Preprocess | None = None) -> dict[str, str]:
+    """`<p>.h`, `<p>.c` and `<p>_weights.h` as text, by file name. Beside them go `kernels/` with `kernel_headers(graph)`."""
+    p = prefix(graph)
+    constants = Constants(graph)
+    names = Names()
+    at = {name: names.unique(name) for name in plan.slots}
+    layers = [_layer(i, op, graph, plan, at, constants) for i, op in enumerate(graph.ops)]
+    places = {n: f"arena + AT_{at[n]}" if n in at else constants.tensor(n) for n in (*graph.inputs, *graph.outputs)}
+    source = _source(p, graph, plan, at, layers, places, preprocess)
+    return {f"{p}.h": _header(p, graph, plan, preprocess), f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
+
+
+def kernel_headers(graph: Graph) -> tuple[Path, ...]:
+    """The kernel headers the graph's calls need, those they include among them, sorted by name."""
+    return follow_includes(sorted({k.name for op in graph.ops for k in op.kernels(graph)}))
+
+
+def follow_includes(kernels: Iterable[str]) -> tuple[Path, ...]:
+    folder = data_dir("firmware_templates") / "kernels"
+    found: dict[str, Path] = {}
+    wanted = [f"{k}.h" for k in kernels] + ["nn.h"]
+    while wanted:
+        name = wanted.pop()
+        path = folder / name
+        if not path.is_file():
+            known = sorted(f.stem for f in folder.glob("*_s8.h"))
+            raise BuildError(f"there is no kernel {name} in {folder}.{did_you_mean(name, known)} Have: {', '.join(known)}.")
+        if name not in found:
+            found[name] = path
+            wanted += re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+    return tuple(found[n] for n in sorted(found))
+
+
+def describe(i: int, op: Op, graph: Graph) -> str:
+    """One layer in one line: `3: conv2d "features.0" 8x8x1 -> 8x8x16, 9,216 MACs`."""
+    activations = [n for n in op.inputs if graph[n].data is None]
+    shapes = " + ".join(shape_text(graph[n]) for n in activations)
+    macs = op.macs(graph)
+    results = ", ".join(shape_text(graph[n]) for n in op.outputs)
+    return f'{i}: {op.kind} "{op.output}" {shapes} -> {results}' + (f", {macs:,} MACs" if macs else "")
+
+
+def shape_text(t: Tensor) -> str:
+    """`8x8x16`: the shape without its leading 1."""
+    dims = t.shape[1:] if len(t.shape) > 1 and t.shape[0] == 1 else t.shape
+    return "x".join(map(str, dims)) or "1"
+
+
+def _pointer(name: str, graph: Graph, at: dict[str, str], constants: Constants) -> str:
+    """The C expression for a tensor's first element: in the arena, or a constant array."""
+    if graph[name].data is not None:
+        return constants.tensor(name)
+    place = f"arena + AT_{at[name]}"
+    dtype = graph[name].dtype
+    return place if dtype == "int8" else f"({C_TYPES[dtype]} *)(void *)({place})"
+
+
+def _layer(i: int, op: Op, graph: Graph, plan: Plan, at: dict[str, str], constants: Constants) -> str:
+    lines = [f"    /* {comment_text(describe(i, op, graph))} */"]
+    kernels = op.kernels(graph)
+    for j, kernel in enumerate(kernels):
+        stem = at[op.output] + (f"_{j}" if len(kernels) > 1 else "")
+        params = constants.struct(kernel.name, stem, kernel.params, describe(i, op, graph))
+        lines.append(f"    {kernel.name}({', '.join([params, *_arguments(i, kernel, graph, plan, at, constants)])});")
+    if not kernels:
+        lines.append(f"    /* no code: the same bytes as {comment_text(op.inputs[0])} */")
+    for name in op.outputs:
+        pointer = _pointer(name, graph, at, constants)
+        lines.append(f'    NN_TRACE({i}, "{string_text(name)}", {pointer}, {graph[name].nbytes});')
+    return "\n".join(lines)
+
+
+def _arguments(i: int, kernel: Kernel, graph: Graph, plan: Plan, at: dict[str, str], constants: Constants) -> Iterable[str]:
+    for name in (*kernel.inputs, *kernel.outputs):
+        yield _pointer(name, graph, at, constants)
+    if kernel.scratch_bytes:
+        yield f"(void *)(arena + {plan.scratch[i].offset})"
+
+
+def _header(p: str, graph: Graph, plan: Plan, preprocess: Preprocess | None) -> str:
+    up = p.upper()
+    io = [*_io_macros(up, "INPUT", graph, graph.inputs), *_io_macros(up, "OUTPUT", graph, graph.outputs)]
+    raw = (
+        f"\n/* Turns the raw {preprocess.dtype} values in input 0 into the model's int8, in place: before {p}_invoke. */\n"
+        f"void {p}_preprocess(void *arena);\n"
+        if preprocess
+        else ""
+    )
+    return f"""\
+/* {comment_text(graph.name)}: an int8 neural network as plain C99. No heap, no libc, no interpreter. Generated; do not edit.
+ *
+ * All memory is one arena of {up}_ARENA_BYTES bytes, {ALIGNMENT}-byte aligned: yours, or {p}_static_arena with
+ * -D{up}_STATIC_ARENA. One inference:
+ *
+{_usage(p, up, graph, preprocess)}
+ *
+ * Inference overwrites the inputs: write them again before each call. real = scale * (q - zero_point).
+{_io_comment("input", graph, graph.inputs)}
+{_io_comment("output", graph, graph.outputs)}
+ */
+#ifndef {up}_H
+#define {up}_H
+
+#include <stdint.h>
+
+#define {up}_MODEL_ID "{graph.sha256()[:16]}"
+#define {up}_MACS {graph.macs()}
+#define {up}_ARENA_BYTES {plan.arena_bytes}
+#define {up}_HAS_PREPROCESS {int(preprocess is not None)}
+
+{chr(10).join(io)}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* Input `index` to write before, output `index` to read after an inference; NULL when there is no such index. */
+void *{p}_input(void *arena, int index);
+const void *{p}_output(const void *arena, int index);
+{raw}
+void {p}_invoke(void *arena);
+
+#ifdef {up}_STATIC_ARENA
+extern uint8_t {p}_static_arena[{up}_ARENA_BYTES];
+#endif
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+def _usage(p: str, up: str, graph: Graph, preprocess: Preprocess | None) -> str:
+    raw = f"\n *     {p}_preprocess(arena);" if preprocess else ""
+    what = f"raw {preprocess.dtype}" if preprocess else graph[graph.inputs[0]].dtype
+    return (
+        f" *     memcpy({p}_input(arena, 0), {what} values, {up}_INPUT_0_BYTES);{raw}\n"
+        f" *     {p}_invoke(arena);\n"
+        f" *     const {C_TYPES[graph[graph.outputs[0]].dtype]} *answer = {p}_output(arena, 0);"
+    )
+
+
+def _io_comment(side: str, graph: Graph, names: tuple[str, ...]) -> str:
+    lines = []
+    for i, name in enumerate(names):
+        t = graph[name]
+        real = f", scale {t.quant.scale[0]:.9g}, zero point {t.zero_point}" if t.quant and len(t.quant.scale) == 1 else ""
+        lines.append(f' * {side} {i}: "{comment_text(name)}" {t.dtype} {shape_text(t)}{real}')
+    return "\n".join(lines)
+
+
+def _io_macros(up: str, side: str, graph: Graph, names: tuple[str, ...]) -> list[str]:
+    lines = [
+        f"#define {up}_{side}_COUNT {len(names)}",
+        f"#define {up}_{side}_BYTES {sum(graph[n].nbytes for n in names)} /* of all {side.lower()}s together */",
+    ]
+    for i, name in enumerate(names):
+        t = graph[name]
+        lines.append(f"#define {up}_{side}_{i}_BYTES {t.nbytes}")
+        if t.quant and len(t.quant.scale) == 1:
+            lines.append(f"#define {up}_{side}_{i}_SCALE {float_literal(t.quant.scale[0])}")
+            lines.append(f"#define {up}_{side}_{i}_ZERO_POINT ({t.zero_point})")
+    return lines
+
+
+def _source(
+    p: str,
+    graph: Graph,
+    plan: Plan,
+    at: dict[str, str],
+    layers: list[str],
+    io: dict[str, str],
+    preprocess: Preprocess | None,
+) -> str:
+    up = p.upper()
+    includes = "\n".join(
+        f'#include "kernels/{k}.h"' for k in sorted({k.name for op in graph.ops for k in op.kernels(graph)})
+    )
+    end = len(graph.ops)
+
+    def lifetime(name: str) -> str:
+        slot = plan.slots[name]
+        first = "the input" if slot.first < 0 else f"layer {slot.first}"
+        last = "the end" if slot.last >= end else f"layer {max(slot.last, 0)}"
+        return f"{shape_text(graph[name])} {graph[name].dtype}, from {first} to {last}"
+
+    offsets = "\n".join(f"    AT_{at[n]} = {plan.slots[n].offset}, /* {comment_text(lifetime(n))} */" for n in plan.slots)
+    inputs = "\n".join(f"    case {i}: return {io[n]};" for i, n in enumerate(graph.inputs))
+    outputs = "\n".join(f"    case {i}: return {io[n]};" for i, n in enumerate(graph.outputs))
+    return f"""\
+/* {comment_text(graph.name)}: the layers in order. Generated; do not edit. */
+#include "{p}.h"
+
+{includes}
+#include "{p}_weights.h"
+
+/* Called after each layer with the values it has just written; a debugger's or a test's hook. */
+#ifndef NN_TRACE
+#define NN_TRACE(index, name, pointer, bytes) ((void)0)
+#endif
+
+/* Where in the arena each activation lives. */
+enum {{
+{offsets}
+}};
+
+#ifdef {up}_STATIC_ARENA
+NN_ALIGNED({ALIGNMENT}) uint8_t {p}_static_arena[{up}_ARENA_BYTES];
+#endif
+
+void *{p}_input(void *memory, int index)
+{{
+    int8_t *const arena = memory;
+    switch (index) {{
+{inputs}
+    default: return NULL;
+    }}
+}}
+
+const void *{p}_output(const void *memory, int index)
+{{
+    const int8_t *const arena = memory;
+    (void)arena;
+    switch (index) {{
+{outputs}
+    default: return NULL;
+    }}
+}}
+{_preprocess(p, graph, at, preprocess)}
+void {p}_invoke(void *memory)
+{{
+    int8_t *const arena = memory;
+
+{(chr(10) * 2).join(layers)}
+}}
+"""
+
+
+def _preprocess(p: str, graph: Graph, at: dict[str, str], preprocess: Preprocess | None) -> str:
+    if preprocess is None:
+        return ""
+    x = graph[graph.inputs[0]]
+    place = f"(uint8_t *)memory + AT_{at[graph.inputs[0]]}"
+    if preprocess.is_offset and preprocess.dtype == "int8":
+        body = "    (void)memory; /* raw int8 values are the model's input as they are */"
+    elif preprocess.is_offset:
+        body = f"""\
+    uint8_t *const x = {place};
+    for (int32_t i = 0; i < {x.size}; i++)
+        x[i] ^= 0x80; /* q = raw - 128 */"""
+    else:
+        channels = len(preprocess.tables)
+        index = f"i % {channels}" if channels > 1 else "0"
+        body = f"""\
+    /* int8 value of each raw byte, per channel: the data's normalisation and the input's quantisation in one. */
+    static const int8_t table[{channels}][256] = {{
+{("," + chr(10)).join("        {" + chr(10) + integer_rows(t, 12) + chr(10) + "        }" for t in preprocess.tables)}
+    }};
+    uint8_t *const x = {place};
+    for (int32_t i = 0; i < {x.size}; i++)
+        x[i] = (uint8_t)table[{index}][x[i]];"""
+    return f"\nvoid {p}_preprocess(void *memory)\n{{\n{body}\n}}\n"
