@@ -1,0 +1,25 @@
+"""The interpreter-free library as a folder: `<p>.h`, `<p>.c`, `<p>_weights.h` and `kernels/` with only the kernels used."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.codegen.arena import Plan, plan
+from pipeline.codegen.to_c import kernel_headers, to_c
+from pipeline.ir import Graph
+from pipeline.preprocess import Preprocess
+
+
+def write_library(
+    graph: Graph, folder: Path, preprocess: Preprocess | None = None, arena: Plan | None = None
+) -> tuple[Path, ...]:
+    """Write the library into `folder` (created); the files written. `arena` defaults to a fresh plan."""
+    (folder / "kernels").mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, text in to_c(graph, arena or plan(graph), preprocess).items():
+        (folder / name).write_text(text, encoding="utf-8")
+        written.append(folder / name)
+    for header in kernel_headers(graph):
+        written.append(Path(shutil.copyfile(header, folder / "kernels" / header.name)))
+    return tuple(written)
