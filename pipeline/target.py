@@ -36,7 +36,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
-    """How the device is reached by default. `hal` names firmware_templates/cortex_m/hal/<hal>.c; `machine` is QEMU's."""
+    """How the device is reached by default. `hal` names firmware_templates/cortex_m/hal/<hal>.c; `machine` is QEMU's.
+    `core_clock_hz` is what the core's own timers count at on this device, where that is not the reference clock (0: it is)."""
 
     transport: Literal["qemu", "serial", "ssh", "process"]
     machine: str = ""
@@ -44,6 +45,7 @@ class DeviceSpec:
     uart_base: int = limits(0, low=0)
     uart_irq: int = limits(0, low=0, high=479)
     peripheral_clock_hz: int = limits(25_000_000, low=1)
+    core_clock_hz: int = limits(0, low=0)
     baud: int = limits(115200, low=300)
     timer: Literal["systick", "dwt"] = "systick"
 
@@ -67,6 +69,11 @@ class Target:
     device: DeviceSpec
     power: Power
     tested: str = "not yet"
+
+    @property
+    def core_hz(self) -> int:
+        """The rate of the device's SysTick and cycle counter."""
+        return self.device.core_clock_hz or self.cpu.clock_hz
 
 
 def folders(extra: Path | None = None) -> tuple[Path, ...]:

@@ -1,0 +1,40 @@
+/* The core itself: the few registers and instructions of Armv7-M and Armv8-M that the firmware needs. Source: DDI 0403, DDI 0553. */
+#ifndef CORE_H
+#define CORE_H
+
+#include <stdint.h>
+
+#define CORE_REGISTER(address) (*(volatile uint32_t *)(address))
+
+#define SYSTICK_CONTROL CORE_REGISTER(0xE000E010u)
+#define SYSTICK_RELOAD CORE_REGISTER(0xE000E014u)
+#define SYSTICK_VALUE CORE_REGISTER(0xE000E018u)
+#define SCB_ICSR CORE_REGISTER(0xE000ED04u)     /* bit 26: the SysTick interrupt is pending */
+#define SCB_CFSR CORE_REGISTER(0xE000ED28u)     /* why a fault was taken */
+#define SCB_HFSR CORE_REGISTER(0xE000ED2Cu)
+#define SCB_BFAR CORE_REGISTER(0xE000ED38u)     /* the address of a bus fault, when CFSR bit 15 is set */
+#define SCB_CPACR CORE_REGISTER(0xE000ED88u)    /* bits 20-23: access to the FPU and to MVE */
+#define DEMCR CORE_REGISTER(0xE000EDFCu)        /* bit 24: trace and DWT on */
+#define DWT_CONTROL CORE_REGISTER(0xE0001000u)  /* bit 0: CYCCNT counts */
+#define DWT_CYCCNT CORE_REGISTER(0xE0001004u)
+
+/* Interrupts off; the result says whether they were off before, for interrupts_restore. */
+static inline uint32_t interrupts_off(void)
+{
+    uint32_t before;
+    __asm volatile("mrs %0, primask\n\tcpsid i" : "=r"(before) : : "memory");
+    return before;
+}
+
+static inline void interrupts_restore(uint32_t before)
+{
+    __asm volatile("msr primask, %0" : : "r"(before) : "memory");
+}
+
+/* Sleeps until an interrupt is pending, even one that is held off. */
+static inline void wait_for_interrupt(void)
+{
+    __asm volatile("dsb\n\twfi" : : : "memory");
+}
+
+#endif
