@@ -101,13 +101,15 @@ class StageLog(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use besides its artifact. `folder` is the run's folder; the stage writes below it."""
+    """What a stage may use besides its artifact. `folder` is the run's folder; the stage writes below it. `bench` is the file
+    that says which boards are attached (--bench), None for ./bench.toml if it exists."""
 
     target: Target
     folder: Path
     seed: int
     log: StageLog
     progress: Progress
+    bench: Path | None = None
 
 
 class Stage(Protocol):
