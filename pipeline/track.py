@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,8 +42,9 @@ class Tracker(Protocol):
 
     run_id: str
     page: str
-    log: RunLog
 
+    @property
+    def log(self) -> RunLog: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None: ...
     def stage(self, name: str, params: Mapping[str, Any]) -> AbstractContextManager[RunLog]:
@@ -270,3 +273,36 @@ class MlflowTracker:
 
 def _user() -> str:
     return os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"
+
+
+def serve_ui(port: int) -> None:
+    """MLflow's pages on the store at 127.0.0.1:`port`, until interrupted. TrackError when there is nothing to serve."""
+    uri = store_uri()
+    if uri.startswith("http"):
+        raise TrackError(f"MLFLOW_TRACKING_URI names the server {uri}: open it in a browser.")
+    if is_new(uri):
+        raise TrackError(
+            f"Nothing is recorded in {uri} yet. Run `pipeline run` here first, or go to the folder where you ran it."
+        )
+    check_store(uri)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as e:
+            raise TrackError(
+                f"Port {port} can not be used: {e.strerror}. Give another: pipeline ui --port {port + 1}."
+            ) from None
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    print(f"MLflow on {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING", **os.environ}
+    # A process group of its own: the server's workers end with it, whatever ends this command.
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        code = server.wait()
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+    if code != 0:
+        raise TrackError(f"The MLflow server ended with exit code {code}; its messages are above.")

@@ -1,0 +1,205 @@
+"""The command line: options in, calls out. No logic, and nothing heavy imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import PipelineError, RecipeError, Terminated
+
+if TYPE_CHECKING:
+    from pipeline.target import Target
+
+app = typer.Typer(
+    name="pipeline",
+    help="Prune, distill, quantize to int8, generate firmware, and measure it on the device: every stage tracked in MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+TargetsDir = Annotated[
+    Path | None, typer.Option("--targets-dir", metavar="DIR", help="Your own targets, searched before ./targets.")
+]
+
+
+def main() -> None:
+    app(prog_name="pipeline")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pipeline import __version__
+
+        typer.echo(f"pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; without one, the bundled examples/digits.toml.")] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="Where to run: see `pipeline targets`.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe: --set prune.keep=0.4."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is made.")] = Path("build"),
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here too, as JSON.")] = None,
+    bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
+    targets_dir: TargetsDir = None,
+) -> None:
+    """Take a model through every stage to a target, and measure it there."""
+    with _reported():
+        from rich.console import Console
+
+        chosen = _one_target(target or [], targets_dir)
+        _check_output(json)
+        console = Console(stderr=True)
+        if recipe is None:
+            console.print("no recipe given: running the bundled example, the digits recipe", style="dim")
+        from pipeline.recipe import default_path, load
+        from pipeline.report.progress import Display
+        from pipeline.report.table import print_summary
+        from pipeline.report.write import json_text
+        from pipeline.run import run as run_recipe
+
+        loaded = load(recipe or default_path(), settings or ())
+        report = run_recipe(loaded, chosen, out=out, bench=bench, display=Display(console))
+        print_summary(report, Console())
+        if json is not None:
+            json.write_text(json_text(report), encoding="utf-8")
+
+
+@app.command()
+def targets(
+    name: Annotated[str | None, typer.Argument(help="Show this target in full.")] = None,
+    targets_dir: TargetsDir = None,
+) -> None:
+    """List the targets, or show one."""
+    with _reported():
+        from rich.console import Console
+
+        from pipeline import target as target_files
+        from pipeline.report.listing import print_target, print_targets
+
+        if name is None:
+            found = [target_files.load(n, targets_dir) for n in target_files.names(targets_dir)]
+            print_targets(found, Console())
+        else:
+            print_target(target_files.load(name, targets_dir), Console())
+
+
+@app.command()
+def doctor() -> None:
+    """Say which tools are here, their versions, and how to get the others. Exits with 1 when a required one is missing."""
+    with _reported():
+        from rich.console import Console
+
+        from pipeline.report.listing import print_findings
+
+        if not print_findings(Console()):
+            raise typer.Exit(1)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Serve MLflow's pages on the recorded runs, until Ctrl-C."""
+    with _reported():
+        from pipeline.track import serve_ui
+
+        serve_ui(port)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")]) -> None:
+    """Write a commented recipe with a model and data of your own to start from."""
+    with _reported():
+        from pipeline.scaffold import scaffold
+
+        for path in scaffold(folder):
+            typer.echo(path)
+        typer.echo(f"Run it: pipeline run {folder / 'recipe.toml'} --target cortex-m4")
+
+
+def _one_target(names: list[str], targets_dir: Path | None) -> Target:
+    from pipeline import target
+
+    if len(names) == 1:
+        return target.load(names[0], targets_dir)
+    known = ", ".join(target.names(targets_dir))
+    if not names:
+        raise RecipeError(f"--target is missing. It must be given; known targets: {known}.")
+    raise RecipeError(f"--target was given {len(names)} times ({', '.join(names)}); run the command once for each.")
+
+
+def _check_output(path: Path | None) -> None:
+    """Refuse a --json that could not be written, before minutes of work."""
+    if path is None:
+        return
+    folder = path.resolve().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RecipeError(f"--json {path} can not be written: give a file in an existing folder you may write to.")
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors as people read them, exit codes as programs do: 2 for what the user can mend in the input, 1 for failures, 130
+    for Ctrl-C, 143 for SIGTERM. A traceback goes to a file, never to the terminal."""
+
+    def terminate(signum: int, frame: Any) -> None:
+        raise Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), terminate)
+    try:
+        yield
+    except PipelineError as e:
+        _complain(str(e))
+        raise typer.Exit(e.exit_code) from None
+    except KeyboardInterrupt as e:
+        ended = isinstance(e, Terminated)
+        _complain("terminated." if ended else "interrupted.")
+        raise typer.Exit(143 if ended else 130) from None
+    except (typer.Exit, BrokenPipeError):
+        raise
+    except Exception as e:
+        _complain(f"an unexpected {type(e).__name__}: {' '.join(str(e).split())[:300]}. The details are in {_trace_file()}.")
+        raise typer.Exit(1) from None
+
+
+def _complain(message: str) -> None:
+    typer.echo(
+        f"Error: {message}" if not message.endswith(("interrupted.", "terminated.")) else message.capitalize(), err=True
+    )
+
+
+def _trace_file() -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    with tempfile.NamedTemporaryFile("w", prefix=f"pipeline-error-{stamp}-", suffix=".log", delete=False) as file:
+        file.write(f"{sys.argv}\n{traceback.format_exc()}")
+    return Path(file.name)

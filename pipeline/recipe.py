@@ -1,0 +1,197 @@
+"""A recipe is a TOML file: the data, the model, and one table per stage whose keys are the stage's own fields. This is the
+only reader of recipes; everything a user can get wrong in one is refused here, before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+import pkgutil
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import stages as stages_package
+from pipeline.data.dataset import DataRecipe
+from pipeline.data.source import ModelRecipe
+from pipeline.errors import RecipeError, did_you_mean
+from pipeline.locations import data_dir
+from pipeline.stage import Stage
+from pipeline.strict import limits, parse, read_toml
+
+ORDER = ("train", "prune", "distill", "quantize", "codegen", "measure")
+OPTIONAL = ("prune", "distill")
+"""Left out unless the recipe has their table; the others always run."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BARE_WORD = re.compile(r"[A-Za-z_./~][\w./:~-]*")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe. `path` is the file it came from, `overrides` what --set changed. Relative paths in `data` and
+    `model` start at `folder`; those of the stages are already absolute."""
+
+    name: str
+    seed: int
+    data: DataRecipe
+    model: ModelRecipe
+    stages: tuple[Stage, ...]
+    path: Path
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting with its resolved value, as nested tables: what a recipe must say to be this one."""
+        data = dataclasses.replace(self.data, source=_data_source(self.data.source, self.folder))
+        return self._tables(data, _absolute(self.model, self.folder))
+
+    def toml(self) -> str:
+        """The same as TOML, with absolute paths."""
+        return _toml(self.settings())
+
+    def sha256(self) -> str:
+        """Identity of all settings, wherever the recipe's folder is."""
+        tables = self._tables(self.data, self.model)
+        text = json.dumps(tables, sort_keys=True, default=lambda path: os.path.relpath(path, self.folder))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _tables(self, data: DataRecipe, model: ModelRecipe) -> dict[str, Any]:
+        tables: dict[str, Any] = {"name": self.name, "seed": self.seed, "stages": [s.name for s in self.stages]}
+        for name, part in (("data", data), ("model", model), *((s.name, s) for s in self.stages)):
+            tables[name] = {k: v for k, v in _fields(part).items() if v is not None}
+        return tables
+
+
+def default_path() -> Path:
+    return data_dir("examples") / "digits.toml"
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in `path` with each "key=value" of `overrides` applied. RecipeError (exit 2) when anything is wrong."""
+    table = read_toml(path)
+    for override in overrides:
+        _merge(table, _override(override))
+    where = str(path)
+    known = ["name", "seed", "stages", "data", "model", *_known_stages()]
+    for key in table:
+        if key not in known:
+            raise RecipeError(f"{where}: {key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
+    head = parse(_Head, {k: table[k] for k in ("name", "seed", "stages") if k in table}, where)
+    if not _NAME.fullmatch(head.name):
+        raise RecipeError(f"{where}: name = {head.name!r} must be letters, digits, '.', '_' or '-' (it names run folders).")
+    for required in ("data", "model"):
+        if required not in table:
+            raise RecipeError(f"{where}: the table [{required}] is missing; {default_path()} shows one.")
+    folder = path.resolve().parent
+    stages = tuple(
+        parse(_stage_class(name), table.get(name, {}), f"{where}: {name}") for name in _stage_names(head, table, where)
+    )
+    return Recipe(
+        name=head.name,
+        seed=head.seed,
+        data=parse(DataRecipe, table["data"], f"{where}: data"),
+        model=parse(ModelRecipe, table["model"], f"{where}: model"),
+        stages=tuple(_absolute(s, folder) for s in stages),
+        path=path.resolve(),
+        overrides=tuple(overrides),
+    )
+
+
+@dataclass(frozen=True)
+class _Head:
+    name: str
+    seed: int = limits(0, low=0, high=2**32 - 1)
+    stages: tuple[str, ...] = ()
+
+
+def _known_stages() -> list[str]:
+    """The stages' folder is the list; those of ORDER first."""
+    found = {info.name for info in pkgutil.iter_modules(stages_package.__path__) if not info.name.startswith("_")}
+    return [n for n in ORDER if n in found] + sorted(found - set(ORDER))
+
+
+def _stage_names(head: _Head, table: Mapping[str, Any], where: str) -> Iterable[str]:
+    """The recipe's own `stages`, else ORDER without the optional ones that have no table (or `prune = false`)."""
+    known = _known_stages()
+    for name in head.stages:
+        if name not in known:
+            raise RecipeError(
+                f"{where}: stages: unknown stage {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
+            )
+    if head.stages:
+        return head.stages
+    return [n for n in ORDER if n not in OPTIONAL or table.get(n, False) is not False]
+
+
+def _stage_class(name: str) -> type[Stage]:
+    module = importlib.import_module(f"{stages_package.__name__}.{name}")
+    cls: type[Stage] = getattr(module, "".join(part.capitalize() for part in name.split("_")))
+    return cls
+
+
+def _data_source(source: str, folder: Path) -> str:
+    """A file's absolute path; a built-in data set's name as it is."""
+    looks_like_file = source.endswith(".npz") or "/" in source
+    return str((folder / Path(source).expanduser()).resolve()) if looks_like_file else source
+
+
+def _absolute(part: Any, folder: Path) -> Any:
+    """`part` with each Path field made absolute: relative paths start at the recipe's folder."""
+    paths = {k: v for k, v in _fields(part).items() if isinstance(v, Path)}
+    return dataclasses.replace(part, **{k: (folder / v.expanduser()).resolve() for k, v in paths.items()})
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}
+
+
+def _override(text: str) -> dict[str, Any]:
+    """{"prune": {"keep": 0.4}} for "prune.keep=0.4". The value is TOML; a bare word counts as a string."""
+    key, equals, value = text.partition("=")
+    shape = "--set takes key=value with a TOML value, such as --set prune.keep=0.4 or --set train.epochs=3"
+    if not equals or not re.fullmatch(r"\s*[\w-]+(\.[\w-]+)*\s*", key):
+        raise RecipeError(f"--set {text}: {shape}.")
+    for attempt in (value, f'"{value}"' if _BARE_WORD.fullmatch(value.strip()) else value):
+        try:
+            return tomllib.loads(f"{key} = {attempt.strip()}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise RecipeError(f"--set {text}: {value.strip()!r} is not a TOML value. {shape}.")
+
+
+def _merge(table: dict[str, Any], top: Mapping[str, Any]) -> None:
+    for key, value in top.items():
+        if isinstance(value, Mapping) and isinstance(table.get(key), dict):
+            _merge(table[key], value)
+        else:
+            table[key] = value
+
+
+def _toml(table: Mapping[str, Any]) -> str:
+    """Plain values first, then a [section] per nested table; nested tables inside those are inline."""
+    plain = [f"{k} = {_value(v)}" for k, v in table.items() if not isinstance(v, Mapping)]
+    sections = [
+        "\n".join((f"\n[{k}]", *(f"{name} = {_value(v)}" for name, v in section.items())))
+        for k, section in table.items()
+        if isinstance(section, Mapping)
+    ]
+    return "\n".join((*plain, *sections)) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(k))} = {_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,164 @@
+"""What a run found: every figure with its kind, the data behind report.json, the terminal's table and the HTML page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.stage import Kind
+
+if TYPE_CHECKING:
+    from pipeline.ir import Graph
+    from pipeline.stage import Measured
+    from pipeline.target import Target
+
+KINDS: dict[Kind, str] = {
+    "computed": "exactly, on this host",
+    "measured": "on the device",
+    "simulated": "in the emulator",
+    "estimated": "by a model",
+}
+"""In the order in which they are shown; they never share a row, a column of a plot, or an axis."""
+
+ROWS: dict[str, str] = {
+    "accuracy": "accuracy",
+    "worst_class_recall": "worst-class recall",
+    "macs": "MACs",
+    "parameters": "parameters",
+    "flash_bytes": "flash",
+    "ram_bytes": "RAM",
+    "latency_us_median": "latency",
+    "energy_uj": "energy",
+}
+"""The figures of the summary table, in order. All others are in report.json and in MLflow."""
+
+_ACCURACY_OF = {"float": "train", "pruned": "prune", "distilled": "distill", "int8": "quantize"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    name: str
+    value: float
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """A finished stage. `figures` are its final ones, one per name; the history by epoch is in MLflow only."""
+
+    name: str
+    figures: tuple[Figure, ...]
+    seconds: float
+
+    def value(self, name: str) -> float | None:
+        return next((f.value for f in self.figures if f.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operator of the int8 graph: constants in bytes, multiply-accumulates, and bytes of its output."""
+
+    name: str
+    op: str
+    weight_bytes: int
+    macs: int
+    output_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """One run on one target. `folder` is the run folder, `page` the run's page in MLflow."""
+
+    recipe: str
+    recipe_toml: str
+    target: Target
+    run_id: str
+    page: str
+    folder: Path
+    stages: tuple[StageResult, ...]
+    measured: Measured
+    seconds: float
+    versions: Mapping[str, str]
+
+    @property
+    def firmware(self) -> Path:
+        return self.measured.firmware.folder
+
+    def json(self) -> dict[str, Any]:
+        """The content of report.json. `null` stands where a stage was left out or an oracle can not run on this machine."""
+        m, exact = self.measured.measurement, self.measured.bit_exact
+        accuracy = {key: self._accuracy(stage) for key, stage in _ACCURACY_OF.items()}
+        return {
+            "target": self.target.name,
+            "run_id": self.run_id,
+            "stages": [{"name": s.name, "metrics": {f.name: _plain(f.value) for f in s.figures}} for s in self.stages],
+            "accuracy": {**accuracy, "device": self.measured.accuracy},
+            "bit_exact": {"vectors": exact.vectors, "equal": exact.equal, "oracles": dict(exact.oracles)},
+            "measurement": {
+                "clock": m.clock,
+                "instructions": m.instructions,
+                "cycles": m.cycles,
+                "latency_us_median": median(m.latency_us),
+                "energy_uj": self.measured.energy_uj,
+                "energy_kind": self.measured.energy_kind,
+                "ram_bytes": m.ram_bytes,
+                "flash_bytes": m.flash_bytes,
+            },
+        }
+
+    def _accuracy(self, stage: str) -> float | None:
+        return next((s.value("accuracy") for s in self.stages if s.name == stage), None)
+
+    def kinds_of(self, name: str) -> Iterator[Kind]:
+        """The kinds in which some stage gives this figure, in the order of KINDS."""
+        present = {f.kind for s in self.stages for f in s.figures if f.name == name}
+        return (kind for kind in KINDS if kind in present)
+
+
+def layers(graph: Graph) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(
+            name=op.output,
+            op=op.kind,
+            weight_bytes=sum(graph[n].nbytes for n in op.inputs if graph[n].data is not None),
+            macs=op.macs(graph),
+            output_bytes=graph[op.output].nbytes,
+        )
+        for op in graph.ops
+    )
+
+
+def median(values: Sequence[float]) -> float:
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _plain(value: float) -> float | int | None:
+    """As JSON has it: whole numbers without a point, and no NaN."""
+    if not math.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+
+
+def show(name: str, value: float) -> str:
+    """The figure for a reader, its unit taken from the name's: "97.2 %", "23.4 kB" (1 kB = 1,000 bytes), "1.24 ms"."""
+    if name.endswith(("accuracy", "_recall")) or name.startswith(("accuracy", "recall_")):
+        return f"{100 * value:.1f} %"
+    if name.endswith("_bytes"):
+        return _scaled(value, ("B", "kB", "MB", "GB"))
+    if "_us" in name:
+        return _scaled(value, ("µs", "ms", "s"))
+    if name.endswith("_uj"):
+        return _scaled(value, ("µJ", "mJ", "J"))
+    return _scaled(value, ("", "k", "M", "G")) if value >= 1e6 else f"{value:,.6g}"
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
+    power = 0
+    while abs(value) >= 999.5 and power < len(units) - 1:
+        value, power = value / 1000, power + 1
+    digits = f"{value:.0f}" if power == 0 and float(value).is_integer() else f"{value:.3g}"
+    return f"{digits} {units[power]}".rstrip()

@@ -1,0 +1,83 @@
+"""The HTML report: one file that needs nothing else, to keep and to send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.report.figures import KINDS, Report, layers, median, show
+from pipeline.report.table import basis, rows, verdict
+
+_CAPTIONS = {
+    "accuracy": "Accuracy and the recall of the class that fares worst, on the test images, after each stage.",
+    "cost": "What pruning saved: multiply-accumulates of one inference and parameters.",
+    "layers": "The int8 layers in order of execution: bytes of constants, multiply-accumulates, bytes of the output.",
+    "recall": "Recall of each class on the test images.",
+}
+
+
+def render_page(report: Report, plots: Mapping[str, Path]) -> str:
+    """The page's HTML; `plots` are SVG files, written into it."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    environment.filters["show"] = lambda value, name: show(name, value)
+    sections = [
+        (kind, basis(report, kind), [(label, cells) for _, label, cells in group])
+        for kind, group in groupby(rows(report), key=lambda row: row[0])
+    ]
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        m=report.measured.measurement,
+        median_us=median(report.measured.measurement.latency_us),
+        cards=_cards(report),
+        verdict=verdict(report).plain,
+        exact=report.measured.bit_exact,
+        sections=sections,
+        plots=[(name, _CAPTIONS[name], _inline_svg(path)) for name, path in plots.items()],
+        layers=layers(report.measured.firmware.model.graph),
+        kinds=KINDS,
+    )
+
+
+def _inline_svg(path: Path) -> Markup:
+    """The <svg> element alone: an XML declaration and a DOCTYPE are not HTML. Our own file, so it is safe as it is."""
+    text = path.read_text(encoding="utf-8")
+    return Markup(text[text.index("<svg") :])
+
+
+def _cards(report: Report) -> list[tuple[str, str, str, str]]:
+    """(label, value, detail, kind) of what a reader wants to know first."""
+    last = {f.name: f for s in report.stages for f in s.figures}
+    cards: list[tuple[str, str, str, str]] = []
+    before = next((s.value("accuracy") for s in report.stages if s.value("accuracy") is not None), None)
+    if "accuracy" in last:
+        detail = f"float {show('accuracy', before)}" if before is not None else ""
+        cards.append(("accuracy on the device", show("accuracy", last["accuracy"].value), detail, last["accuracy"].kind))
+    macs = [f.value for s in report.stages for f in s.figures if f.name == "macs"]
+    if macs:
+        kept = f"{100 * macs[-1] / macs[0]:.0f} % of the trained model" if macs[0] else ""
+        cards.append(("MACs", show("macs", macs[-1]), kept, "computed"))
+    memory = report.target.memory
+    for name, label, budget in (
+        ("flash_bytes", "flash", memory.flash_bytes),
+        ("ram_bytes", "RAM, stack included", memory.ram_bytes),
+    ):
+        if name in last:
+            cards.append((label, show(name, last[name].value), f"of {show(name, budget)}", last[name].kind))
+    if "latency_us_median" in last:
+        f = last["latency_us_median"]
+        cards.append(("latency", show(f.name, f.value), f"at {report.target.cpu.clock_hz / 1e6:g} MHz", f.kind))
+    if "energy_uj" in last:
+        f = last["energy_uj"]
+        cards.append(("energy per inference", show(f.name, f.value), f"{report.target.power.active_mw:g} mW active", f.kind))
+    return cards

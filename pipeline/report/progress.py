@@ -1,0 +1,113 @@
+"""What the user sees while a run works: one live bar per piece of work on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from pipeline.report.figures import StageResult, show
+from pipeline.stage import Advance
+
+_PLAIN_INTERVAL_S = 15.0  # between two lines about the same work when there is no terminal to redraw
+_SHOWN = {
+    "accuracy": "accuracy",
+    "worst_class_recall": "worst class",
+    "macs": "MACs",
+    "flash_bytes": "flash",
+    "ram_bytes": "RAM",
+    "latency_us_median": "latency",
+    "energy_uj": "energy",
+}
+
+
+class Display:
+    """Used in a `with` block around a run. Everything goes to `console`, which is standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live = console.is_terminal
+        self._stage = ""
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.fields[stage]:<9}"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+
+    def __enter__(self) -> Display:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bars.stop()
+
+    def say(self, text: str | Text) -> None:
+        self.console.print(text, highlight=False, soft_wrap=not self._live)
+
+    @contextmanager
+    def step(self, description: str) -> Iterator[None]:
+        """Work of unknown length."""
+        task = self._bars.add_task(description, total=None, stage=self._stage, note="")
+        if not self._live:
+            self.say(f"{description}...")
+        try:
+            yield
+        finally:
+            self._bars.remove_task(task)
+
+    def stage(self, name: str) -> None:
+        """Work from now on belongs to this stage."""
+        self._stage = name
+
+    def finished(self, result: StageResult) -> None:
+        """The line that stays after a stage."""
+        figures = [f for name in _SHOWN for f in result.figures if f.name == name]
+        words = ", ".join(f"{_SHOWN[f.name]} {show(f.name, f.value)}" for f in figures)
+        self.say(Text.assemble((f"{result.name:<9}", "bold"), f" {words}", (f"  [{result.seconds:.1f} s]", "dim")))
+
+    def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
+        """The stages' `ctx.progress`."""
+        return self._bar(description, total) if self._live else self._lines(description, total)
+
+    @contextmanager
+    def _bar(self, description: str, total: int) -> Iterator[Advance]:
+        task: TaskID = self._bars.add_task(description, total=total, stage=self._stage, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            self._bars.advance(task, steps)
+            if note:
+                self._bars.update(task, note=note)
+
+        try:
+            yield advance
+        finally:
+            self._bars.remove_task(task)
+
+    @contextmanager
+    def _lines(self, description: str, total: int) -> Iterator[Advance]:
+        done, last_note, shown_at, start = 0, "", time.monotonic(), time.monotonic()
+
+        def line() -> None:
+            note = f", {last_note}" if last_note else ""
+            self.say(f"{self._stage}: {description} {done}/{total}{note} [{time.monotonic() - start:.0f} s]")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            nonlocal done, last_note, shown_at
+            done, last_note = done + steps, note or last_note
+            if done < total and time.monotonic() - shown_at >= _PLAIN_INTERVAL_S:
+                shown_at = time.monotonic()
+                line()
+
+        yield advance
+        line()

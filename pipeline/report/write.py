@@ -1,0 +1,27 @@
+"""The files a run leaves about itself: report.json, report.html, the plots and the resolved recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.report.figures import Report
+from pipeline.report.page import render_page
+from pipeline.report.plots import write_plots
+
+
+def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
+    """Write them below `folder`; the files written."""
+    plots = write_plots(report, folder / "plots")
+    texts = {
+        "report.json": json_text(report),
+        "report.html": render_page(report, plots),
+        "recipe.toml": report.recipe_toml,
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return (*(folder / name for name in texts), *plots.values())
+
+
+def json_text(report: Report) -> str:
+    return json.dumps(report.json(), indent=2, allow_nan=False) + "\n"
