@@ -35,8 +35,8 @@ class FloatModel:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedModel:
-    """The int8 graph of record and how raw values become its input. `preprocess` is None when raw values are floats: then the
-    host normalises and quantises."""
+    """The int8 graph of record and how raw values become its input. `preprocess` is None when raw values are floats: then
+    the host normalises and quantises."""
 
     graph: Graph
     data: Dataset
@@ -101,8 +101,8 @@ class StageLog(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use besides its artifact. `folder` is the run's folder; the stage writes below it. `bench` is the file
-    that says which boards are attached (--bench), None for ./bench.toml if it exists."""
+    """What a stage may use besides its artifact. `folder` is the run's folder; the stage writes below it. `bench` is the
+    file that says which boards are attached (--bench), None for ./bench.toml if it exists."""
 
     target: Target
     folder: Path

@@ -67,14 +67,13 @@ def _check_range(f: dataclasses.Field[Any], value: Any, where: str, error: type[
         if v is None or isinstance(v, str | bool):
             continue
         if (low is not None and v < low) or (high is not None and v > high):
-            bounds = (
-                f"between {low} and {high}"
-                if None not in (low, high)
-                else f"at least {low}"
-                if high is None
-                else f"at most {high}"
-            )
-            raise error(f"{where} = {v} is out of range; it must be {bounds}.")
+            raise error(f"{where} = {v} is out of range; it must be {_bounds(low, high)}.")
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"at most {high}"
+    return f"at least {low}" if high is None else f"between {low} and {high}"
 
 
 def convert(hint: Any, value: Any, where: str, error: type[PipelineError]) -> Any:
@@ -87,9 +86,8 @@ def convert(hint: Any, value: Any, where: str, error: type[PipelineError]) -> An
     if origin is typing.Literal:
         if value in args:
             return value
-        raise error(
-            f"{where} = {value!r} is not known.{did_you_mean(str(value), map(str, args))} Use one of: {', '.join(map(str, args))}."
-        )
+        known = [str(a) for a in args]
+        raise error(f"{where} = {value!r} is not known.{did_you_mean(str(value), known)} Use one of: {', '.join(known)}.")
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(convert(args[0], v, f"{where}[{i}]", error) for i, v in enumerate(items))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,22 +15,18 @@ from pipeline.target import Target
 
 
 def print_targets(targets: Iterable[Target], console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("target", style="bold", no_wrap=True)
-    table.add_column("core", overflow="fold")
-    for title in ("clock", "flash", "RAM"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("reached by", overflow="fold")
-    table.add_column("what it is; how it was tested", overflow="fold", ratio=1)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
     for t in targets:
+        memory = f"flash {show('flash_bytes', t.memory.flash_bytes)}, RAM {show('ram_bytes', t.memory.ram_bytes)}"
         table.add_row(
             t.name,
-            t.cpu.core,
-            f"{t.cpu.clock_hz / 1e6:g} MHz",
-            show("flash_bytes", t.memory.flash_bytes),
-            show("ram_bytes", t.memory.ram_bytes),
-            t.device.transport,
-            Text.assemble(t.description, (f"\n{t.tested}", "dim")),
+            Text.assemble(
+                f"{t.cpu.core} at {t.cpu.clock_hz / 1e6:g} MHz, {memory}, reached by {t.device.transport}\n",
+                (f"{t.description}\n", "dim"),
+                (f"tested: {t.tested}", "dim"),
+            ),
         )
     console.print(table)
 
