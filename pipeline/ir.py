@@ -52,7 +52,7 @@ class Tensor:
 
     def __post_init__(self) -> None:
         if self.data is not None:
-            data = np.ascontiguousarray(self.data)
+            data = np.asarray(self.data, order="C")  # ascontiguousarray would make a scalar one-dimensional
             if data.shape != self.shape or data.dtype != np.dtype(self.dtype):
                 raise GraphError(f"constant is {data.dtype}{data.shape}, declared {self.dtype}{self.shape}")
             data = data.copy() if data.flags.writeable else data
