@@ -1,0 +1,142 @@
+"""The first artifact: an untrained or checkpointed torch module and its data. A user's own factory is found here."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.data import models
+from pipeline.data.checkpoint import load_checkpoint
+from pipeline.data.dataset import Dataset
+from pipeline.errors import PipelineError, RecipeError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecipe:
+    """The recipe's `[model]` table. `factory` is a built-in model's name or "package.module:function", called as
+    function((C, H, W), classes, **arguments); `checkpoint` a .pt or .npz file, whose presence skips training."""
+
+    factory: str = "digits_cnn"
+    checkpoint: Path | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A module in eval mode on the CPU and the data it is for. `checkpoint` is the file its weights came from, or None: then
+    it must be trained. `sha256` is of the weights' file, "" without one."""
+
+    module: nn.Module
+    data: Dataset
+    checkpoint: Path | None = None
+
+
+def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -> Source:
+    """The model `recipe` describes, for `data`; relative paths and modules are looked up in `folder` and below the current
+    one. RecipeError when the factory or the checkpoint does not fit."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # the initial weights
+        module = build(recipe, data.input_shape, len(data.classes), folder)
+    path = None
+    if recipe.checkpoint is not None:
+        path = folder / recipe.checkpoint.expanduser()
+        load_checkpoint(module, path)
+    module.eval()
+    _try(module, recipe, data)
+    return Source(module, data, path)
+
+
+def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, folder: Path = Path()) -> nn.Module:
+    """The factory's module, untrained."""
+    name = recipe.factory
+    function = _user_factory(name, folder) if ":" in name else models.find(name)
+    if function is None:
+        raise RecipeError(
+            f"model.factory = {name!r} is not known.{did_you_mean(name, models.names())} Use one of "
+            f'{", ".join(models.names())}, or your own as "package.module:function".'
+        )
+    _check_arguments(name, function, recipe.arguments)
+    try:
+        module = function(input_shape, classes, **recipe.arguments)
+    except PipelineError:
+        raise
+    except Exception as e:
+        raise RecipeError(
+            f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes: {type(e).__name__}: {e}"
+        ) from e
+    if not isinstance(module, nn.Module):
+        raise RecipeError(f"model.factory {name!r} must return a torch.nn.Module, got {type(module).__name__}.")
+    return module.to("cpu", torch.float32)
+
+
+def _user_factory(name: str, folder: Path) -> Any:
+    module_name, _, attribute = name.partition(":")
+    with _importable(folder):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as e:
+            if e.name and not f"{module_name}.".startswith(f"{e.name}."):  # the user's module exists, an import in it fails
+                raise RecipeError(f"model.factory {name!r}: {module_name} needs {e.name!r}, which is not installed.") from e
+            raise RecipeError(
+                f"model.factory {name!r}: no module {e.name!r}; looked in {folder.resolve()}, {Path.cwd()} and the installed "
+                "packages."
+            ) from None
+        except Exception as e:
+            raise RecipeError(f"model.factory {name!r}: importing {module_name} failed: {type(e).__name__}: {e}") from e
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        public = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
+        raise RecipeError(
+            f"model.factory {name!r}: {module.__file__} has no function {attribute!r}.{did_you_mean(attribute, public)} "
+            f"It has: {', '.join(public) or 'none'}."
+        )
+    return function
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """The recipe's folder and the current one on the import path, first."""
+    added = list(dict.fromkeys((str(folder.resolve()), str(Path.cwd()))))
+    sys.path[:0] = added
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for entry in added:
+            sys.path.remove(entry)
+
+
+def _check_arguments(name: str, function: Any, arguments: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(function).bind((1, 1, 1), 2, **arguments)
+    except TypeError as e:
+        raise RecipeError(
+            f"model.factory {name!r} can not be called as function(input_shape, classes, **arguments) with arguments "
+            f"{dict(arguments)}: {e}. Its signature is {inspect.signature(function)}."
+        ) from None
+
+
+def _try(module: nn.Module, recipe: ModelRecipe, data: Dataset) -> None:
+    """One forward pass on two blank images, so that a model that does not fit its data is found before anything long."""
+    try:
+        with torch.no_grad():
+            y = module(torch.zeros(2, *data.input_shape))
+    except Exception as e:
+        raise RecipeError(
+            f"model {recipe.factory!r} does not take the data's images, {data.input_shape} (C, H, W): {type(e).__name__}: {e}"
+        ) from e
+    shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
+    if shape != (2, len(data.classes)):
+        raise RecipeError(
+            f"model {recipe.factory!r} gives {shape} for two images, but the data's {len(data.classes)} classes need logits of "
+            f"shape (2, {len(data.classes)})."
+        )

@@ -1,0 +1,21 @@
+"""What every float stage leaves in its run: scores on the test split, cost, and its weights as a file."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pipeline.data.checkpoint import save_weights
+from pipeline.data.dataset import Dataset
+from pipeline.evaluate import Scores, scores
+from pipeline.stage import Context
+from pipeline.stages._cost import cost
+from pipeline.stages._fit import predict
+
+
+def record(module: nn.Module, data: Dataset, ctx: Context, stage: str) -> Scores:
+    """Log accuracy, worst_class_recall, recall_<class>, macs and parameters; save `<stage>/weights.npz`."""
+    result = scores(data.y_test, predict(module, data, data.x_test), data.classes)
+    price = cost(module, data.input_shape)
+    ctx.log.metrics({**result.metrics(), "macs": price.macs, "parameters": price.parameters})
+    ctx.log.file(save_weights(module, ctx.folder / stage / "weights.npz"))
+    return result

@@ -1,0 +1,58 @@
+"""Teach the pruned model to answer as the model it was cut from (Hinton, Vinyals, Dean 2015)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.errors import RecipeError
+from pipeline.stage import Context, FloatModel
+from pipeline.stages._fit import Loss, Schedule, deterministic, fit
+from pipeline.stages._record import record
+from pipeline.strict import limits
+
+
+@dataclass(frozen=True, slots=True)
+class Distill:
+    """loss = weight * temperature^2 * KL(teacher, student; logits / temperature) + (1 - weight) * cross-entropy. The teacher
+    is the model before pruning; the best epoch on the validation split is kept."""
+
+    name: ClassVar[str] = "distill"
+    consumes: ClassVar[type] = FloatModel
+    produces: ClassVar[type] = FloatModel
+
+    epochs: int = limits(20, low=1, high=10_000)
+    temperature: float = limits(4.0, low=0.1, high=100.0)
+    weight: float = limits(0.7, low=0.0, high=1.0)
+    batch_size: int = limits(64, low=1, high=65_536)
+    learning_rate: float = limits(1e-3, low=1e-8, high=10.0)
+
+    def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
+        if artifact.teacher is None:
+            raise RecipeError(
+                "distill has no teacher: it is the model before pruning, and nothing was pruned. Add a [prune] table to the "
+                "recipe or remove [distill]."
+            )
+        student = copy.deepcopy(artifact.module)
+        with deterministic(ctx.seed, artifact.teacher, artifact.data.input_shape):
+            schedule = Schedule(self.epochs, self.learning_rate, self.batch_size)
+            fit(student, artifact.data, schedule, self.loss(artifact.teacher), ctx, stage=self.name)
+            record(student, artifact.data, ctx, self.name)
+        return FloatModel(student, artifact.data, artifact.teacher)
+
+    def loss(self, teacher: nn.Module) -> Loss:
+        """The distillation loss against `teacher`, which stays in eval mode."""
+
+        def value(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+            with torch.no_grad():
+                wanted = F.log_softmax(teacher(images) / self.temperature, dim=1)
+            given = F.log_softmax(logits / self.temperature, dim=1)
+            soft = F.kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
+            return self.weight * soft + (1 - self.weight) * F.cross_entropy(logits, labels)
+
+        return value
