@@ -59,7 +59,7 @@ def _global_options(
 @app.command()
 def run(
     recipe: Annotated[
-        Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe; without one, the bundled examples/digits.toml.")
+        Path | None, typer.Argument(metavar="RECIPE", help="A recipe; without one, the bundled examples/digits.toml.")
     ] = None,
     target: Annotated[
         list[str] | None, typer.Option("--target", "-t", metavar="TARGET", help="Where to run: see `pipeline targets`.")
@@ -97,7 +97,7 @@ def run(
 
 @app.command()
 def targets(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this target in full.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this target in full.")] = None,
     targets_dir: TargetsDir = None,
 ) -> None:
     """List the targets, or show one."""

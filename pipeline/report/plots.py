@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
@@ -29,7 +30,6 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.edgecolor": "#8a8f98",
     "axes.grid": True,
     "grid.color": "#e3e6ea",
@@ -79,12 +79,13 @@ def accuracy(report: Report) -> Canvas | None:
                 ax.annotate(show(name, v), (i, v), offset, textcoords="offset points", ha="center", fontsize=8.5)
         ax.set_xticks(range(len(stages)), [s.name for s in stages])
         ax.set_xlim(-0.5, len(stages) - 0.5)
-        ax.set_title(kind, color=COLORS[kind])
+        ax.set_title(kind, loc="left", color=COLORS[kind])
         ax.grid(axis="x", visible=False)
     floor = max(0.0, np.floor((lowest - 0.02) * 20) / 20)
     axes[0].set_ylim(floor - 0.12 * (1 - floor), 1 + 0.12 * (1 - floor))
     axes[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes[0].set_yticks([t for t in np.linspace(floor, 1, 6) if t <= 1])
+    step = next(t for t in (0.01, 0.02, 0.05, 0.1, 0.2) if (1 - floor) / t <= 6)
+    axes[0].set_yticks(np.arange(1, floor - step / 2, -step))
     axes[0].legend(loc="lower left", fontsize=8.5)
     return canvas
 
@@ -102,7 +103,7 @@ def cost(report: Report) -> Canvas | None:
         values = [_value(s, name, "computed") or 0.0 for s in stages]
         bars = ax.bar([s.name for s in stages], values, color=COLORS["computed"], width=0.6)
         ax.bar_label(bars, [show(name, v) for v in values], fontsize=8.5, padding=2)
-        ax.set_title(f"{label} (computed)", color=COLORS["computed"])
+        ax.set_title(f"{label} (computed)", loc="left", color=COLORS["computed"])
         ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
         ax.grid(axis="x", visible=False)
         ax.margins(y=0.14)
@@ -129,12 +130,12 @@ def layer_costs(report: Report) -> Canvas | None:
     ):
         bars = ax.barh(rows, values, color=COLORS["computed"], height=0.66)
         ax.bar_label(bars, [show("x_bytes" if unit else "macs", v) for v in values], fontsize=8, padding=2)
-        ax.set_title(f"{title} (computed)", color=COLORS["computed"])
+        ax.set_title(f"{title} (computed)", loc="left", color=COLORS["computed"])
         ax.xaxis.set_major_formatter(EngFormatter(unit=unit, sep=" "))
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
         ax.margins(x=0.28)
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(rows, [f"{x.op}  {i}" for i, x in enumerate(found)], fontsize=8.5)
+    axes[0].set_yticks(rows, [f"{i}  {x.op}" for i, x in enumerate(found)], fontsize=8.5)
     axes[0].invert_yaxis()
     return canvas
 
@@ -160,14 +161,14 @@ def recall(report: Report) -> Canvas | None:
         for i, stage in enumerate(stages):
             values = [_recalls(stage).get(c, 0.0) for c in classes]
             at = np.arange(len(classes)) + (i - (len(stages) - 1) / 2) * width
-            pale = len(stages) > 1 and i == 0
-            bars = ax.bar(at, values, width * 0.92, color=COLORS[kind], alpha=0.45 if pale else 1.0, label=stage.name)
+            color = _pale(COLORS[kind]) if len(stages) > 1 and i == 0 else COLORS[kind]
+            bars = ax.bar(at, values, width * 0.92, color=color, label=stage.name)
             if len(classes) * len(stages) <= 24:
                 ax.bar_label(bars, [f"{100 * v:.0f}" for v in values], fontsize=7.5, padding=1)
         ax.set_ylim(0, 1.12)
         ax.set_yticks([0, 0.5, 1])
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        ax.set_title(f"recall by class ({kind})", color=COLORS[kind])
+        ax.set_title(f"recall by class ({kind})", loc="left", color=COLORS[kind])
         ax.legend(loc="lower right", ncols=2, fontsize=8.5, bbox_to_anchor=(1, 1), borderaxespad=0.1)
         ax.grid(axis="x", visible=False)
     rotate = 60 if max(map(len, classes)) > 6 else 0
@@ -189,6 +190,6 @@ def _recalls(stage: StageResult) -> dict[str, float]:
     return {f.name.removeprefix("recall_"): f.value for f in stage.figures if f.name.startswith("recall_")}
 
 
-def kinds_shown(canvas: Canvas) -> Sequence[str]:
-    """The panel titles of a plot."""
-    return [ax.get_title(loc="left") for ax in canvas.axes]
+def _pale(color: str) -> tuple[float, ...]:
+    """Half way to white, opaque: grid lines do not shine through."""
+    return tuple((c + 1) / 2 for c in to_rgb(color))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -87,19 +86,16 @@ def verdict(report: Report) -> Text:
     return Text.assemble((word, f"bold {style}"), f"  {exact.equal:,} of {exact.vectors:,} vectors: {', '.join(said)}")
 
 
-def places(report: Report) -> Table:
-    """Where everything is. Paths are never broken: what does not fit runs on, so that it can be copied."""
-    grid = Table(box=box.SIMPLE, show_header=False, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
+def places(report: Report) -> Iterator[Text]:
+    """Where everything is, one line each."""
+    local = "127.0.0.1" in report.page
     for label, place in (
         ("run folder", str(report.folder)),
         ("firmware", str(report.firmware)),
         ("report", str(report.folder / "report.html")),
-        ("MLflow", report.page if "127.0.0.1" not in report.page else f"pipeline ui, then {report.page}"),
+        ("MLflow", f"pipeline ui, then {report.page}" if local else report.page),
     ):
-        grid.add_row(label, place)
-    return grid
+        yield Text.assemble((f"{label:<12}", "bold"), place)
 
 
 def print_summary(report: Report, console: Console) -> None:
@@ -116,4 +112,5 @@ def print_summary(report: Report, console: Console) -> None:
             )
         )
     console.print()
-    console.print(places(report))
+    for line in places(report):
+        console.print(line, soft_wrap=True)  # the terminal wraps: paths and addresses can be copied whole

@@ -1,0 +1,209 @@
+"""report.json, the terminal's table, the plots and the page, all from one finished run."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.report import plots
+from pipeline.report.figures import KINDS, Figure, Report, StageResult, layers, median, show
+from pipeline.report.progress import Display
+from pipeline.report.table import print_summary, rows
+from pipeline.report.write import json_text, write_report
+from pipeline.stage import BitExact
+
+
+def test_json_has_exactly_the_documented_keys(report: Report) -> None:
+    read = json.loads(json_text(report))
+    assert list(read) == ["target", "run_id", "stages", "accuracy", "bit_exact", "measurement"]
+    assert [s["name"] for s in read["stages"]] == ["train", "prune", "distill", "quantize", "codegen", "measure"]
+    assert read["stages"][0]["metrics"]["macs"] == 412_544
+    assert read["accuracy"] == {"float": 0.9806, "pruned": 0.9722, "distilled": 0.975, "int8": 0.9694, "device": 0.9694}
+    assert read["bit_exact"] == {"vectors": 360, "equal": 360, "oracles": {"tflm": None, "host_c": 360, "device": 360}}
+    assert read["measurement"] == {
+        "clock": "simulated",
+        "instructions": 121_003,
+        "cycles": 148_140,
+        "latency_us_median": 1234.5,
+        "energy_uj": 53.8,
+        "energy_kind": "estimated",
+        "ram_bytes": 9216,
+        "flash_bytes": 23456,
+    }
+
+
+def test_left_out_stages_are_null_in_json(report: Report) -> None:
+    short = replace(report, stages=tuple(s for s in report.stages if s.name not in ("prune", "distill")))
+    assert short.json()["accuracy"] == {"float": 0.9806, "pruned": None, "distilled": None, "int8": 0.9694, "device": 0.9694}
+
+
+def test_a_figure_that_is_no_number_is_null_in_json(report: Report) -> None:
+    odd = replace(report, stages=(StageResult("train", (Figure("loss", float("nan"), "computed"),), 1.0),))
+    assert json.loads(json_text(odd))["stages"][0]["metrics"] == {"loss": None}
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_table_is_never_cut(report: Report, width: int) -> None:
+    text = printed(report, width)
+    table = text[: text.index("run folder")]
+    assert max(map(len, table.splitlines())) <= width
+    assert "…" not in text
+    for cell in ("98.1 %", "412,544", "5,402", "23.5 kB", "9.22 kB", "1.23 ms", "53.8 µJ", "121,003", "148,140"):
+        assert cell in text
+    for place in (report.folder, report.firmware, report.page):
+        assert str(place) in text  # on one line, so that it can be copied
+
+
+def test_no_row_mixes_kinds(report: Report) -> None:
+    found = list(rows(report))
+    assert [kind for kind, _, _ in found] == sorted((kind for kind, _, _ in found), key=list(KINDS).index)
+    accuracy = {kind: cells for kind, label, cells in found if label == "accuracy"}
+    assert accuracy["computed"][-1] == ""
+    assert accuracy["simulated"] == ["", "", "", "", "", "96.9 %"]
+
+
+def test_a_difference_is_said_aloud(report: Report) -> None:
+    exact = BitExact(360, 359, {"tflm": 360, "host_c": 360, "device": 359})
+    text = printed(replace(report, measured=replace(report.measured, bit_exact=exact)), 120)
+    assert "NOT bit-exact  359 of 360 vectors: TFLite Micro 360, generated C on the host 360, device 359" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("accuracy", 0.97222, "97.2 %"),
+        ("recall_7", 1.0, "100.0 %"),
+        ("flash_bytes", 812, "812 B"),
+        ("ram_bytes", 55_008, "55 kB"),
+        ("flash_bytes", 999_600, "1 MB"),
+        ("latency_us_median", 12.5, "12.5 µs"),
+        ("latency_us_median", 104_000, "104 ms"),
+        ("energy_uj", 5496, "5.5 mJ"),
+        ("macs", 12_501_632, "12.5 M"),
+        ("macs", 412_544, "412,544"),
+    ],
+)
+def test_figures_carry_their_unit(name: str, value: float, text: str) -> None:
+    assert show(name, value) == text
+
+
+def test_median() -> None:
+    assert median([3.0, 1.0, 2.0]) == 2.0
+    assert median([4.0, 1.0, 2.0, 3.0]) == 2.5
+
+
+def test_layers_of_the_graph(report: Report) -> None:
+    first, second = layers(report.measured.firmware.model.graph)
+    assert (first.op, first.weight_bytes, first.macs, first.output_bytes) == ("conv2d", 36, 36 * 36, 36 * 4)
+    assert (second.weight_bytes, second.macs, second.output_bytes) == (360, 16 * 360, 160)
+
+
+def test_a_plot_panel_shows_one_kind(report: Report) -> None:
+    canvas = plots.accuracy(report)
+    assert canvas is not None
+    assert [ax.get_title(loc="left") for ax in canvas.axes] == ["computed", "simulated"]
+    computed, simulated = ([list(line.get_ydata()) for line in ax.lines] for ax in canvas.axes)
+    assert computed == [[0.9806, 0.9722, 0.975, 0.9694], [0.9444, 0.9167, 0.9167, 0.9143]]
+    assert simulated == [[0.9694], [0.9143]]
+    recall = plots.recall(report)
+    assert recall is not None
+    assert [ax.get_title(loc="left") for ax in recall.axes] == ["recall by class (computed)", "recall by class (simulated)"]
+
+
+def test_of_many_classes_the_worst_are_shown(report: Report) -> None:
+    figures = tuple(Figure(f"recall_class {i}", i / 100, "computed") for i in range(100))
+    canvas = plots.recall(replace(report, stages=(StageResult("quantize", figures, 1.0),)))
+    assert canvas is not None
+    labels = [t.get_text() for t in canvas.axes[-1].get_xticklabels()]
+    assert labels == [f"class {i}" for i in range(24)]
+    assert canvas.axes[-1].get_xlabel() == "class (the 24 worst; 76 more are at least as good)"
+
+
+def test_files_are_written_twice_the_same(report: Report, tmp_path: Path) -> None:
+    texts = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        written = write_report(report, tmp_path / name)
+        assert {p.name for p in written} == {
+            "report.json", "report.html", "recipe.toml", "accuracy.svg", "cost.svg", "layers.svg", "recall.svg",
+        }  # fmt: skip
+        texts.append([p.read_bytes() for p in written])
+    assert texts[0] == texts[1]
+
+
+class _Page(HTMLParser):
+    """Counts elements, collects text, and remembers what would be fetched from elsewhere."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+        self.fetched: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        if tag in ("script", "link", "img", "iframe"):
+            self.fetched.append(tag)
+        self.fetched += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href") and not (v or "").startswith("#")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_page_needs_nothing_else(report: Report, tmp_path: Path) -> None:
+    write_report(report, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = _Page(html)
+    assert page.fetched == []
+    assert page.counts["svg"] == 4
+    assert "url(http" not in html
+    text = re.sub(r"\s+", " ", " ".join(page.words))
+    for said in ("96.9 %", "23.5 kB", "148,140 (135,000 to 161,000)", "without flash wait states", "estimated", "conv2d"):
+        assert said in text
+
+
+def test_names_in_the_page_are_escaped(report: Report, tmp_path: Path) -> None:
+    sly = replace(report, recipe_toml='name = "<script>alert(1)</script>"')
+    write_report(sly, tmp_path)
+    assert "<script" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_progress_without_a_terminal_is_a_few_plain_lines(report: Report) -> None:
+    out = io.StringIO()
+    with Display(Console(file=out, width=80)) as display:
+        display.stage("train")
+        with display.progress("epochs", total=200) as advance:
+            for i in range(200):
+                advance(1, f"loss {1 / (i + 1):.3f}")
+        display.finished(report.stages[0])
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "train: epochs 200/200, loss 0.005 [0 s]"
+    assert lines[1].startswith("train     accuracy 98.1 %, worst class 94.4 %, MACs 412,544")
+    assert len(lines) == 2
+
+
+def test_progress_on_a_terminal_shows_a_bar() -> None:
+    out = io.StringIO()
+    with Display(Console(file=out, width=80, force_terminal=True)) as display:
+        display.stage("train")
+        with display.progress("epochs", total=2) as advance:
+            advance(1, "loss 0.5")
+            display._bars.refresh()
+    text = out.getvalue()
+    assert "epochs" in text
+    assert "1/2" in text
+    assert "loss 0.5" in text
+
+
+def printed(report: Report, width: int) -> str:
+    out = io.StringIO()
+    print_summary(report, Console(file=out, width=width))
+    return out.getvalue()
