@@ -21,12 +21,15 @@ C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": 
 
 
 def prefix(graph: Graph) -> str:
-    """The C identifier every public name of the generated library starts with."""
-    return identifier(graph.name).lower()
+    """The C identifier every public name of the generated library starts with; never the name of a firmware file."""
+    word = identifier(graph.name).lower()
+    taken = {path.name.split(".")[0] for path in (data_dir("firmware_templates") / "cortex_m").iterdir()}
+    return f"{word}_net" if word in taken else word
 
 
 def to_c(graph: Graph, plan: Plan, preprocess: Preprocess | None = None) -> dict[str, str]:
-    """`<p>.h`, `<p>.c` and `<p>_weights.h` as text, by file name. Beside them go `kernels/` with `kernel_headers(graph)`."""
+    """`<p>.h`, `<p>.c`, `<p>_weights.h` and, with a preprocess, `<p>_preprocess.h` as text, by file name. Beside them goes
+    `kernels/` with `kernel_headers(graph)`."""
     p = prefix(graph)
     constants = Constants(graph)
     names = Names()
@@ -34,7 +37,10 @@ def to_c(graph: Graph, plan: Plan, preprocess: Preprocess | None = None) -> dict
     layers = [_layer(i, op, graph, plan, at, constants) for i, op in enumerate(graph.ops)]
     places = {n: f"arena + AT_{at[n]}" if n in at else constants.tensor(n) for n in (*graph.inputs, *graph.outputs)}
     source = _source(p, graph, plan, at, layers, places, preprocess)
-    return {f"{p}.h": _header(p, graph, plan, preprocess), f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
+    files = {f"{p}.h": _header(p, graph, plan, preprocess), f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
+    if preprocess:
+        files[f"{p}_preprocess.h"] = _preprocess_header(p, graph[graph.inputs[0]].size, preprocess)
+    return files
 
 
 def kernel_headers(graph: Graph) -> tuple[Path, ...]:
@@ -71,6 +77,11 @@ def shape_text(t: Tensor) -> str:
     """`8x8x16`: the shape without its leading 1."""
     dims = t.shape[1:] if len(t.shape) > 1 and t.shape[0] == 1 else t.shape
     return "x".join(map(str, dims)) or "1"
+
+
+def io_scale(t: Tensor) -> float:
+    """An input's or output's scale; values that are not quantised are their own real values."""
+    return t.quant.scale[0] if t.quant else 1.0
 
 
 def _pointer(name: str, graph: Graph, at: dict[str, str], constants: Constants) -> str:
@@ -186,9 +197,8 @@ def _io_macros(up: str, side: str, graph: Graph, names: tuple[str, ...]) -> list
     for i, name in enumerate(names):
         t = graph[name]
         lines.append(f"#define {up}_{side}_{i}_BYTES {t.nbytes}")
-        if t.quant and len(t.quant.scale) == 1:
-            lines.append(f"#define {up}_{side}_{i}_SCALE {float_literal(t.quant.scale[0])}")
-            lines.append(f"#define {up}_{side}_{i}_ZERO_POINT ({t.zero_point})")
+        lines.append(f"#define {up}_{side}_{i}_SCALE {float_literal(io_scale(t))}")
+        lines.append(f"#define {up}_{side}_{i}_ZERO_POINT ({t.zero_point})")
     return lines
 
 
@@ -205,6 +215,7 @@ def _source(
     includes = "\n".join(
         f'#include "kernels/{k}.h"' for k in sorted({k.name for op in graph.ops for k in op.kernels(graph)})
     )
+    raw = f'#include "{p}_preprocess.h"\n' if preprocess else ""
     end = len(graph.ops)
 
     def lifetime(name: str) -> str:
@@ -220,8 +231,10 @@ def _source(
 /* {comment_text(graph.name)}: the layers in order. Generated; do not edit. */
 #include "{p}.h"
 
+#include <stddef.h>
+
 {includes}
-#include "{p}_weights.h"
+{raw}#include "{p}_weights.h"
 
 /* Called after each layer with the values it has just written; a debugger's or a test's hook. */
 #ifndef NN_TRACE
@@ -255,37 +268,47 @@ const void *{p}_output(const void *memory, int index)
     default: return NULL;
     }}
 }}
-{_preprocess(p, graph, at, preprocess)}
+{_preprocess(p, f"AT_{at[graph.inputs[0]]}") if preprocess else ""}
 void {p}_invoke(void *memory)
 {{
     int8_t *const arena = memory;
+    (void)arena;
 
 {(chr(10) * 2).join(layers)}
 }}
 """
 
 
-def _preprocess(p: str, graph: Graph, at: dict[str, str], preprocess: Preprocess | None) -> str:
-    if preprocess is None:
-        return ""
-    x = graph[graph.inputs[0]]
-    place = f"(uint8_t *)memory + AT_{at[graph.inputs[0]]}"
+def _preprocess_header(p: str, size: int, preprocess: Preprocess) -> str:
+    table = ""
     if preprocess.is_offset and preprocess.dtype == "int8":
-        body = "    (void)memory; /* raw int8 values are the model's input as they are */"
+        body = "    (void)x; /* raw int8 values are the model's input as they are */"
     elif preprocess.is_offset:
-        body = f"""\
-    uint8_t *const x = {place};
-    for (int32_t i = 0; i < {x.size}; i++)
-        x[i] ^= 0x80; /* q = raw - 128 */"""
+        body = f"    for (int32_t i = 0; i < {size}; i++)\n        x[i] ^= 0x80; /* q = raw - 128 */"
     else:
         channels = len(preprocess.tables)
         index = f"i % {channels}" if channels > 1 else "0"
-        body = f"""\
-    /* int8 value of each raw byte, per channel: the data's normalisation and the input's quantisation in one. */
-    static const int8_t table[{channels}][256] = {{
-{("," + chr(10)).join("        {" + chr(10) + integer_rows(t, 12) + chr(10) + "        }" for t in preprocess.tables)}
-    }};
-    uint8_t *const x = {place};
-    for (int32_t i = 0; i < {x.size}; i++)
-        x[i] = (uint8_t)table[{index}][x[i]];"""
-    return f"\nvoid {p}_preprocess(void *memory)\n{{\n{body}\n}}\n"
+        body = f"    for (int32_t i = 0; i < {size}; i++)\n        x[i] = (uint8_t)table[{index}][x[i]];"
+        rows = ",\n".join(f"        {{\n{integer_rows(t, 12)}\n        }}" for t in preprocess.tables)
+        table = (
+            "    /* The int8 value of each raw byte, per channel: the data's normalisation and the input's quantisation in "
+            f"one. */\n    static const int8_t table[{channels}][256] = {{\n{rows}\n    }};\n\n"
+        )
+    return f"""\
+/* Raw {preprocess.dtype} values to the model's int8, in place. Generated; do not edit. */
+#ifndef {p.upper()}_PREPROCESS_H
+#define {p.upper()}_PREPROCESS_H
+
+#include <stdint.h>
+
+static inline void {p}_preprocess_values(uint8_t *x)
+{{
+{table}{body}
+}}
+
+#endif
+"""
+
+
+def _preprocess(p: str, place: str) -> str:
+    return f"\nvoid {p}_preprocess(void *memory)\n{{\n    {p}_preprocess_values((uint8_t *)memory + {place});\n}}\n"

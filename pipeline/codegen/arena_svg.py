@@ -1,0 +1,126 @@
+"""A picture of the arena over time: one bar per activation, from the layer that writes it to the last that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from pipeline.codegen.arena import Plan
+from pipeline.codegen.to_c import describe, shape_text
+from pipeline.ir import Graph
+
+COLUMN, HEIGHT = 56, 420  # px per layer; px of the whole arena
+LEFT, RIGHT, TOP, BOTTOM = 92, 24, 64, 150
+LETTER = 6.2  # px of an average letter at 11 px
+FILLS = (
+    "#9ecae1",
+    "#a1d99b",
+    "#fdae6b",
+    "#bcbddc",
+    "#fdd0a2",
+    "#c7e9c0",
+    "#c6dbef",
+    "#dadaeb",
+)  # dark text is legible on each
+SCRATCH = "#bdbdbd"
+INK, FAINT, PEAK = "#222", "#d9d9d9", "#c00"
+MIN_WIDTH = 560
+
+
+def arena_svg(graph: Graph, plan: Plan) -> str:
+    """An SVG document, complete in itself; hovering over a bar names it."""
+    columns = len(graph.ops) + 2  # the input before the first layer, the output after the last
+    width = max(MIN_WIDTH, LEFT + columns * COLUMN + RIGHT)
+    height = TOP + HEIGHT + BOTTOM
+    picture = "\n".join(_parts(graph, plan, width))
+    return f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" \
+font-family="Helvetica, Arial, sans-serif" font-size="11" fill="{INK}">
+<rect width="{width}" height="{height}" fill="white"/>
+{picture}
+</svg>
+"""
+
+
+def _parts(graph: Graph, plan: Plan, width: int) -> Iterator[str]:
+    total = max(plan.arena_bytes, 1)
+
+    def x(column: float) -> float:
+        return LEFT + (column + 1) * COLUMN
+
+    def y(offset: float) -> float:
+        return round(TOP + HEIGHT * (1 - offset / total), 1)
+
+    peak = max(plan.live_bytes, default=0)
+    yield _text(LEFT, 24, f"Arena of {graph.name}: {plan.arena_bytes:,} bytes", size=15, weight="bold")
+    busiest = ", ".join(f"{i}" for i, live in enumerate(plan.live_bytes) if live == peak)
+    yield _text(
+        LEFT, 42, f"Most in use at once: {peak:,} bytes, in layer {busiest}. Read left to right: one column a layer."
+    )
+    for tick in _ticks(total):
+        yield f'<line x1="{LEFT}" x2="{x(len(graph.ops) + 1)}" y1="{y(tick)}" y2="{y(tick)}" stroke="{FAINT}"/>'
+        yield _text(LEFT - 8, y(tick) + 4, f"{tick:,}", anchor="end")
+    yield _text(LEFT - 8, TOP + HEIGHT + 18, "bytes", anchor="end")
+    names = ["input", *(f"{i} {op.kind}" for i, op in enumerate(graph.ops)), "output"]
+    for column, name in enumerate(names):
+        at = x(column - 0.5)
+        yield _text(at, TOP + HEIGHT + 14, name, rotate=(at, TOP + HEIGHT + 14))
+    for i, (name, slot) in enumerate(sorted(plan.slots.items(), key=lambda item: item[1].first)):
+        writer = next((describe(k, op, graph) for k, op in enumerate(graph.ops) if name in op.outputs), "the input")
+        label = (name, f"{shape_text(graph[name])}, {slot.nbytes:,} B")
+        box = (x(slot.first), y(slot.offset + slot.nbytes), x(slot.last + 1), y(slot.offset))
+        yield from _bar(box, FILLS[i % len(FILLS)], label, f"{name}: {slot.nbytes:,} bytes at {slot.offset:,}; {writer}")
+    for i, slot in plan.scratch.items():
+        box = (x(i), y(slot.offset + slot.nbytes), x(i + 1), y(slot.offset))
+        yield from _bar(box, SCRATCH, ("scratch", f"{slot.nbytes:,} B"), f"scratch of layer {i}: {slot.nbytes:,} bytes")
+    live = " ".join(f"{x(i)},{y(b)} {x(i + 1)},{y(b)}" for i, b in enumerate(plan.live_bytes))
+    yield f'<polyline points="{live}" fill="none" stroke="{INK}" stroke-dasharray="3 3"><title>in use</title></polyline>'
+    end = x(len(graph.ops) + 1)
+    yield f'<line x1="{LEFT}" x2="{end}" y1="{y(total)}" y2="{y(total)}" stroke="{PEAK}" stroke-width="2"/>'
+    yield _text(end, y(total) - 6, f"peak {plan.arena_bytes:,}", anchor="end", fill=PEAK)
+
+
+def _bar(box: tuple[float, float, float, float], fill: str, label: tuple[str, str], title: str) -> Iterator[str]:
+    """A rectangle with as much of the two-line label as fits in it; all of it in the tooltip."""
+    left, top, right, bottom = box
+    width, height = right - left, max(bottom - top, 1)
+    yield (
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height:.1f}" fill="{fill}" stroke="{INK}" stroke-width="0.6">'
+        f"<title>{escape(title)}</title></rect>"
+    )
+    room = int((width - 6) / LETTER)
+    lines = [_shortened(line, room) for line in label]
+    if height >= 28:
+        for k, line in enumerate(lines):
+            yield _text(left + 4, (top + bottom) / 2 - 3 + 13 * k, line)
+    elif height >= 11:
+        yield _text(left + 4, (top + bottom) / 2 + 4, lines[0])
+
+
+def _shortened(text: str, room: int) -> str:
+    """The end of a name tells more than its beginning."""
+    return text if len(text) <= room else "…" + text[len(text) - room + 1 :] if room > 3 else ""
+
+
+def _ticks(total: int) -> range:
+    """Four to eight round numbers of bytes up to `total`."""
+    step = 16
+    while total / step > 8:
+        step *= 2
+    return range(0, total + 1, step)
+
+
+def _text(
+    x: float,
+    y: float,
+    words: str,
+    *,
+    anchor: str = "start",
+    size: int = 11,
+    weight: str = "normal",
+    fill: str = INK,
+    rotate: tuple[float, float] | None = None,
+) -> str:
+    turn = f' transform="rotate(55 {rotate[0]:.1f} {rotate[1]:.1f})"' if rotate else ""
+    look = f'text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" fill="{fill}"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {look}{turn}>{escape(words)}</text>'

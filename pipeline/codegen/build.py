@@ -1,0 +1,114 @@
+"""Cross-building a generated folder with its own Makefile, and reading what the linker made of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import doctor
+from pipeline.errors import BuildError
+from pipeline.target import Target
+
+BUILD_TIMEOUT_S = 600
+OPTIMISE = "-O2"
+TOOLS = "arm-none-eabi-"
+STRICT = "-Wall -Wextra -pedantic -Werror"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A linked firmware. `sections` are bytes by name; flash holds code, constants and the initial values of variables; RAM
+    holds variables, arena and the stack reserve."""
+
+    elf: Path
+    binary: Path
+    sections: Mapping[str, int]
+
+    @property
+    def flash_bytes(self) -> int:
+        return sum(self.sections.get(s, 0) for s in (".text", ".data"))
+
+    @property
+    def ram_bytes(self) -> int:
+        return sum(self.sections.get(s, 0) for s in (".data", ".bss", ".stack"))
+
+
+class DoesNotFitError(BuildError):
+    """The linker found the image larger than the target's memory. `region` is "FLASH" or "RAM"."""
+
+    def __init__(self, message: str, region: str) -> None:
+        super().__init__(message)
+        self.region = region
+
+
+def require_tools(*tools: doctor.Tool) -> None:
+    """BuildError naming what is missing and how to get it, before any work."""
+    missing = [tool for tool in tools if doctor.find(tool).path is None]
+    if missing:
+        names = " and ".join(f"{t.name} ({t.purpose})" for t in missing)
+        raise BuildError(f"{names} not found on this machine. Install: {doctor.how_to_get(missing)}.")
+
+
+def cpu_flags(target: Target) -> str:
+    """gcc's flags for the target's core: `-mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16`."""
+    float_abi = f"-mfloat-abi=hard -mfpu={target.cpu.fpu}" if target.cpu.fpu else "-mfloat-abi=soft"
+    return f"-mcpu={target.cpu.core} -mthumb {float_abi}"
+
+
+def cross_build(folder: Path, name: str, tflm_dir: Path | None = None) -> Image:
+    """Run `make` in `folder`, warnings as errors; leaves build/<name>.{elf,bin,hex,map}, no objects. With `tflm_dir` also
+    build/<name>_tflm.elf. BuildError with the compiler's first complaint, DoesNotFitError with the linker's."""
+    require_tools(doctor.CROSS_COMPILER, doctor.MAKE)
+    _make(folder, "all", f"WARNINGS={STRICT}")
+    if tflm_dir is not None:
+        _make(folder, "tflm", f"TFLM_DIR={tflm_dir.resolve()}")
+    elf = folder / "build" / f"{name}.elf"
+    image = Image(elf, elf.with_suffix(".bin"), _sections(elf))
+    shutil.rmtree(folder / "build" / "obj")
+    return image
+
+
+def _make(folder: Path, goal: str, *variables: str) -> None:
+    make = doctor.find(doctor.MAKE).path
+    assert make is not None  # require_tools
+    # Flags meant for the user's own programs would change the firmware.
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS")}
+    command = [make, "-C", str(folder), "-j", str(os.cpu_count() or 1), goal, f"CROSS_COMPILE={TOOLS}", *variables]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, env=environment)
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"`make {goal}` in {folder} took longer than {BUILD_TIMEOUT_S} s and was stopped.") from None
+    if done.returncode:
+        raise link_error(done.stderr) or BuildError(
+            f"`make {goal}` failed in {folder}: {_first_complaint(done.stderr or done.stdout)}"
+        )
+
+
+def link_error(output: str) -> DoesNotFitError | None:
+    """What the linker says when the image exceeds a memory region, or None when it says something else."""
+    for pattern in (r"region `(FLASH|RAM)' overflowed by \d+ bytes", r"will not fit in region `(FLASH|RAM)'"):
+        if found := re.search(pattern, output):
+            return DoesNotFitError(found[0], found[1])
+    if found := re.search(r"do not fit the \d+ bytes of (flash|RAM)", output):
+        return DoesNotFitError(found[0], found[1].upper())
+    return None
+
+
+def _first_complaint(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"error|\*\*\*|undefined|No such", line)]
+    return (telling or lines or ["no message"])[0]
+
+
+def _sections(elf: Path) -> dict[str, int]:
+    """Bytes of each section that takes memory on the device, from `size -A -d`."""
+    done = subprocess.run([f"{TOOLS}size", "-A", "-d", str(elf)], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise BuildError(f"{TOOLS}size can not read {elf}: {done.stderr.strip()}")
+    rows = re.findall(r"^(\.\S+)\s+(\d+)\s+\d+\s*$", done.stdout, re.MULTILINE)
+    return {name: int(size) for name, size in rows if name in (".text", ".data", ".bss", ".stack")}

@@ -1,0 +1,105 @@
+"""manifest.json: everything that can be asked of a firmware folder later, without building or running it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import doctor
+from pipeline.codegen import build, tflm
+from pipeline.codegen.arena import ALIGNMENT, Plan
+from pipeline.codegen.sizes import LayerSize
+from pipeline.codegen.skeleton import io_tensors
+from pipeline.errors import BuildError
+from pipeline.ir import Graph
+from pipeline.preprocess import Preprocess
+from pipeline.target import Target
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+TOOLCHAIN = (doctor.CROSS_COMPILER, doctor.HOST_COMPILER, doctor.MAKE)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How many vectors were replayed, and that each oracle gave the reference's bytes for all; `tflm` is None where TFLM can
+    not run. `tflm_arena_bytes` is the smallest that works, `tflm_arena_note` how it was found."""
+
+    vectors: int
+    host_c: int
+    tflm: int | None
+    tflm_arena_bytes: int
+    tflm_arena_note: str
+
+
+def write_manifest(
+    folder: Path,
+    graph: Graph,
+    preprocess: Preprocess | None,
+    target: Target,
+    arena: Plan,
+    layers: Sequence[LayerSize],
+    image: build.Image,
+    proof: Proof,
+) -> None:
+    """Describe every file that is in `folder` now."""
+    manifest = {
+        "format": FORMAT,
+        "model": {
+            "name": graph.name,
+            "id": graph.sha256()[:16],
+            "sha256": graph.sha256(),
+            "macs": graph.macs(),
+            "constant_bytes": sum(r.constant_bytes for r in layers),
+            "tensors": [asdict(t) for side in io_tensors(graph, preprocess) for t in side],
+            "preprocess": {"dtype": preprocess.dtype, "offset": preprocess.is_offset} if preprocess else None,
+        },
+        "target": asdict(target),
+        "toolchain": _toolchain(target),
+        "image": {"flash_bytes": image.flash_bytes, "ram_bytes": image.ram_bytes, "sections": dict(image.sections)},
+        "arena": {
+            "bytes": arena.arena_bytes,
+            "alignment": ALIGNMENT,
+            "peak_bytes": max(arena.live_bytes, default=0),
+            "peak_ops": list(arena.peak_ops),
+            "slots": {name: asdict(slot) for name, slot in arena.slots.items()},
+            "scratch": {str(i): asdict(slot) for i, slot in arena.scratch.items()},
+        },
+        "layers": [asdict(r) for r in layers],
+        "tflm": {
+            "arena_bytes": proof.tflm_arena_bytes,
+            "arena_note": proof.tflm_arena_note,
+            "operators": list(tflm.operators(graph)),
+        },
+        "proven": {"vectors": proof.vectors, "host_c": proof.host_c, "tflm": proof.tflm},
+        "files": {
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a firmware folder; BuildError when there is none, or not one of this format."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        known = manifest["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise BuildError(f"{folder} is no firmware folder: its {MANIFEST} can not be read ({e}).") from None
+    if not known:
+        raise BuildError(
+            f"{folder / MANIFEST} has format {manifest['format']!r}; this version reads {FORMAT}. Generate anew."
+        )
+    return manifest
+
+
+def _toolchain(target: Target) -> dict[str, str]:
+    programs = {f.tool.name: f.version for f in map(doctor.find, TOOLCHAIN)}
+    packages = {n: v for n in ("tinyml-pipeline", "tflite-micro") if (v := doctor.package_version(n))}
+    return {**programs, **packages, "flags": f"{build.OPTIMISE} {build.cpu_flags(target)}"}

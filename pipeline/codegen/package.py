@@ -1,0 +1,172 @@
+"""A firmware folder that builds by itself, proven before it is delivered: written aside, built, replayed, then renamed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import doctor, oracle
+from pipeline.codegen import build, sizes, tflm
+from pipeline.codegen.arena import Plan, plan
+from pipeline.codegen.arena_svg import arena_svg
+from pipeline.codegen.library import write_library
+from pipeline.codegen.manifest import MANIFEST, Proof, read_manifest, write_manifest
+from pipeline.codegen.skeleton import write_skeleton
+from pipeline.codegen.to_c import prefix
+from pipeline.codegen.to_tflite import to_tflite
+from pipeline.codegen.vectors import Vectors, random
+from pipeline.devices.host import HostC
+from pipeline.errors import BuildError, GraphError, MismatchError, TargetError
+from pipeline.ir import Graph
+from pipeline.stage import Firmware, QuantizedModel
+from pipeline.target import Target
+
+RANDOM_VECTORS = 16
+KEPT_VECTORS = 16
+
+Report = Callable[[str], None]
+"""Told what happens next, in a few words."""
+
+
+def write_firmware(
+    model: QuantizedModel,
+    target: Target,
+    folder: Path,
+    *,
+    vectors: Vectors | None = None,
+    tflm_dir: Path | None = None,
+    report: Report = lambda _what: None,
+) -> Firmware:
+    """Write, prove and build `folder` for `target`; `vectors` (default: random ones) are replayed through the generated C
+    under sanitizers and through TFLM, and must equal the integer reference byte for byte.
+
+    TargetError when the model does not fit, BuildError when a tool is missing or a build fails, MismatchError naming the
+    first differing layer. After any of them, `folder` is as it was before."""
+    build.require_tools(doctor.HOST_COMPILER, doctor.CROSS_COMPILER, doctor.MAKE)
+    graph = model.graph.checked()
+    _require_int8_io(graph)
+    arena = plan(graph)
+    layers = sizes.layer_sizes(graph, arena)
+    sizes.check_fits(graph, arena, layers, target)
+    vectors = vectors or random(graph, RANDOM_VECTORS, model.preprocess)
+    p = prefix(graph)
+    with _aside(folder) as work:
+        report("writing C")
+        write_library(graph, work / "model", model.preprocess, arena)
+        tflite = to_tflite(graph)
+        (work / "model.tflite").write_bytes(tflite)
+        (work / "arena.svg").write_text(arena_svg(graph, arena), encoding="utf-8")
+        report("proving the C on this machine")
+        proof = prove(model, tflite, vectors, work / "model", arena, report)
+        _write_tflm(work / "tflm", graph, tflite, proof)
+        write_skeleton(work, graph, model.preprocess, target, arena)
+        report("building the firmware")
+        image = _build(work, p, graph, arena, layers, target, tflm_dir)
+        np.savez(work / "vectors.npz", **_arrays(vectors))
+        write_manifest(work, graph, model.preprocess, target, arena, layers, image, proof)
+    return Firmware(
+        folder=folder,
+        elf=folder / image.elf.relative_to(work),
+        model=model,
+        flash_bytes=image.flash_bytes,
+        ram_bytes=image.ram_bytes,
+        arena_bytes=arena.arena_bytes,
+        sha256=read_manifest(folder)["files"][f"build/{p}.bin"],
+        model_id=graph.sha256()[:16],
+    )
+
+
+def prove(
+    model: QuantizedModel, tflite: bytes, vectors: Vectors, library: Path, arena: Plan, report: Report = lambda _what: None
+) -> Proof:
+    """Replay `vectors` through the generated C and TFLM; MismatchError naming the first layer that differs."""
+    graph = model.graph
+    with HostC(graph, model.preprocess, library) as host:
+        if not _equal(vectors.outputs, host.run(*vectors.inputs)):
+            found = oracle.first_difference(graph, vectors.int8_inputs, host.layers(*vectors.inputs))
+            raise _mismatch(graph, "the generated C", found)
+    if not oracle.tflm_available():
+        note = "an estimate: TFLM could not run on the machine that generated this"
+        return Proof(len(vectors), len(vectors), None, tflm.arena_estimate(graph, arena), note)
+    report("comparing with TFLM")
+    if not _equal(vectors.outputs, oracle.tflm_run(tflite, *vectors.int8_inputs)):
+        found = oracle.first_difference(graph, vectors.int8_inputs, oracle.tflm_layers(tflite, *vectors.int8_inputs))
+        raise _mismatch(graph, "TFLM on the .tflite file", found)
+    note = "the smallest that works, found by bisection with TFLM on a 64-bit host; a 32-bit core needs no more"
+    return Proof(len(vectors), len(vectors), len(vectors), oracle.smallest_arena(tflite), note)
+
+
+def _equal(expected: tuple[Any, ...], got: tuple[Any, ...]) -> bool:
+    return all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(expected, got, strict=True))
+
+
+def _mismatch(graph: Graph, who: str, found: oracle.Difference | None) -> MismatchError:
+    where = str(found) if found else "its layers are equal when traced, so only the untraced program differs"
+    return MismatchError(
+        f"{who} does not answer as the integer reference of {graph.name!r} does: {where}. No firmware is kept."
+    )
+
+
+def _require_int8_io(graph: Graph) -> None:
+    for name in (*graph.inputs, *graph.outputs):
+        if graph[name].dtype not in ("int8", "uint8"):
+            raise GraphError(
+                f"{name!r} is {graph[name].dtype}; the firmware's inputs and outputs must be int8. Leave out the QUANTIZE "
+                f"or DEQUANTIZE at the model's edge: the host converts with the scale in the header."
+            )
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A work folder beside `folder` that takes its place when the block succeeds, and is gone when it does not."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+        raise BuildError(f"{folder} exists and is no firmware folder of ours; it is left alone. Give another place.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        work.chmod(0o755)
+        yield work
+        if folder.exists():
+            shutil.rmtree(folder)
+        work.rename(folder)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _write_tflm(folder: Path, graph: Graph, tflite: bytes, proof: Proof) -> None:
+    folder.mkdir()
+    for name, text in tflm.tflm_sources(graph, tflite, proof.tflm_arena_bytes, proof.tflm_arena_note).items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _build(
+    work: Path,
+    p: str,
+    graph: Graph,
+    arena: Plan,
+    layers: tuple[sizes.LayerSize, ...],
+    target: Target,
+    tflm_dir: Path | None,
+) -> build.Image:
+    try:
+        return build.cross_build(work, p, tflm_dir)
+    except build.DoesNotFitError as e:
+        if e.region == "FLASH":
+            weights = sum(layer.constant_bytes for layer in layers)
+            raise TargetError(sizes.flash_message(graph, layers, target, weights) + f" The linker: {e}.") from None
+        uploaded = sum(graph[n].nbytes for n in graph.inputs)
+        raise TargetError(sizes.ram_message(graph, arena, target, uploaded) + f" The linker: {e}.") from None
+
+
+def _arrays(vectors: Vectors) -> dict[str, Any]:
+    """The first few vectors, as the firmware takes and gives them."""
+    n = KEPT_VECTORS
+    kept = {f"input_{i}": x[:n] for i, x in enumerate(vectors.inputs)}
+    return {**kept, **{f"output_{i}": y[:n] for i, y in enumerate(vectors.outputs)}}

@@ -1,0 +1,115 @@
+"""What each layer costs: constant bytes, activation bytes, multiply-accumulates; and whether a target can hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.codegen.arena import Plan
+from pipeline.codegen.to_c import shape_text
+from pipeline.errors import TargetError
+from pipeline.ir import Array, Const, Graph
+from pipeline.target import Target
+
+NAMED_LAYERS = 4  # in a message
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSize:
+    """One operator. `constant_bytes` are weights, biases and requantisation tables (arrays that several layers share count
+    for the first); `live_bytes` is the arena in use while it runs, its input, output and `scratch_bytes` included."""
+
+    index: int
+    name: str
+    kind: str
+    shape: str
+    kernels: tuple[str, ...]
+    macs: int
+    constant_bytes: int
+    output_bytes: int
+    scratch_bytes: int
+    live_bytes: int
+
+
+def layer_sizes(graph: Graph, plan: Plan) -> tuple[LayerSize, ...]:
+    seen: set[tuple[str, bytes]] = set()
+
+    def new_bytes(arrays: Iterator[Array]) -> int:
+        total = 0
+        for a in arrays:
+            key = (str(a.dtype), a.tobytes())
+            total += 0 if key in seen else a.nbytes
+            seen.add(key)
+        return total
+
+    rows = []
+    for i, op in enumerate(graph.ops):
+        kernels = op.kernels(graph)
+        rows.append(
+            LayerSize(
+                index=i,
+                name=op.output,
+                kind=op.kind,
+                shape=shape_text(graph[op.output]),
+                kernels=tuple(k.name for k in kernels),
+                macs=op.macs(graph),
+                constant_bytes=sum(new_bytes(_arrays(graph, k.params)) for k in kernels),
+                output_bytes=sum(graph[n].nbytes for n in op.outputs),
+                scratch_bytes=plan.scratch[i].nbytes if i in plan.scratch else 0,
+                live_bytes=plan.live_bytes[i],
+            )
+        )
+    return tuple(rows)
+
+
+def _arrays(graph: Graph, params: Mapping[str, Any]) -> Iterator[Array]:
+    for value in params.values():
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, Const):
+            yield graph.constant(value.tensor)
+        elif isinstance(value, Mapping):
+            yield from _arrays(graph, value)
+
+
+def check_fits(graph: Graph, plan: Plan, layers: Sequence[LayerSize], target: Target) -> None:
+    """TargetError, before anything is built, when weights alone exceed the flash, or arena, uploaded input and stack the
+    RAM. What the code adds is only known after linking; `build.link_error` says the same then."""
+    memory = target.memory
+    flash = sum(layer.constant_bytes for layer in layers)
+    if flash > memory.flash_bytes:
+        raise TargetError(flash_message(graph, layers, target, flash))
+    uploaded = sum(graph[n].nbytes for n in graph.inputs)
+    if plan.arena_bytes + uploaded + memory.stack_bytes > memory.ram_bytes:
+        raise TargetError(ram_message(graph, plan, target, uploaded))
+
+
+def flash_message(graph: Graph, layers: Sequence[LayerSize], target: Target, needed: int) -> str:
+    largest = sorted(layers, key=lambda r: -r.constant_bytes)[:NAMED_LAYERS]
+    who = ", ".join(f"{r.name!r} ({r.kind}) {r.constant_bytes:,}" for r in largest if r.constant_bytes)
+    return (
+        f"Model {graph.name!r} does not fit the flash of {target.name}: it needs {needed:,} bytes, there are "
+        f"{target.memory.flash_bytes:,}. Its weights take {sum(r.constant_bytes for r in layers):,} bytes, most of them in "
+        f"{who}. Prune more (a smaller prune.keep), make those layers narrower, or choose a target with more flash "
+        f"(`pipeline targets`)."
+    )
+
+
+def ram_message(graph: Graph, plan: Plan, target: Target, uploaded: int) -> str:
+    memory = target.memory
+    peak = graph.ops[plan.live_bytes.index(max(plan.live_bytes))] if graph.ops else None
+    who = "no layer"
+    if peak is not None:
+        i = graph.ops.index(peak)
+        tensors = ", ".join(f"{n!r} {graph[n].nbytes:,}" for n in plan.live(i)[:NAMED_LAYERS])
+        scratch = f", scratch {plan.scratch[i].nbytes:,}" if i in plan.scratch else ""
+        who = f"layer {i}, {peak.kind} {peak.output!r}, which holds {tensors}{scratch} bytes at once"
+    return (
+        f"Model {graph.name!r} does not fit the RAM of {target.name}: activations take {plan.arena_bytes:,} bytes, the "
+        f"uploaded input {uploaded:,} and the stack {memory.stack_bytes:,}, there are {memory.ram_bytes:,}. The peak is at "
+        f"{who}. Prune more (a smaller prune.keep), give the model a smaller input or an earlier stride, or choose a target "
+        f"with more RAM (`pipeline targets`)."
+    )

@@ -1,0 +1,90 @@
+"""What a TFLite Micro project needs of a model: the file as a C array, exactly the operators, and the arena size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.codegen.arena import ALIGNMENT, Plan
+from pipeline.codegen.c_text import comment_text, integer_rows
+from pipeline.codegen.to_c import prefix
+from pipeline.codegen.to_tflite import tflite_nodes
+from pipeline.ir import Graph
+
+# MicroMutableOpResolver's methods are the builtin names in camel case, but for these.
+METHODS = {"PADV2": "AddPadV2", "BATCH_TO_SPACE_ND": "AddBatchToSpaceNd", "SPACE_TO_BATCH_ND": "AddSpaceToBatchNd"}
+
+
+def operators(graph: Graph) -> tuple[str, ...]:
+    """The builtin operators of the graph's .tflite file, sorted."""
+    return tuple(sorted({node.builtin for node in tflite_nodes(graph)}))
+
+
+def resolver_method(builtin: str) -> str:
+    """`AddDepthwiseConv2D` for DEPTHWISE_CONV_2D."""
+    return METHODS.get(builtin) or "Add" + "".join(
+        word if word[0].isdigit() else word.capitalize() for word in builtin.split("_")
+    )
+
+
+def arena_estimate(graph: Graph, plan: Plan) -> int:
+    """Bytes that should do where TFLM can not be run to find out: the activations and, per tensor and operator, TFLM's own
+    structures, rounded up generously."""
+    nodes = tflite_nodes(graph)
+    channels = sum(sum(graph[n].shape[:1]) for op in graph.ops for n in op.inputs if graph[n].data is not None)
+    return -(-(2 * plan.arena_bytes + 4096 + 512 * len(nodes) + 16 * channels) // ALIGNMENT) * ALIGNMENT
+
+
+def tflm_sources(graph: Graph, model: bytes, arena_bytes: int, arena_note: str) -> dict[str, str]:
+    """`model_data.h`, `model_data.c` and `op_resolver.h` by file name. `arena_note` says how the size was found."""
+    p, ops = prefix(graph), operators(graph)
+    up = p.upper()
+    camel = "".join(word.capitalize() for word in p.split("_"))
+    rows = integer_rows(np.frombuffer(model, np.uint8), 4)
+    adds = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.{resolver_method(op)}());" for op in ops)
+    header = f"""\
+/* {comment_text(graph.name)}: the .tflite file as an array for TensorFlow Lite Micro. Generated; do not edit. */
+#ifndef {up}_MODEL_DATA_H
+#define {up}_MODEL_DATA_H
+
+#define {up}_MODEL_DATA_BYTES {len(model)}
+
+/* {comment_text(arena_note)} */
+#define {up}_TFLM_ARENA_BYTES {arena_bytes}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+extern const unsigned char {p}_model_data[{up}_MODEL_DATA_BYTES];
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+    source = f"""\
+/* {comment_text(graph.name)}: the bytes of model.tflite. Generated; do not edit. */
+#include "model_data.h"
+
+__attribute__((aligned({ALIGNMENT}))) const unsigned char {p}_model_data[{up}_MODEL_DATA_BYTES] = {{
+{rows}
+}};
+"""
+    resolver = f"""\
+// {comment_text(graph.name)}: exactly the TensorFlow Lite Micro operators that its file uses. Generated; do not edit.
+#ifndef {up}_OP_RESOLVER_H_
+#define {up}_OP_RESOLVER_H_
+
+#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+
+using {camel}OpResolver = tflite::MicroMutableOpResolver<{len(ops)}>;
+
+inline TfLiteStatus {p}_register_ops({camel}OpResolver& resolver) {{
+{adds}
+  return kTfLiteOk;
+}}
+
+#endif  // {up}_OP_RESOLVER_H_
+"""
+    return {"model_data.h": header, "model_data.c": source, "op_resolver.h": resolver}
