@@ -27,6 +27,7 @@ ADVICE = (
     "(TFLITE_BUILTINS_INT8 and a representative dataset), or pass the Keras or ONNX model with --calibration instead."
 )
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+SUPPORTED = ", ".join(sorted({*BUILTINS, *CONVERSIONS}))
 EDGES: dict[str, EdgeType] = {"FLOAT32": "float32", "UINT8": "uint8"}
 
 
@@ -81,10 +82,10 @@ def _refuse_other_arithmetic(file: TfliteFile) -> None:
         live = {t.type for t in operands if t.data is None}
         constants = {t.type for t in operands if t.data is not None}
         if live & {"FLOAT32", "FLOAT16"}:
-            if constants & {"INT8", "INT4", "UINT8"}:
-                raise GraphError(f"{op.where} is hybrid: {_one(constants)} weights, float arithmetic. {ADVICE}")
             if int8_operators:
                 raise GraphError(f"{op.where} computes in float: the model is only partly int8. {ADVICE}")
+            if constants & {"INT8", "INT4", "UINT8"}:
+                raise GraphError(f"{op.where} is hybrid: {_one(constants)} weights, float arithmetic. {ADVICE}")
             raise GraphError(f"{op.where} computes in float: this is a float model. {ADVICE}")
         if "INT16" in live:
             raise GraphError(f"{op.where} has 16-bit activations (a 16x8 model); only 8-bit ones are supported. {ADVICE}")
@@ -100,16 +101,15 @@ def _one(types: Iterable[str]) -> str:
 
 
 def _refuse_unknown_operators(file: TfliteFile) -> None:
-    supported = ", ".join(sorted({*BUILTINS, *CONVERSIONS}))
     around = {op.index for triple in triples(file).values() for op in (triple.to_batch, triple.to_space)}
     for op in file.operators:
         if op.builtin == "CUSTOM":
             raise GraphError(
                 f"{op.where} is the custom operator {op.custom_name!r}; custom operators have no int8 definition here. "
-                f"Export the model without it and do that step on the host. Supported: {supported}"
+                f"Export the model without it and do that step on the host. Supported: {SUPPORTED}"
             )
         if op.builtin not in {*BUILTINS, *FOLDABLE, *CONVERSIONS, "SHAPE"} and op.index not in around:
-            raise GraphError(f"{op.where} is not supported. Supported operators: {supported}")
+            raise GraphError(f"{op.where} is not supported. Supported operators: {SUPPORTED}")
 
 
 @dataclass

@@ -20,6 +20,13 @@ def file(name: str) -> bytes:
 
 def edited(content: bytes, edit: Edit) -> bytes:
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    for subgraph in model.subgraphs:
+        for op in subgraph.operators:
+            op.inputs, op.outputs = [*op.inputs], [*op.outputs]
+        for tensor in subgraph.tensors:
+            q = tensor.quantization
+            if q is not None and q.scale is not None:
+                q.scale, q.zeroPoint = q.scale.copy(), q.zeroPoint.copy()
     edit(model)
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")

@@ -1,0 +1,386 @@
+"""Every way a .tflite file can be wrong: the message names tensor or operator, and says what would work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from pipeline.errors import GraphError
+from pipeline.importers import tflite_reader
+from pipeline.importers.tflite import load_tflite
+from pipeline.ir import Graph
+from tests.importers.tflite_edit import (
+    FILES,
+    append_constant,
+    append_operator,
+    append_tensor,
+    edited,
+    file,
+    operand,
+    operator,
+)
+
+OTHER_ARITHMETIC = {
+    "cnn_float": r"CONV_2D '.*' \(operator 0\) computes in float: this is a float model",
+    "cnn_float16": r"CONV_2D '.*' \(operator 4\) computes in float: this is a float model",
+    "wide_hybrid": r"FULLY_CONNECTED '.*' \(operator 0\) is hybrid: int8 weights, float arithmetic",
+    "cnn_16x8": r"CONV_2D '.*' \(operator 1\) has 16-bit activations \(a 16x8 model\)",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ARITHMETIC)
+def test_only_int8(name: str) -> None:
+    """The reason, and what to do."""
+    with pytest.raises(GraphError, match=OTHER_ARITHMETIC[name]) as e:
+        load_tflite(FILES / f"{name}.tflite")
+    assert "pass the Keras or ONNX model with --calibration instead" in str(e.value)
+    assert e.value.exit_code == 2
+
+
+def test_control_flow() -> None:
+    with pytest.raises(GraphError, match=r"looping holds 3 subgraphs \(control flow or several signatures\)"):
+        load_tflite(FILES / "looping.tflite")
+
+
+def tensor(m: Any, builtin: str = "CONV_2D", i: int = 0) -> Any:
+    return operand(m, builtin, i)
+
+
+def scales(values: float) -> Callable[[Any], None]:
+    def edit(m: Any) -> None:
+        tensor(m).quantization.scale = np.array([values], np.float32)
+
+    return edit
+
+
+def weight_scales(m: Any) -> None:
+    tensor(m, i=1).quantization.scale[3] = 0
+
+
+def too_few_scales(m: Any) -> None:
+    q = tensor(m, i=1).quantization
+    q.scale, q.zeroPoint = q.scale[:5], q.zeroPoint[:5]
+
+
+def zero_points_differ(m: Any) -> None:
+    tensor(m, i=1).quantization.zeroPoint[2] = 7
+
+
+def zero_points_too_many(m: Any) -> None:
+    tensor(m).quantization.zeroPoint = np.zeros(3, np.int64)
+
+
+def zero_point_range(m: Any) -> None:
+    tensor(m).quantization.zeroPoint = np.array([128], np.int64)
+
+
+def asymmetric_weights(m: Any) -> None:
+    tensor(m, i=1).quantization.zeroPoint[:] = 3
+
+
+def no_quantisation(m: Any) -> None:
+    tensor(m, "DEPTHWISE_CONV_2D").quantization = None
+
+
+def blockwise(m: Any) -> None:
+    q = tensor(m).quantization
+    q.detailsType, q.details = schema.QuantizationDetails.CustomQuantization, schema.CustomQuantizationT()
+
+
+def set_shape(*dims: int, builtin: str = "CONV_2D", i: int = 0) -> Callable[[Any], None]:
+    def edit(m: Any) -> None:
+        tensor(m, builtin, i).shape, tensor(m, builtin, i).shapeSignature = list(dims), None
+
+    return edit
+
+
+def open_width(m: Any) -> None:
+    tensor(m).shapeSignature = [-1, 9, -1, 3]
+
+
+def buffer_index(m: Any) -> None:
+    tensor(m, i=1).buffer = 4000
+
+
+def buffer_size(m: Any) -> None:
+    buffer = m.buffers[tensor(m, i=1).buffer]
+    buffer.data = buffer.data[:-1]
+
+
+def buffer_beyond(m: Any) -> None:
+    buffer = m.buffers[tensor(m, i=1).buffer]
+    buffer.data, buffer.offset, buffer.size = None, 5000, 216
+
+
+def tensor_index(m: Any) -> None:
+    operator(m, "CONV_2D").inputs[1] = 400
+
+
+def output_index(m: Any) -> None:
+    m.subgraphs[0].outputs = [-1]
+
+
+def operator_code(m: Any) -> None:
+    operator(m, "CONV_2D").opcodeIndex = 77
+
+
+def unknown_builtin(m: Any) -> None:
+    m.operatorCodes[operator(m, "CONV_2D").opcodeIndex].builtinCode = 1999
+
+
+def unsupported_builtin(m: Any) -> None:
+    m.operatorCodes[operator(m, "SOFTMAX").opcodeIndex].builtinCode = schema.BuiltinOperator.LOG_SOFTMAX
+
+
+def custom(m: Any) -> None:
+    code = m.operatorCodes[operator(m, "SOFTMAX").opcodeIndex]
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = "TFLite_Detection_PostProcess"
+
+
+def cycle(m: Any) -> None:
+    """The convolution reads what is computed from it."""
+    operator(m, "CONV_2D").inputs[0] = operator(m, "DEPTHWISE_CONV_2D").outputs[0]
+
+
+def shuffled(m: Any) -> None:
+    m.subgraphs[0].operators.reverse()
+
+
+def written_twice(m: Any) -> None:
+    operator(m, "DEPTHWISE_CONV_2D").outputs = operator(m, "CONV_2D").outputs
+
+
+def writes_constant(m: Any) -> None:
+    operator(m, "DEPTHWISE_CONV_2D").outputs = [operator(m, "CONV_2D").inputs[1]]
+
+
+def writes_input(m: Any) -> None:
+    operator(m, "DEPTHWISE_CONV_2D").outputs = m.subgraphs[0].inputs
+
+
+def never_written(m: Any) -> None:
+    m.subgraphs[0].outputs = [append_tensor(m, tensor(m), "nothing")]
+
+
+def no_inputs(m: Any) -> None:
+    m.subgraphs[0].inputs = []
+
+
+def input_twice(m: Any) -> None:
+    m.subgraphs[0].inputs = list(m.subgraphs[0].inputs) * 2
+
+
+def constant_output(m: Any) -> None:
+    m.subgraphs[0].outputs = [operator(m, "CONV_2D").inputs[1]]
+
+
+def only_edges(m: Any) -> None:
+    """A quantize and a dequantize with nothing between them."""
+    ops = m.subgraphs[0].operators
+    ops[-1].inputs = ops[0].outputs
+    m.subgraphs[0].operators = [ops[0], ops[-1]]
+
+
+def float_in_the_middle(m: Any) -> None:
+    t = m.subgraphs[0].tensors[operator(m, "DEPTHWISE_CONV_2D").outputs[0]]
+    t.type, t.quantization = schema.TensorType.FLOAT32, None
+
+
+def float_round_trip(m: Any) -> None:
+    """int8 -> float -> int8 between two layers."""
+    x = operator(m, "DEPTHWISE_CONV_2D").inputs[0]
+    floats = append_tensor(m, m.subgraphs[0].tensors[x], "floats")
+    m.subgraphs[0].tensors[floats].type, m.subgraphs[0].tensors[floats].quantization = schema.TensorType.FLOAT32, None
+    back = append_tensor(m, m.subgraphs[0].tensors[x], "back")
+    append_operator(m, "DEQUANTIZE", [x], [floats], at=1)
+    append_operator(m, "QUANTIZE", [floats], [back], at=2)
+    operator(m, "DEPTHWISE_CONV_2D").inputs[0] = back
+
+
+def two_quantisations(m: Any) -> None:
+    q = operator(m, "QUANTIZE")
+    other = append_tensor(m, m.subgraphs[0].tensors[q.outputs[0]], "other")
+    quantization = schema.QuantizationParametersT()
+    quantization.scale, quantization.zeroPoint = np.array([3.0], np.float32), np.array([0])
+    m.subgraphs[0].tensors[other].quantization = quantization
+    append_operator(m, "QUANTIZE", [q.inputs[0]], [other], at=1)
+
+
+def uint8_everywhere(m: Any) -> None:
+    for t in m.subgraphs[0].tensors:
+        if t.type == schema.TensorType.INT8:
+            t.type = schema.TensorType.UINT8
+            t.quantization.zeroPoint = t.quantization.zeroPoint + 128
+
+
+def variable(m: Any) -> None:
+    tensor(m, "DEPTHWISE_CONV_2D").isVariable = True
+
+
+def sparse(m: Any) -> None:
+    tensor(m, i=1).sparsity = schema.SparsityParametersT()
+
+
+def int4_weights(m: Any) -> None:
+    tensor(m, "FULLY_CONNECTED", 1).type = schema.TensorType.INT4
+
+
+def wrong_options(m: Any) -> None:
+    op = operator(m, "CONV_2D")
+    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.SoftmaxOptions, schema.SoftmaxOptionsT()
+
+
+def missing_conv_options(m: Any) -> None:
+    op = operator(m, "CONV_2D")
+    op.builtinOptionsType, op.builtinOptions = 0, None
+
+
+def option(builtin: str, name: str, value: Any) -> Callable[[Any], None]:
+    def edit(m: Any) -> None:
+        setattr(operator(m, builtin).builtinOptions, name, value)
+
+    return edit
+
+
+def live_weights(m: Any) -> None:
+    tensor(m, "FULLY_CONNECTED", 1).buffer = 0
+
+
+def missing_weights(m: Any) -> None:
+    operator(m, "CONV_2D").inputs = operator(m, "CONV_2D").inputs[:1]
+
+
+def mean_axes(m: Any) -> None:
+    operator(m, "MEAN").inputs[1] = append_constant(m, np.array([1, 9], np.int32), "axes", schema.TensorType.INT32)
+
+
+def bias_size(m: Any) -> None:
+    op = operator(m, "CONV_2D")
+    op.inputs[2] = append_constant(m, np.zeros(5, np.int32), "short_bias", schema.TensorType.INT32)
+
+
+SCALES = r"tensor 'serving_default\S*': quantisation scales must be positive and finite"
+BAD: dict[str, tuple[str, Callable[[Any], None], str]] = {
+    "zero scale": ("cnn_int8", scales(0.0), SCALES),
+    "negative scale": ("cnn_int8", scales(-1.0), SCALES),
+    "NaN scale": ("cnn_int8", scales(float("nan")), SCALES),
+    "infinite scale": ("cnn_int8", scales(float("inf")), SCALES),
+    "one zero weight scale": ("cnn_int8", weight_scales, r"tensor '\S*': quantisation scales must be positive"),
+    "too few scales": ("cnn_int8", too_few_scales, r"5 scales along dimension 0 do not fit its shape \(8, 3, 3, 3\)"),
+    "unequal zero points": ("cnn_int8", zero_points_differ, r"zero points differ between channels"),
+    "too many zero points": ("cnn_int8", zero_points_too_many, r"3 zero points for 1 scales"),
+    "zero point out of range": ("cnn_int8", zero_point_range, r"zero point 128 is out of range for INT8 \(-128 to 127\)"),
+    "asymmetric weights": ("cnn_int8", asymmetric_weights, r"weights '\S*' must be symmetric"),
+    "activation without scale": ("cnn_int8", no_quantisation, r"'\S*' needs one scale and zero point"),
+    "custom quantisation": ("cnn_int8", blockwise, r"tensor '\S*' uses a custom or blockwise quantisation"),
+    "absurd shape": ("cnn_int8", set_shape(1, 1 << 20, 1 << 20, 3), r"tensor '\S*' has shape \(1, 1048576, .*more than 67,"),
+    "negative dimension": ("cnn_int8", set_shape(1, -9, 7, 3), r"has shape \(1, -9, 7, 3\); every dimension must be fixed"),
+    "zero dimension": ("cnn_int8", set_shape(1, 0, 7, 3), r"has shape \(1, 0, 7, 3\); every dimension must be fixed"),
+    "too many dimensions": ("cnn_int8", set_shape(*[1] * 9), r"9 entries in Shape; at most 6 are read"),
+    "input does not fit": ("cnn_int8", set_shape(1, 12, 12, 3), r"conv2d '\S*': output is \(1, 5, 4, 8\), but input"),
+    "rank does not fit": ("cnn_int8", set_shape(1, 189), r"CONV_2D '\S*' \(operator 0\): '\S*' must have 4 dimensions"),
+    "reshape does not fit": ("cnn_int8", set_shape(1, 49, builtin="RESHAPE", i=-1), r"reshape '\S*': 48 values of"),
+    "batch of four": ("cnn_int8", set_shape(4, 9, 7, 3), r"input '\S*' has a batch of 4"),
+    "open width": ("cnn_int8", open_width, r"input '\S*' has the open shape \(-1, 9, -1, 3\)"),
+    "buffer index": ("cnn_int8", buffer_index, r"tensor '\S*' is in buffer 4000, which is not in the file"),
+    "buffer size": ("cnn_int8", buffer_size, r"constant '\S*': INT8\(8, 3, 3, 3\) takes 216 bytes, its buffer holds 215"),
+    "buffer beyond the end": ("cnn_int8", buffer_beyond, r"constant '\S*' is said to be at bytes 5,000 to 5,216, beyond"),
+    "tensor index": ("cnn_int8", tensor_index, r"operator 0 \(CONV_2D\) inputs: tensor index 400 is out of range"),
+    "output index": ("cnn_int8", output_index, r"the graph's outputs: tensor index -1 is out of range"),
+    "operator code": ("cnn_int8", operator_code, r"operator 0 has operator code 77, which the file does not define"),
+    "unknown builtin": ("cnn_int8", unknown_builtin, r"builtin 1999 '\S*' .* is not supported. Supported .*CONV_2D"),
+    "unsupported builtin": ("cnn_int8", unsupported_builtin, r"LOG_SOFTMAX '\S*' .* is not supported. Supported .*ADD"),
+    "custom operator": ("cnn_int8", custom, r"CUSTOM '\S*' .* custom operator 'TFLite_Detection_PostProcess'"),
+    "cycle": ("cnn_int8", cycle, r"conv2d '\S*': reads '\S*' before it is written: the graph is cyclic or out of order"),
+    "shuffled": ("cnn_int8", shuffled, r"PACK '\S*' .* not known beforehand|before it is written"),
+    "written twice": ("cnn_int8", written_twice, r"depthwise_conv2d '\S*': writes '\S*' a second time"),
+    "writes a constant": ("cnn_int8", writes_constant, r"DEPTHWISE_CONV_2D '\S*' .*writes '\S*', which is a constant"),
+    "writes an input": ("cnn_int8", writes_input, r"depthwise_conv2d '\S*': writes '\S*' a second time"),
+    "never written": ("cnn_int8", never_written, r"graph output 'nothing' is never written"),
+    "no inputs": ("cnn_int8", no_inputs, r"the graph needs at least one input and one output"),
+    "input twice": ("cnn_int8", input_twice, r"inputs \(\S*, \S*\) and outputs \(\S*\) must all be different"),
+    "constant output": ("cnn_int8", constant_output, r"output '\S*' is a constant"),
+    "nothing to compute": ("cnn_float_edges", only_edges, r"must all be different|nothing to compute"),
+    "float in the middle": ("cnn_int8", float_in_the_middle, r"DEPTHWISE_CONV_2D '\S*' .*the model is only partly int8"),
+    "float round trip": ("cnn_int8", float_round_trip, r"DEQUANTIZE 'floats' \(operator 1\) .* at the graph's edge"),
+    "input quantised twice": ("cnn_float_edges", two_quantisations, r"input '\S*' is quantised in several ways"),
+    "uint8 arithmetic": ("cnn_int8", uint8_everywhere, r"CONV_2D '\S*' .* computes in uint8, TensorFlow 1's quantisation"),
+    "variable": ("cnn_int8", variable, r"tensor '\S*' is a variable"),
+    "sparse weights": ("cnn_int8", sparse, r"tensor '\S*' is stored sparse"),
+    "int4 weights": ("cnn_int8", int4_weights, r"tensor '\S*' is INT4; supported are INT8"),
+    "wrong options": ("cnn_int8", wrong_options, r"CONV_2D '\S*' .* carries SoftmaxOptions where Conv2DOptions belong"),
+    "no stride": ("cnn_int8", missing_conv_options, r"CONV_2D '\S*' .* stride \(0, 0\) and dilation"),
+    "padding": ("cnn_int8", option("CONV_2D", "padding", 7), r"option Padding = 7 is none of SAME, VALID"),
+    "tanh": ("cnn_int8", option("CONV_2D", "fusedActivationFunction", 4), r"fused activation TANH has no int8 form"),
+    "weight layout": ("cnn_int8", option("FULLY_CONNECTED", "weightsFormat", 1), r"weights are stored as SHUFFLED4x16INT8"),
+    "NaN beta": ("cnn_int8", option("SOFTMAX", "beta", float("nan")), r"SOFTMAX '\S*' .*option Beta = nan is not a finite"),
+    "zero beta": ("cnn_int8", option("SOFTMAX", "beta", 0.0), r"softmax '\S*': beta 0 times"),
+    "huge stride": ("cnn_int8", option("CONV_2D", "strideH", 1 << 30), r"conv2d '\S*': output is"),
+    "live weights": ("cnn_int8", live_weights, r"tensor '\S*' must be a constant|before it is written"),
+    "missing weights": ("cnn_int8", missing_weights, r"CONV_2D '\S*' \(operator 0\): input 1 is missing"),
+    "axes": ("two_in_two_out", mean_axes, r"MEAN '\S*' .*axes \(1, 9\) do not exist in a tensor"),
+    "bias size": ("cnn_int8", bias_size, r"conv2d '\S*': bias 'short_bias' must be a constant of 8 int32 values"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_file(case: str) -> None:
+    name, edit, message = BAD[case]
+    with pytest.raises(GraphError, match=message):
+        load_tflite(edited(file(name), edit))
+
+
+RAW = {
+    "empty": (b"", r"model is not a \.tflite file: bytes 4 to 7 must be b'TFL3', got b''"),
+    "something else": (b"\x7fELF" + bytes(100), r"model is not a \.tflite file"),
+    "only the magic": (bytes(4) + b"TFL3", r"corrupt or truncated|version 0"),
+    "half a file": (file("cnn_int8")[:2000], r"corrupt|out of range|do not fit"),
+    "last byte missing": (file("cnn_int8")[:-1], r"corrupt|truncated|custom|not supported"),
+}
+
+
+@pytest.mark.parametrize("case", RAW)
+def test_bad_bytes(case: str) -> None:
+    content, message = RAW[case]
+    with pytest.raises(GraphError, match=message):
+        load_tflite(content)
+
+
+def test_files_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GraphError, match=r"nope\.tflite can not be read: No such file"):
+        load_tflite(tmp_path / "nope.tflite")
+    with pytest.raises(GraphError, match=r"can not be read: Is a directory"):
+        load_tflite(tmp_path)
+    monkeypatch.setattr("pipeline.importers.tflite.MAX_FILE_BYTES", 1000)
+    with pytest.raises(GraphError, match=r"cnn_int8\.tflite has 4,704 bytes; models of up to 1,000 bytes are read"):
+        load_tflite(FILES / "cnn_int8.tflite")
+
+
+def many_scales(m: Any) -> None:
+    """A small file whose tensors all share one long vector of scales would cost much more than its size."""
+    for t in m.subgraphs[0].tensors:
+        t.quantization = tensor(m, i=1).quantization
+
+
+def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = edited(file("cnn_int8"), many_scales)
+    monkeypatch.setattr(tflite_reader, "MAX_SCALES", 20)
+    with pytest.raises(GraphError, match=r"too many scales in all"):
+        load_tflite(shared)
+    monkeypatch.setattr(tflite_reader, "MAX_CONSTANT_BYTES", 300)
+    with pytest.raises(GraphError, match=r"too many constant bytes in all"):
+        load_tflite(file("cnn_int8"))
+    monkeypatch.setattr(tflite_reader, "MAX_ITEMS", 10)
+    with pytest.raises(GraphError, match=r"18 tensors; at most 10 are read"):
+        load_tflite(file("cnn_int8"))
+
+
+def test_the_edits_start_from_a_good_file() -> None:
+    for name in {name for name, _, _ in BAD.values()}:
+        assert isinstance(load_tflite(edited(file(name), lambda m: None)), Graph)
