@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import GraphError
+
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 IntArray = npt.NDArray[np.int64]
 
@@ -20,30 +22,28 @@ IntArray = npt.NDArray[np.int64]
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """(multiplier, shift) with `real = multiplier * 2**(shift - 31)`, multiplier in [2**30, 2**31).
 
-    Source: QuantizeMultiplier in quantization_util.cc. A positive shift is to the left.
+    Source: QuantizeMultiplier in quantization_util.cc. A positive shift is to the left. GraphError for a `real` of 2**31 and
+    more, which no sane pair of scales gives and TFLM leaves undefined.
     """
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
-    multiplier = _round_half_away(fraction * 2**31)
+    multiplier = int(round_half_away(fraction * 2**31))
     if multiplier == 2**31:
         multiplier //= 2
         shift += 1
     if shift < -31:
         return 0, 0
-    if shift > 30:
-        return INT32_MAX, 30
+    if shift > 31:
+        raise GraphError(f"the scales' ratio {real:g} is too large for 32-bit arithmetic; check the model's quantisation")
     return multiplier, shift
-
-
-def _round_half_away(x: float) -> int:
-    return int(math.floor(x + 0.5)) if x >= 0 else -int(math.floor(-x + 0.5))
 
 
 def round_half_away(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Round to nearest, halves away from zero: C's `round`, which TFLite's TfLiteRound is."""
     a = np.asarray(x, dtype=np.float64)
-    return np.asarray(np.trunc(a + np.copysign(0.5, a)))
+    whole = np.trunc(a)
+    return np.asarray(whole + np.copysign(np.abs(a - whole) >= 0.5, a), dtype=np.float64)
 
 
 def saturating_rounding_doubling_high_mul(a: npt.ArrayLike, b: npt.ArrayLike) -> IntArray:
@@ -51,7 +51,7 @@ def saturating_rounding_doubling_high_mul(a: npt.ArrayLike, b: npt.ArrayLike) ->
     a64, b64 = np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64)
     # gemmlowp divides (towards zero) with a sign-dependent nudge; an arithmetic shift after +2**30 is the same number.
     high = (a64 * b64 + (1 << 30)) >> 31
-    return np.minimum(high, INT32_MAX)
+    return np.asarray(np.minimum(high, INT32_MAX), dtype=np.int64)
 
 
 def rounding_divide_by_pot(x: npt.ArrayLike, exponent: npt.ArrayLike) -> IntArray:
@@ -79,7 +79,7 @@ def requantize(acc: npt.ArrayLike, multiplier: npt.ArrayLike, shift: npt.ArrayLi
 
 
 def clamp_int8(x: npt.ArrayLike, low: int = -128, high: int = 127) -> npt.NDArray[np.int8]:
-    return np.clip(np.asarray(x), low, high).astype(np.int8)
+    return np.asarray(np.clip(np.asarray(x), low, high), dtype=np.int8)
 
 
 def quantize(real: npt.ArrayLike, scale: float, zero_point: int, dtype: Any = np.int8) -> npt.NDArray[Any]:

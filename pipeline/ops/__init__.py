@@ -15,8 +15,7 @@ def all_ops() -> dict[str, type[Op]]:
         if info.name.startswith("_"):
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
-        own = [
+        found[info.name] = next(
             c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Op) and c.__module__ == module.__name__
-        ]
-        found.update({info.name: c for c in own if not c.__name__.startswith("_")})
+        )
     return found

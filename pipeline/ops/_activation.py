@@ -31,8 +31,9 @@ def clamp_range(activation: Activation, y: Tensor) -> tuple[int, int]:
     def bound(real: float | None, otherwise: int) -> int:
         if real is None:
             return otherwise
-        q = y.zero_point + int(round_half_away(np.float32(real) / np.float32(y.scale)))
-        return min(127, max(-128, q))
+        with np.errstate(over="ignore"):  # a tiny scale gives infinity, which the clamp takes in
+            q = y.zero_point + float(round_half_away(np.float32(real) / np.float32(y.scale)))
+        return int(min(127.0, max(-128.0, q)))
 
     low, high = _BOUNDS[activation]
     return bound(low, -128), bound(high, 127)

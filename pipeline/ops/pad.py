@@ -1,0 +1,53 @@
+"""Values around a tensor: TFLite's PAD and PADV2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
+from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
+from pipeline.ops._window import pad_node
+
+MAX_RANK = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pad(Op):
+    """`widths` (before, after) per axis, filled with `value` (quantised) or, when None, with the zero point. inputs: x."""
+
+    widths: tuple[tuple[int, int], ...]
+    value: int | None = None
+
+    def check(self, graph: Graph) -> None:
+        x = graph[self.inputs[0]]
+        expect_int8(self, graph, self.inputs[0], self.output)
+        expect_same_quant(self, graph, self.inputs[0], self.output)
+        if len(x.shape) > MAX_RANK or len(self.widths) != len(x.shape) or any(min(w) < 0 for w in self.widths):
+            raise self.fail(
+                f"widths {self.widths} must be pairs of 0 and more, one for each axis (at most {MAX_RANK}) of {x.shape}"
+            )
+        if self.value is not None and not -128 <= self.value <= 127:
+            raise self.fail(f"fill value {self.value} is not an int8")
+        expect_shape(self, graph, self.output, tuple(s + sum(w) for s, w in zip(x.shape, self.widths, strict=True)))
+
+    def _fill(self, graph: Graph) -> int:
+        return graph[self.output].zero_point if self.value is None else self.value
+
+    def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
+        return (np.pad(args[0], ((0, 0), *self.widths), constant_values=self._fill(graph)),)
+
+    def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
+        missing = MAX_RANK - len(self.widths)
+        params = {
+            "shape": (1,) * missing + graph[self.inputs[0]].shape,
+            "before": (0,) * missing + tuple(b for b, _ in self.widths),
+            "after": (0,) * missing + tuple(a for _, a in self.widths),
+            "fill": self._fill(graph),
+        }
+        return (Kernel("pad_s8", params, self.inputs, self.outputs),)
+
+    def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
+        widths = np.array(self.widths, np.int32)
+        return (pad_node(self.inputs[0], widths, self.output, graph[self.output], self.value),)

@@ -1,0 +1,26 @@
+"""max(x, 0) as an operator of its own: TFLite's RELU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
+from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.ops._unary import Unary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relu(Unary):
+    """y = max(requantize(x - x_zero) + y_zero, y_zero): it rescales between different quantisations. inputs: x."""
+
+    def check(self, graph: Graph) -> None:
+        super().check(graph)
+        quantize_multiplier(graph[self.inputs[0]].scale / graph[self.output].scale)
+
+    def apply(self, graph: Graph, x: Array) -> Array:
+        source, y = graph[self.inputs[0]], graph[self.output]
+        scaled = requantize(x - source.zero_point, *quantize_multiplier(source.scale / y.scale)) + y.zero_point
+        return clamp_int8(scaled, low=max(-128, y.zero_point))
+
+    def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
+        return (TfliteNode("RELU", self.inputs, self.outputs, version=2),)

@@ -1,0 +1,55 @@
+"""DEPTHWISE_CONV_2D."""
+
+from case import Case, activation, bias, case, fitting_scale, weights
+
+from pipeline.ops._window import output_size, same_pads
+from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
+
+
+def depthwise(
+    x, kernel=(3, 3), *, m=1, pads=(0, 0, 0, 0), same=False, zero=3, y_zero=-5, y_scale=None, per_channel=True, reach=3000,
+    **attributes,
+) -> Case:  # fmt: skip
+    """x (H, W, C), m: depth multiplier; reach: the largest bias, 0 for none."""
+    channels = x[2] * m
+    tx = activation(1, *x, zero=zero)
+    tw = weights(1, *kernel, channels, axis=3 if per_channel else None)
+    stride, dilation = attributes.get("stride", (1, 1)), attributes.get("dilation", (1, 1))
+    if same:
+        pads = same_pads(x[:2], kernel, stride, dilation)
+    h, v = (output_size(x[i], kernel[i], stride[i], dilation[i], *pads[2 * i : 2 * i + 2]) for i in (0, 1))
+    scale = y_scale or fitting_scale(tx, tw, kernel[0] * kernel[1])
+    inputs = ("x", "w", "b") if reach else ("x", "w")
+    op = DepthwiseConv2d(inputs=inputs, outputs=("y",), pads=pads, **attributes)
+    tensors = {"x": tx, "w": tw, "y": activation(1, h, v, channels, scale=scale, zero=y_zero)}
+    return case(op, **tensors, **({"b": bias(tx, tw, channels, reach)} if reach else {}))
+
+
+CASES = {
+    "valid": depthwise((7, 9, 5)),
+    "same_odd": depthwise((7, 9, 5), same=True),
+    "same_stride2_odd": depthwise((7, 9, 5), same=True, stride=(2, 2)),
+    "same_stride2_even": depthwise((8, 6, 5), same=True, stride=(2, 2)),
+    "stride_uneven": depthwise((8, 9, 3), stride=(1, 3)),
+    "multiplier2": depthwise((6, 5, 3), m=2, same=True),
+    "multiplier3_stride2": depthwise((6, 5, 4), m=3, same=True, stride=(2, 2)),
+    "one_channel_multiplier8": depthwise((6, 7, 1), m=8, same=True),
+    "one_channel": depthwise((6, 7, 1)),
+    "even_kernel_same": depthwise((6, 7, 4), (4, 2), same=True),
+    "1x1": depthwise((4, 5, 6), (1, 1)),
+    "torch_pad1_stride2": depthwise((8, 8, 4), pads=(1, 1, 1, 1), stride=(2, 2)),
+    "pads_uneven": depthwise((5, 6, 3), pads=(0, 2, 1, 0)),
+    "dilation_valid": depthwise((9, 9, 3), dilation=(2, 3)),
+    "dilation_same_multiplier2": depthwise((9, 8, 3), dilation=(2, 2), same=True, m=2),
+    "per_tensor": depthwise((6, 6, 4), per_channel=False),
+    "no_bias": depthwise((6, 6, 4), reach=0, same=True),
+    "zero_points_low": depthwise((6, 6, 4), zero=-128, y_zero=-128, same=True),
+    "zero_points_high": depthwise((6, 6, 4), zero=127, y_zero=127, same=True),
+    "relu": depthwise((6, 6, 4), activation="relu", same=True),
+    "relu6": depthwise((6, 6, 4), activation="relu6", y_scale=0.04, y_zero=-128, same=True),
+    "saturating": depthwise((6, 6, 4), y_scale=1e-3, same=True),
+    "large_bias": depthwise((6, 6, 4), reach=2**30),
+    "many_channels": depthwise((4, 4, 64), same=True),
+    "large_kernel": depthwise((10, 10, 4), (10, 4), stride=(2, 2), same=True),
+    "window_over_image": depthwise((2, 2, 3), (5, 5), same=True),
+}
