@@ -191,9 +191,8 @@ class _Assembly:
 
     def _ops(self, op: FileOperator) -> tuple[Op, ...]:
         if op.builtin not in BUILTINS:
-            raise GraphError(
-                f"{op.where} is not supported here, only where it computes shapes or converts at the graph's edge"
-            )
+            place = "on values that are not known beforehand" if op.builtin in FOLDABLE else "other than at the graph's edge"
+            raise GraphError(f"{op.where} is not supported {place}. Supported operators: {SUPPORTED}")
         ops = BUILTINS[op.builtin](self._node(op))
         return dilated(self.triples[op.index], self._node, ops) if op.index in self.triples else ops
 

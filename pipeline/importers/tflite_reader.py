@@ -64,18 +64,18 @@ class _Reader:
                 "export one function without branches or loops"
             )
         self.subgraph = self.model.Subgraphs(0)
-        self._count("tensors", self.subgraph.TensorsLength())
+        self._count("tensors", self.subgraph.TensorsLength(), MAX_ITEMS)
         inputs = self._indexes("the graph's inputs", self.subgraph, "Inputs")
         outputs = self._indexes("the graph's outputs", self.subgraph, "Outputs")
         if not inputs or not outputs:
             raise GraphError(f"{self.name}: the graph needs at least one input and one output")
-        count = self._count("operators", self.subgraph.OperatorsLength())
+        count = self._count("operators", self.subgraph.OperatorsLength(), MAX_ITEMS)
         operators = tuple(self._operator(i) for i in range(count))
         used = {*inputs, *outputs}.union(*((*op.inputs, *op.outputs) for op in operators)) - {-1}
         tensors = _distinctly_named({i: self._tensor(i) for i in sorted(used)})
         return TfliteFile(self.name, tensors, operators, inputs, outputs)
 
-    def _count(self, what: str, n: int, limit: int = MAX_ITEMS, itemsize: int = 4) -> int:
+    def _count(self, what: str, n: int, limit: int, itemsize: int = 4) -> int:
         if n * itemsize > len(self.content):
             raise GraphError(
                 f"{self.name}: {n:,} {what} do not fit into the file's {len(self.content):,} bytes; it is corrupt"
