@@ -80,6 +80,11 @@ def check_order(stages: Sequence[Stage]) -> None:
                 f"stages: {stage.name!r} takes a {stage.consumes.__name__}, but {before} gives a {gives.__name__}. "
                 f"The order given is {', '.join(s.name for s in stages)}."
             )
+        if stage.name == "distill" and "prune" not in [s.name for s in stages[: stages.index(stage)]]:
+            raise RecipeError(
+                "distill has no teacher: it is the model before pruning, and no prune stage comes before it. Add a [prune] "
+                "table to the recipe or remove [distill]."
+            )
         gives, before = stage.produces, repr(stage.name)
     if gives is not Measured:
         raise RecipeError(f"stages: the last must be 'measure'; {before} gives a {gives.__name__}.")

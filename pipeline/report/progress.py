@@ -77,7 +77,8 @@ class Display:
         self.say(Text.assemble((f"{result.name:<9}", "bold"), f" {words}", (f"  [{result.seconds:.1f} s]", "dim")))
 
     def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """The stages' `ctx.progress`."""
+        """The stages' `ctx.progress`; "train: epochs" needs no second "train"."""
+        description = description.removeprefix(f"{self._stage}: ")
         return self._bar(description, total) if self._live else self._lines(description, total)
 
     @contextmanager
