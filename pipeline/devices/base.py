@@ -15,9 +15,9 @@ Clock = Literal["device", "simulated", "host"]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Timing of `len(ticks)` inferences of one input. A fast wrong answer is no measurement: `output_crc32` is of the answer,
-    already compared with the reference. `cycles` are counted on a real core, estimated from the core's timing table when
-    `clock` is "simulated" (`cycles_low` and `cycles_high` bound the estimate), None on hosts."""
+    """Timing of `len(ticks)` inferences of one input. A fast wrong answer is no measurement: `output_crc32` is of the
+    answer, already compared with the reference. `cycles` are counted on a real core, estimated from the core's timing table
+    when `clock` is "simulated" (`cycles_low` and `cycles_high` bound the estimate), None on hosts."""
 
     device: str  # what the device said it is
     clock: Clock
@@ -32,6 +32,7 @@ class Measurement:
     ram_bytes: int
     flash_bytes: int
     stack_bytes: int | None = None  # high-water mark, by painting
+    counter: str = ""  # what counted: "plugin" (of QEMU), "systick" or "dwt"
 
 
 class Device(Protocol):

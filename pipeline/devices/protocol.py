@@ -1,0 +1,133 @@
+"""The commands of our firmware beyond MLPerf Tiny's: identity, checked upload, raw outputs, stack use."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.devices.link import ANSWER_TIMEOUT_S, Link, RefusedError, shown
+from pipeline.errors import DeviceError
+
+if TYPE_CHECKING:
+    from pipeline.stage import Firmware
+    from pipeline.target import Target
+
+VERSION = 1
+UPLOAD_ATTEMPTS = 3
+SLOWEST_BYTES_A_SECOND = 30  # 300 baud: what an upload may take on the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the board says it is."""
+
+    board: str
+    model: str
+    input_bytes: int
+    arena_bytes: int
+    ram_bytes: int
+    timer: str
+    tick_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The ticks of every inference, at the identity's tick_hz, and the raw output bytes of the last."""
+
+    ticks: tuple[int, ...]
+    output: bytes
+    crc32: int
+
+
+def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
+    """Prove that the board runs exactly this firmware. DeviceError when it is another board or another model."""
+    name = link.message("name-dut", link.command("name"), "name").strip("[]")
+    if name != target.name:
+        raise DeviceError(
+            f"{link.where} answers as {name!r}, not as {target.name!r}. Connect the right board (or name its port in "
+            f"bench.toml), or run with `--target {name}` if that is the board you mean."
+        )
+    try:
+        lines = link.command("id")
+    except RefusedError:
+        raise DeviceError(
+            f"{link.where} answers as {name!r} but does not know the command `id`: it runs a firmware of another maker. "
+            "Flash the firmware that was built for this run."
+        ) from None
+    version = link.number("id-protocol", lines, "id")
+    if version != VERSION:
+        raise DeviceError(
+            f"{link.where} speaks version {version} of our protocol, this program version {VERSION}. Flash the firmware "
+            "that was built for this run."
+        )
+    found = Identity(
+        board=link.message("id-board", lines, "id"),
+        model=link.message("id-model", lines, "id"),
+        input_bytes=link.number("id-input", lines, "id"),
+        arena_bytes=link.number("id-arena", lines, "id"),
+        ram_bytes=link.number("id-ram", lines, "id"),
+        timer=link.message("id-timer", lines, "id"),
+        tick_hz=link.number("id-tick_hz", lines, "id"),
+    )
+    if found.model != firmware.model_id:
+        raise DeviceError(
+            f"{link.where} runs model {found.model}, but {firmware.elf.name} holds model {firmware.model_id}. An older "
+            "firmware is still on the board: flash this one."
+        )
+    return found
+
+
+def upload(link: Link, data: bytes) -> None:
+    """Put one input on the board, checked by CRC-32. It is sent again when bytes were lost or garbled: that is safe, since
+    nothing is loaded before the CRC agrees."""
+    announce = f"bulk {len(data)} {zlib.crc32(data):08x}"
+    said = ""
+    for _ in range(UPLOAD_ATTEMPTS):
+        try:
+            link.command(announce)
+            link.send(data)
+            asked = f"the {len(data)} bytes of `{announce}`"
+            lines = link.answer(asked, ANSWER_TIMEOUT_S + len(data) / SLOWEST_BYTES_A_SECOND)
+        except RefusedError as e:
+            said = e.reason
+            continue
+        if lines != ["m-load-done"]:
+            raise DeviceError(
+                f"{link.where} answered an upload with {shown(lines)} instead of m-load-done: the reply is garbled, or the "
+                "firmware is not the one built for this run. Run it again; then check the cable."
+            )
+        return
+    raise DeviceError(
+        f"{link.where} did not get the {len(data)} input bytes in {UPLOAD_ATTEMPTS} attempts; the last time it said "
+        f"{said!r} (sent: CRC-32 {zlib.crc32(data):08x}). Bytes are lost on the wire: check cable, ground and baud rate, or "
+        "choose a lower `baud` in the target file."
+    )
+
+
+def run_loaded(link: Link, times: int, timeout_s: float) -> Run:
+    """Infer the uploaded input `times` times, each within `timeout_s`. The output's CRC-32 is checked."""
+    command = f"run {times}"
+    lines = link.command(command, timeout_s)
+    ticks = [line.removeprefix("m-ticks-") for line in lines if line.startswith("m-ticks-")]
+    output = "".join(line.removeprefix("m-output-") for line in lines if line.startswith("m-output-"))
+    crc = link.message("crc", lines, command)
+    try:
+        run = Run(tuple(int(t) for t in ticks), bytes.fromhex(output), int(crc, 16))
+    except ValueError:
+        run = None
+    if run is None or len(run.ticks) != times or zlib.crc32(run.output) != run.crc32:
+        raise DeviceError(
+            f"{link.where} answered `{command}` with output bytes that do not agree with their CRC-32 ({crc}), or with "
+            f"{len(ticks)} timings for {times} runs: the reply was garbled on the wire. Check cable, ground and baud rate, "
+            "then run it again."
+        )
+    return run
+
+
+def stack_use(link: Link) -> tuple[int, int]:
+    """(bytes of stack that were ever in use, bytes reserved), by painting."""
+    used, _, reserved = link.message("stack", link.command("stack"), "stack").partition("-")
+    if not (used.isdecimal() and reserved.isdecimal()):
+        raise DeviceError(f"{link.where} answered `stack` with {used}-{reserved}, not with two numbers; run it again.")
+    return int(used), int(reserved)

@@ -1,0 +1,158 @@
+"""An emulated board: QEMU runs the firmware, and its UART is a TCP socket driven with pyserial as a real port is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, Self
+
+import serial
+
+from pipeline.devices import plugin
+from pipeline.devices.board import Board
+from pipeline.devices.link import Link
+from pipeline.devices.plugin import Counts
+from pipeline.devices.protocol import Run
+from pipeline.errors import DeviceError
+from pipeline.stage import Firmware
+from pipeline.target import Target
+
+Counter = Literal["plugin", "systick"]
+BOOT_TIMEOUT_S = 60.0
+NS_PER_INSTRUCTION = 1  # -icount shift=0
+# Cycles per instruction where only instructions are known: TFLM + CMSIS-NN's four MLPerf Tiny models lie between 1.18 and
+# 1.24 on the Cortex-M4 by its timing table, so 1.0 and 1.5 are safe bounds for integer code.
+CPI_LOW, CPI, CPI_HIGH = 1.0, 1.22, 1.5
+
+# Runs the command that follows, which the kernel kills when this process dies, however it dies.
+_DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class QemuBoard(Board):
+    """The firmware in QEMU. Virtual time is one nanosecond an instruction, so that every run gives the same counts."""
+
+    clock = "simulated"
+
+    def __init__(self, firmware: Firmware, target: Target, counter: Counter = "plugin") -> None:
+        super().__init__(firmware, target, f"{target.name} in QEMU ({target.device.machine})")
+        self._counter = counter
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._counts_read = 0
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="qemu_board_")
+        return super().__enter__()
+
+    def _connect(self) -> Link:
+        qemu = find_qemu()
+        # The listening socket is ours and is handed over: no other program can take the port in between.
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            command = [*_wrapper(), qemu, *self._arguments(qemu, server.fileno())]
+            with self._path("stderr").open("wb") as stderr:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    pass_fds=[server.fileno()],
+                    start_new_session=True,  # Ctrl-C in the terminal reaches us alone; we end QEMU
+                )
+            url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+            port = serial.serial_for_url(url, timeout=1)
+        link = Link(port, self.where, self._autopsy)
+        try:
+            link.boot(BOOT_TIMEOUT_S)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    def _arguments(self, qemu: str, listening_fd: int) -> list[str]:
+        counting = []
+        if self._counter == "plugin":
+            table = plugin.core(self.target.cpu.core).table
+            counting = ["-plugin", f"{plugin.build(qemu)},out={self._path('counts')},core={table}"]
+        return [
+            "-M", self.target.device.machine,
+            "-kernel", str(self.firmware.elf),
+            "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot",
+            "-semihosting-config", "enable=on,target=native",
+            "-icount", "shift=0",
+            "-chardev", f"socket,id=uart,fd={listening_fd},server=on,wait=on,nodelay=on",
+            "-serial", "chardev:uart",
+            *counting,
+        ]  # fmt: skip
+
+    @property
+    def counter(self) -> str:
+        return self._counter
+
+    def _release(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _counts(self, run: Run) -> tuple[Counts, ...]:
+        if self._counter == "systick":
+            ns_per_tick = 1e9 / self.identity.tick_hz
+            counted = [round(t * ns_per_tick / NS_PER_INSTRUCTION) for t in run.ticks]
+            return tuple(Counts(n, round(n * CPI), round(n * CPI_LOW), round(n * CPI_HIGH)) for n in counted)
+        lines = self._path("counts").read_text().splitlines()[self._counts_read :]
+        self._counts_read += len(lines)
+        if len(lines) < len(run.ticks):
+            raise DeviceError(
+                f"QEMU's plugin counted {len(lines)} inferences where {len(run.ticks)} ran on {self.where}: the firmware "
+                "lacks the marker instructions around the model. Build it with this version of the program."
+            )
+        model = plugin.core(self.target.cpu.core)
+        return tuple(plugin.counts(line, model) for line in lines[-len(run.ticks) :])
+
+    def _path(self, name: str) -> Path:
+        assert self._folder is not None, "used outside its `with` block"
+        return Path(self._folder.name) / name
+
+    def _autopsy(self) -> str:
+        """Why the connection is gone, if it is because QEMU is."""
+        if self._process is None:
+            return ""
+        try:
+            code = self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            return ""
+        said = [s for s in self._path("stderr").read_text(errors="replace").splitlines() if "info:" not in s]
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"QEMU {how}: {said[-1].strip() if said else 'it printed no reason'}."
+
+
+def find_qemu() -> str:
+    qemu = shutil.which("qemu-system-arm")
+    if qemu is None:
+        raise DeviceError(
+            "qemu-system-arm is not installed, so that no emulated board can run. Debian: apt-get install qemu-system-arm; "
+            "Fedora: dnf install qemu-system-arm; macOS: brew install qemu. Or connect a board and name its "
+            "port in bench.toml."
+        )
+    return qemu
+
+
+def _wrapper() -> list[str]:
+    if not sys.platform.startswith("linux"):
+        return []
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]

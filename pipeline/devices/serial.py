@@ -1,0 +1,86 @@
+"""A real board on a serial port. Which port is no property of the board: it is in `bench.toml`, one table a board:
+
+[nucleo-l4r5zi]
+port = "/dev/ttyACM0"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import serial
+
+from pipeline.devices.board import Board
+from pipeline.devices.link import Link
+from pipeline.devices.plugin import Counts
+from pipeline.devices.protocol import Run
+from pipeline.errors import DeviceError
+from pipeline.stage import Firmware
+from pipeline.strict import limits, parse, read_toml
+from pipeline.target import Target
+
+BENCH = Path("bench.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchEntry:
+    """How one board on this desk is reached: `port` for microcontrollers (`baud` 0: the target's), `host` for computers."""
+
+    port: str = ""
+    baud: int = limits(0, low=0, high=10_000_000)
+    host: str = ""
+
+
+def read_bench(path: Path = BENCH) -> Mapping[str, BenchEntry]:
+    """The boards in a bench file by target name; none when there is no file. RecipeError when it is wrong."""
+    if not path.exists():
+        return {}
+    return {name: parse(BenchEntry, table, f"{path}: {name}") for name, table in read_toml(path).items()}
+
+
+class SerialBoard(Board):
+    """A board that already runs the firmware, on a port of this computer. Its timer is its own: figures are measured."""
+
+    clock = "device"
+
+    def __init__(self, firmware: Firmware, target: Target, entry: BenchEntry) -> None:
+        super().__init__(firmware, target, f"{target.name} on {entry.port}")
+        self._entry = entry
+
+    def _connect(self) -> Link:
+        baud = self._entry.baud or self.target.device.baud
+        try:
+            port = serial.serial_for_url(self._entry.port, baudrate=baud, timeout=1, exclusive=True)
+        except (OSError, ValueError) as e:  # pyserial's SerialException is an OSError
+            raise DeviceError(
+                f"the port {self._entry.port!r} of {self.target.name} can not be opened: {_reason(e)}. Plug the board in, "
+                "close other programs that use the port (a terminal, an IDE), check your permission (on Linux the group "
+                f"dialout), and `port` in {BENCH}."
+            ) from None
+        link = Link(port, self.where)
+        try:
+            link.synchronise()
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    def _release(self) -> None:
+        pass  # the link's port was all
+
+    @property
+    def counter(self) -> str:
+        return self.identity.timer
+
+    def _counts(self, run: Run) -> tuple[Counts | None, ...]:
+        """The board's timer counts core clock cycles; nothing counts its instructions."""
+        return (None,) * len(run.ticks)
+
+
+def _reason(e: Exception) -> str:
+    text = str(e)
+    if "exclusively lock" in text or "Resource temporarily unavailable" in text:
+        return "another program has it open"
+    return text.rstrip(".")
