@@ -9,9 +9,9 @@ from pipeline.codegen.arena import Plan
 from pipeline.codegen.to_c import describe, shape_text
 from pipeline.ir import Graph
 
-COLUMN, HEIGHT = 56, 420  # px per layer; px of the whole arena
+COLUMN, HEIGHT = 64, 420  # px per layer; px of the whole arena
 LEFT, RIGHT, TOP, BOTTOM = 92, 24, 64, 150
-LETTER = 6.2  # px of an average letter at 11 px
+LETTER = 6.8  # px of an average letter at 11 px, in the widest of the usual fonts
 FILLS = (
     "#9ecae1",
     "#a1d99b",
@@ -53,10 +53,9 @@ def _parts(graph: Graph, plan: Plan, width: int) -> Iterator[str]:
 
     peak = max(plan.live_bytes, default=0)
     yield _text(LEFT, 24, f"Arena of {graph.name}: {plan.arena_bytes:,} bytes", size=15, weight="bold")
-    busiest = ", ".join(f"{i}" for i, live in enumerate(plan.live_bytes) if live == peak)
-    yield _text(
-        LEFT, 42, f"Most in use at once: {peak:,} bytes, in layer {busiest}. Read left to right: one column a layer."
-    )
+    busiest = [f"{i}" for i, live in enumerate(plan.live_bytes) if live == peak]
+    where = f"layer{'s' if len(busiest) > 1 else ''} {', '.join(busiest)}"
+    yield _text(LEFT, 42, f"Most in use at once: {peak:,} bytes, in {where}. Read left to right: one column a layer.")
     for tick in _ticks(total):
         yield f'<line x1="{LEFT}" x2="{x(len(graph.ops) + 1)}" y1="{y(tick)}" y2="{y(tick)}" stroke="{FAINT}"/>'
         yield _text(LEFT - 8, y(tick) + 4, f"{tick:,}", anchor="end")
@@ -67,21 +66,23 @@ def _parts(graph: Graph, plan: Plan, width: int) -> Iterator[str]:
         yield _text(at, TOP + HEIGHT + 14, name, rotate=(at, TOP + HEIGHT + 14))
     for i, (name, slot) in enumerate(sorted(plan.slots.items(), key=lambda item: item[1].first)):
         writer = next((describe(k, op, graph) for k, op in enumerate(graph.ops) if name in op.outputs), "the input")
-        label = (name, f"{shape_text(graph[name])}, {slot.nbytes:,} B")
-        box = (x(slot.first), y(slot.offset + slot.nbytes), x(slot.last + 1), y(slot.offset))
+        label = (name, shape_text(graph[name]), f"{slot.nbytes:,} B")
+        successors = [
+            s for s in plan.slots.values() if (s.offset, s.nbytes, s.first) == (slot.offset, slot.nbytes, slot.last)
+        ]
+        last = slot.last - 1 if successors and slot.first < slot.last else slot.last  # computed in place: drawn once
+        box = (x(slot.first), y(slot.offset + slot.nbytes), x(last + 1), y(slot.offset))
         yield from _bar(box, FILLS[i % len(FILLS)], label, f"{name}: {slot.nbytes:,} bytes at {slot.offset:,}; {writer}")
     for i, slot in plan.scratch.items():
         box = (x(i), y(slot.offset + slot.nbytes), x(i + 1), y(slot.offset))
-        yield from _bar(box, SCRATCH, ("scratch", f"{slot.nbytes:,} B"), f"scratch of layer {i}: {slot.nbytes:,} bytes")
-    live = " ".join(f"{x(i)},{y(b)} {x(i + 1)},{y(b)}" for i, b in enumerate(plan.live_bytes))
-    yield f'<polyline points="{live}" fill="none" stroke="{INK}" stroke-dasharray="3 3"><title>in use</title></polyline>'
+        yield from _bar(box, SCRATCH, ("scratch", "", f"{slot.nbytes:,} B"), f"scratch of layer {i}: {slot.nbytes:,} bytes")
     end = x(len(graph.ops) + 1)
     yield f'<line x1="{LEFT}" x2="{end}" y1="{y(total)}" y2="{y(total)}" stroke="{PEAK}" stroke-width="2"/>'
-    yield _text(end, y(total) - 6, f"peak {plan.arena_bytes:,}", anchor="end", fill=PEAK)
+    yield _text(end, y(total) - 6, f"{plan.arena_bytes:,} bytes", anchor="end", fill=PEAK)
 
 
-def _bar(box: tuple[float, float, float, float], fill: str, label: tuple[str, str], title: str) -> Iterator[str]:
-    """A rectangle with as much of the two-line label as fits in it; all of it in the tooltip."""
+def _bar(box: tuple[float, float, float, float], fill: str, label: tuple[str, str, str], title: str) -> Iterator[str]:
+    """A rectangle with as much of the label (name, shape, bytes) as fits in it; all of it in the tooltip."""
     left, top, right, bottom = box
     width, height = right - left, max(bottom - top, 1)
     yield (
@@ -89,12 +90,10 @@ def _bar(box: tuple[float, float, float, float], fill: str, label: tuple[str, st
         f"<title>{escape(title)}</title></rect>"
     )
     room = int((width - 6) / LETTER)
-    lines = [_shortened(line, room) for line in label]
-    if height >= 28:
-        for k, line in enumerate(lines):
-            yield _text(left + 4, (top + bottom) / 2 - 3 + 13 * k, line)
-    elif height >= 11:
-        yield _text(left + 4, (top + bottom) / 2 + 4, lines[0])
+    count = min(3, int(height / 13))
+    lines = [_shortened(line, room) for line in (label if count == 3 else (label[0], label[2])[:count]) if line]
+    for k, line in enumerate(lines):
+        yield _text(left + 4, (top + bottom) / 2 + 4 + 13 * (k - (len(lines) - 1) / 2), line)
 
 
 def _shortened(text: str, room: int) -> str:
