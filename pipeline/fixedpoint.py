@@ -25,8 +25,11 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     Source: QuantizeMultiplier in quantization_util.cc. A positive shift is to the left. GraphError for a `real` of 2**31 and
     more, which no sane pair of scales gives and TFLM leaves undefined.
     """
+    too_large = f"the scales' ratio {real:g} is too large for 32-bit arithmetic; check the model's quantisation"
     if real == 0.0:
         return 0, 0
+    if not math.isfinite(real):
+        raise GraphError(too_large)
     fraction, shift = math.frexp(real)
     multiplier = int(round_half_away(fraction * 2**31))
     if multiplier == 2**31:
@@ -35,7 +38,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     if shift < -31:
         return 0, 0
     if shift > 31:
-        raise GraphError(f"the scales' ratio {real:g} is too large for 32-bit arithmetic; check the model's quantisation")
+        raise GraphError(too_large)
     return multiplier, shift
 
 

@@ -21,6 +21,8 @@ DType = Literal["int8", "uint8", "int32", "float32"]
 Array = npt.NDArray[Any]
 Storage = Literal["new", "in_place", "alias"]
 
+MAX_TENSOR_BYTES = 2**31 - 1  # the generated C addresses with int32
+
 
 @dataclass(frozen=True, slots=True)
 class Quant:
@@ -51,6 +53,10 @@ class Tensor:
     data: Array | None = None
 
     def __post_init__(self) -> None:
+        if any(s < 1 for s in self.shape) or self.nbytes > MAX_TENSOR_BYTES:
+            raise GraphError(f"a tensor of shape {self.shape} is empty or larger than {MAX_TENSOR_BYTES:,} bytes")
+        if self.dtype in ("int8", "uint8") and not np.iinfo(self.dtype).min <= self.zero_point <= np.iinfo(self.dtype).max:
+            raise GraphError(f"zero point {self.zero_point} is not a value of {self.dtype}")
         if self.data is not None:
             data = np.asarray(self.data, order="C")  # ascontiguousarray would make a scalar one-dimensional
             if data.shape != self.shape or data.dtype != np.dtype(self.dtype):
@@ -84,8 +90,9 @@ class Kernel:
     """One C call: `name(&params, inputs..., outputs..., [scratch]);`. `codegen.to_c` prints it; operators hold no C text.
 
     `name` is at once the function, the header `kernels/<name>.h` and the stem of `<name>_params`. Values in `params` are
-    ints, floats, numpy arrays (emitted as `static const`), nested mappings (nested structs), or the name of a constant tensor
-    wrapped in `Const` (emitted once, shared). `scratch_bytes` > 0 appends a pointer to that many 4-byte-aligned bytes.
+    ints, floats, None (NULL), tuples of them (arrays inside the struct), numpy arrays (emitted as `static const`), nested
+    mappings (nested structs), or the name of a constant tensor wrapped in `Const` (emitted once, shared).
+    `scratch_bytes` > 0 appends a pointer to that many 4-byte-aligned bytes.
     """
 
     name: str
@@ -105,8 +112,9 @@ class Const:
 @dataclass(frozen=True, slots=True, eq=False)
 class TfliteNode:
     """One operator of a .tflite file. `builtin` is the BuiltinOperator name ("CONV_2D"), `options` the options table's
-    class ("Conv2DOptions") with its camelCase attributes. An input is a tensor name, a numpy array (an anonymous constant), or
-    None (an absent optional input). `temps` declares tensors that exist only between the nodes of one operator."""
+    class ("Conv2DOptions") with its camelCase attributes. An input is a tensor name, a numpy array (an anonymous constant),
+    or None (an absent optional input). `temps` declares tensors of the file that are not in the graph: activations between
+    the nodes of one operator, and constants with a quantisation."""
 
     builtin: str
     inputs: tuple[str | Array | None, ...]
@@ -195,6 +203,8 @@ class Graph:
     def checked(self) -> Graph:
         """Self, after proving that every name resolves, every value is written once before it is read, and each operator's
         own check passes. Every pass is followed by this."""
+        if not self.inputs or not self.outputs:
+            raise GraphError(f"graph {self.name!r} needs at least one input and one output")
         known = set(self.inputs) | {n for n, t in self.tensors.items() if t.data is not None}
         for name in self.inputs:
             if self[name].data is not None:
@@ -226,9 +236,8 @@ class Graph:
         for name, x in zip(self.inputs, inputs, strict=True):
             want = self[name]
             if x.shape[1:] != want.shape or x.dtype != np.dtype(want.dtype):
-                raise GraphError(
-                    f"input {name!r} takes {want.dtype} of shape (n, {', '.join(map(str, want.shape))}), got {x.dtype}{x.shape}"
-                )
+                takes = f"{want.dtype} of shape (n, {', '.join(map(str, want.shape))})"
+                raise GraphError(f"input {name!r} takes {takes}, got {x.dtype}{x.shape}")
             values[name] = x
         for i, op in enumerate(self.ops):
             args = [values[n] if n in values else self.constant(n) for n in op.inputs]
@@ -243,7 +252,9 @@ class Graph:
     def run(self, *inputs: Array, batch: int = 64) -> tuple[Array, ...]:
         """The integer reference's outputs, each (n, *tensor.shape), computed `batch` examples at a time."""
         n = len(inputs[0])
-        chunks = [self.trace(*(x[i : i + batch] for x in inputs), visit=lambda _name, _y: None) for i in range(0, n, batch)]
+        chunks = [
+            self.trace(*(x[i : i + batch] for x in inputs), visit=lambda _name, _y: None) for i in range(0, max(n, 1), batch)
+        ]
         return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
 
     def macs(self) -> int:

@@ -64,3 +64,4 @@ def check_weights(op: Op, graph: Graph, channel_axis: int, channels: int, bias: 
         reach += int(np.abs(b.data.astype(np.int64)).max())
     if reach > INT32_MAX:
         raise op.fail("weights and bias are so large that the 32-bit accumulator can overflow")
+    per_channel_requant(graph[op.inputs[0]], w, graph[op.output], channels)

@@ -16,9 +16,9 @@ def check_pool(op: Op, graph: Graph, kernel: Pair, stride: Pair, pads: Pads) -> 
     expect_int8(op, graph, op.inputs[0], op.output)
     expect_rank(op, graph, 4, op.inputs[0], op.output)
     expect_same_quant(op, graph, op.inputs[0], op.output, scale_tolerance=SCALE_TOLERANCE)
-    check_window(op, x, y, kernel, stride, (1, 1), pads, x.shape[3])
     if max(pads[:2]) >= kernel[0] or max(pads[2:]) >= kernel[1]:
         raise op.fail(f"pads {pads} leave windows of {kernel} with nothing inside the image; they must be smaller")
+    check_window(op, x, y, kernel, stride, (1, 1), pads, x.shape[3])
 
 
 def pool_attributes(kernel: Pair, stride: Pair, padding: str, activation: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Softmax(Op):
         diff = args[0].max(axis=-1, keepdims=True).astype(np.int64) - args[0]
         exp = np.where(diff < known, np.append(table, 0)[np.minimum(diff, known)], 0).astype(np.int64)
         total = rounding_divide_by_pot(exp, SUM_INTEGER_BITS).sum(axis=-1, keepdims=True)
-        headroom = 32 - np.ceil(np.log2(total + 1)).astype(np.int64)  # leading zeros of the 32-bit sum
+        headroom = 32 - np.frexp(total)[1].astype(np.int64)  # leading zeros of the 32-bit sum
         scale = one_over_one_plus_x((total << headroom) - (1 << 31))
         # The sum's integer bits beyond its leading zeros, and from Q0 down to 8 bits.
         exponent = SUM_INTEGER_BITS - headroom + 31 - 8
