@@ -189,6 +189,9 @@ def _reported() -> Iterator[None]:
         ended = isinstance(e, Terminated)
         _complain("terminated." if ended else "interrupted.")
         raise typer.Exit(143 if ended else 130) from None
+    except ModuleNotFoundError as e:
+        _complain(f"the Python package {e.name!r} is not installed. Reinstall tinyml-pipeline; `pipeline doctor` lists all.")
+        raise typer.Exit(1) from None
     except (typer.Exit, BrokenPipeError):
         raise
     except Exception as e:

@@ -8,9 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -77,7 +76,6 @@ MAKE = Tool(
     ("make", "gmake"),
     "builds the firmware folder",
     _install("sudo apt-get install make", "sudo dnf install make", "xcode-select --install"),
-    required=False,
 )
 GIT = Tool(
     "git",
@@ -107,23 +105,20 @@ def find(tool: Tool) -> Finding:
     return Finding(tool, path if done.returncode == 0 else None, match[0] if match and done.returncode == 0 else "")
 
 
-def needed(target: Target) -> tuple[Tool, ...]:
-    """What a run on this target can not do without."""
+def needed(target: Target, *, attached: bool = False) -> tuple[Tool, ...]:
+    """What a run on this target can not do without; with the board `attached`, no emulator."""
     if target.family != "cortex_m":
         return ()
-    return (HOST_COMPILER, CROSS_COMPILER, *((QEMU,) if target.device.transport == "qemu" else ()))
+    emulator = (QEMU,) if target.device.transport == "qemu" and not attached else ()
+    return (HOST_COMPILER, CROSS_COMPILER, MAKE, *emulator)
 
 
-def require(target: Target) -> None:
-    """BuildError that says how to get what `target` needs and this machine lacks."""
-    missing = [f.tool for f in map(find, needed(target)) if f.path is None]
-    if not missing:
-        return
-    names = " and ".join(f"{t.name} ({t.purpose})" for t in missing)
-    raise BuildError(
-        f"Target {target.name} needs {names}, not found on this machine. Install: {how_to_get(missing)}. Then run "
-        f"`pipeline doctor`."
-    )
+def require(tools: Iterable[Tool], whose: str) -> None:
+    """BuildError that says how to get those of `tools` that this machine lacks; `whose` ("target cortex-m4") needs them."""
+    missing = [tool for tool in tools if find(tool).path is None]
+    if missing:
+        names = " and ".join(f"{t.name} ({t.purpose})" for t in missing)
+        raise BuildError(f"{whose} needs {names}, not found on this machine. Install: {how_to_get(missing)}.")
 
 
 def how_to_get(tools: list[Tool]) -> str:
@@ -156,7 +151,3 @@ def versions() -> dict[str, str]:
     tools = {f.tool.name: f.version for f in map(find, TOOLS) if f.path}
     packages = {n: v for n in (*PACKAGES, *OPTIONAL_PACKAGES) if (v := package_version(n))}
     return {"python": platform.python_version(), **tools, **packages}
-
-
-def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free

@@ -160,6 +160,8 @@ def _override(text: str) -> dict[str, Any]:
     shape = "--set takes key=value with a TOML value, such as --set prune.keep=0.4 or --set train.epochs=3"
     if not equals or not re.fullmatch(r"\s*[\w-]+(\.[\w-]+)*\s*", key):
         raise RecipeError(f"--set {text}: {shape}.")
+    if "\n" in value:  # TOML would read further keys from it
+        raise RecipeError(f"--set {text!r}: {shape}, on one line.")
     for attempt in (value, f'"{value}"' if _BARE_WORD.fullmatch(value.strip()) else value):
         try:
             return tomllib.loads(f"{key} = {attempt.strip()}")

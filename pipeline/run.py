@@ -15,6 +15,7 @@ from rich.console import Console
 from pipeline import doctor
 from pipeline.data import dataset, source
 from pipeline.data.source import Source
+from pipeline.devices.serial import BENCH, read_bench
 from pipeline.errors import BuildError, RecipeError
 from pipeline.recipe import Recipe
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
@@ -39,7 +40,7 @@ def run(
     device or tool is left running, and what the stages wrote is kept as <folder>.failed."""
     start = time.monotonic()
     check_order(recipe.stages)
-    doctor.require(target)
+    _check_tools(target, bench)
     with ExitStack() as stack:
         display = stack.enter_context(display or Display(Console(stderr=True, quiet=True)))
         folder = stack.enter_context(run_folder(out, f"{recipe.name}-{target.name}"))
@@ -88,6 +89,15 @@ def check_order(stages: Sequence[Stage]) -> None:
         gives, before = stage.produces, repr(stage.name)
     if gives is not Measured:
         raise RecipeError(f"stages: the last must be 'measure'; {before} gives a {gives.__name__}.")
+
+
+def _check_tools(target: Target, bench: Path | None) -> None:
+    """BuildError when something is not installed; RecipeError for a wrong bench file."""
+    if bench is not None and not bench.is_file():
+        raise RecipeError(f"--bench {bench} does not exist. It says where boards are attached; see `pipeline run --help`.")
+    entry = read_bench(bench or BENCH).get(target.name)
+    tools = doctor.needed(target, attached=entry is not None and bool(entry.port))
+    doctor.require(tools, f"target {target.name}")
 
 
 def load_source(recipe: Recipe) -> Source:

@@ -1,0 +1,246 @@
+"""The stage loop: order, run folders, what is recorded, and what is left after a failure. The stages here are small ones of
+the test's own; tests/test_end_to_end.py runs the real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from finished import measured
+
+from pipeline import target as targets
+from pipeline.data.dataset import DataRecipe
+from pipeline.data.source import ModelRecipe, Source
+from pipeline.errors import BuildError, PipelineError, RecipeError, Terminated
+from pipeline.recipe import Recipe
+from pipeline.run import check_order, run, run_folder
+from pipeline.stage import Context, FloatModel, Measured
+from pipeline.stages.distill import Distill
+from pipeline.stages.prune import Prune
+from pipeline.stages.train import Train
+
+
+@dataclass(frozen=True)
+class Weigh:
+    """Counts parameters, with a figure per step and a final one."""
+
+    name: ClassVar[str] = "weigh"
+    consumes: ClassVar[type] = Source
+    produces: ClassVar[type] = FloatModel
+
+    steps: int = 3
+
+    def run(self, artifact: Source, ctx: Context) -> FloatModel:
+        with ctx.progress("weigh: steps", self.steps) as advance:
+            for step in range(self.steps):
+                ctx.log.metrics({"seen": step}, step=step)
+                advance(1)
+        count = sum(p.numel() for p in artifact.module.parameters())
+        ctx.log.metrics({"parameters": count, "accuracy": 0.5})
+        (ctx.folder / "weigh.txt").write_text(str(count))
+        return FloatModel(artifact.module, artifact.data)
+
+
+@dataclass(frozen=True)
+class Ship:
+    """Ends a run, or raises what it was given."""
+
+    name: ClassVar[str] = "ship"
+    consumes: ClassVar[type] = FloatModel
+    produces: ClassVar[type] = Measured
+
+    fault: BaseException | None = None
+
+    def run(self, artifact: FloatModel, ctx: Context) -> Measured:
+        if self.fault is not None:
+            raise self.fault
+        (ctx.folder / "firmware").mkdir()
+        (ctx.folder / "firmware" / "digits.elf").write_bytes(b"\x7fELF")
+        ctx.log.metrics({"latency_us_median": 1234.5, "accuracy": 0.9694}, "simulated")
+        return measured(ctx.folder)
+
+
+CORTEX_M4 = targets.load("cortex-m4")
+
+
+def recipe(folder: Path, *stages: Any) -> Recipe:
+    return Recipe("small", 1, DataRecipe(limit=100), ModelRecipe(), stages, folder / "recipe.toml")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture
+def client(store: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(store)
+
+
+def last_runs(client: Any) -> list[Any]:
+    """The latest parent run and its stages, in the order in which they began."""
+    experiment = client.get_experiment_by_name("small")
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=50)
+    parent = next(r for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    nested = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return [parent, *sorted(nested, key=lambda r: r.info.start_time)]
+
+
+def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path) -> None:
+    out = tmp_path / "build"
+    report = run(recipe(tmp_path, Weigh(steps=2), Ship()), CORTEX_M4, out=out)
+    assert [p.name for p in out.iterdir()] == ["small-cortex-m4-1"]
+    assert report.folder == out / "small-cortex-m4-1"
+    assert report.firmware == report.folder / "firmware"
+    assert report.measured.firmware.elf.read_bytes() == b"\x7fELF"
+    assert {p.name for p in report.folder.iterdir()} == {
+        "firmware", "plots", "recipe.toml", "report.html", "report.json", "weigh.txt",
+    }  # fmt: skip
+    assert json.loads((report.folder / "report.json").read_text()) == report.json()
+
+    parent, weigh, ship = last_runs(client)
+    assert parent.info.run_id == report.run_id
+    assert {r.info.status for r in (parent, weigh, ship)} == {"FINISHED"}
+    assert weigh.data.params == {"steps": "2"}
+    assert weigh.data.metrics["parameters"] == report.stages[0].value("parameters")
+    assert parent.data.metrics["accuracy"] == 0.9694
+    assert parent.data.metrics["bit_exact_equal"] == 360
+    assert parent.data.tags["kind.simulated"] == "accuracy, latency_us_median"
+    assert parent.data.tags["target"] == "cortex-m4"
+    assert len(parent.data.tags["recipe_sha256"]) == 64
+    assert parent.data.params["data.limit"] == "100"
+    assert parent.inputs.dataset_inputs[0].dataset.name == "digits"
+    files = {f.path for f in client.list_artifacts(report.run_id)}
+    assert files == {"firmware", "plots", "recipe.toml", "report.html", "report.json"}
+
+
+def test_folders_are_numbered_and_never_reused(tmp_path: Path) -> None:
+    for used in ("a-1", "a-2.failed", "a-3.partial"):
+        (tmp_path / used).mkdir()
+    with run_folder(tmp_path, "a") as first, run_folder(tmp_path, "a") as second:
+        assert (first.work.name, second.work.name) == ("a-4.partial", "a-5.partial")
+        (first.work / "x").write_text("1")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-1", "a-2.failed", "a-3.partial", "a-4", "a-5"]
+    assert (first.final / "x").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "message", "left"),
+    [
+        (PipelineError("the board burned."), "FAILED", "the board burned.", ["small-cortex-m4-1.failed"]),
+        (ValueError("odd"), "FAILED", "odd", ["small-cortex-m4-1.failed"]),
+        (KeyboardInterrupt(), "KILLED", "interrupted", []),
+        (Terminated(), "KILLED", "interrupted", []),
+    ],
+)
+def test_a_failure_is_recorded_and_leaves_no_good_folder(
+    fault: BaseException, status: str, message: str, left: list[str], client: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(type(fault)):
+        run(recipe(tmp_path, Weigh(), Ship(fault)), CORTEX_M4, out=tmp_path / "build")
+    assert [p.name for p in (tmp_path / "build").iterdir()] == left
+    parent, weigh, ship = last_runs(client)
+    assert weigh.info.status == "FINISHED"
+    for failed in (parent, ship):
+        assert failed.info.status == status
+        assert failed.data.tags["error"] == message
+
+
+def test_bad_data_fails_before_any_stage(client: Any, tmp_path: Path) -> None:
+    bad = replace(recipe(tmp_path, Weigh(), Ship()), data=DataRecipe(source="none.npz"))
+    with pytest.raises(RecipeError, match=r"none\.npz does not exist"):
+        run(bad, CORTEX_M4, out=tmp_path / "build")
+    assert list((tmp_path / "build").iterdir()) == []
+    (parent,) = last_runs(client)
+    assert parent.info.status == "FAILED"
+    assert "none.npz does not exist" in parent.data.tags["error"]
+
+
+def test_order_is_checked() -> None:
+    check_order([Train(), Prune(), Distill(), Ship()])
+    with pytest.raises(RecipeError, match=r"'prune' takes a FloatModel, but the recipe gives a Source"):
+        check_order([Prune(), Train(), Ship()])
+    with pytest.raises(RecipeError, match=r"'ship' takes a FloatModel, but 'ship' gives a Measured"):
+        check_order([Train(), Ship(), Ship()])
+    with pytest.raises(RecipeError, match=r"the last must be 'measure'; 'train' gives a FloatModel"):
+        check_order([Train()])
+    with pytest.raises(RecipeError, match=r"distill has no teacher.*Add a \[prune\] table"):
+        check_order([Train(), Distill(), Ship()])
+
+
+def test_missing_tools_are_named_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    message = r"target cortex-m4 needs .*arm-none-eabi-gcc \(builds the firmware\) and .*qemu-system-arm .*Install: "
+    with pytest.raises(BuildError, match=message):
+        run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_bench_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"--bench .*none\.toml does not exist"):
+        run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build", bench=tmp_path / "none.toml")
+
+
+def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "build").write_text("a file")
+    with pytest.raises(BuildError, match=r"run folder can not be made in .*build: .*--out"):
+        run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build")
+
+
+SLOW_RUN = """
+from pipeline.cli import main
+import sys
+sys.argv = ["pipeline", "run", "recipe.toml", "--target", "cortex-m4"]
+main()
+"""
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_run_cleanly(sent: signal.Signals, code: int, store: str, client: Any, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(
+        'name = "small"\n[data]\nsource = "digits"\n[model]\nfactory = "digits_cnn"\n[train]\nepochs = 9000\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_RUN],
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_TRACKING_URI": store},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 90
+        while not list(tmp_path.glob("build/*.partial")) or not _training(client):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        process.send_signal(sent)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == code
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == ("Interrupted." if code == 130 else "Terminated.")
+    assert list((tmp_path / "build").iterdir()) == []
+    parent, train = last_runs(client)
+    assert (parent.info.status, train.info.status) == ("KILLED", "KILLED")
+
+
+def _training(client: Any) -> bool:
+    if client.get_experiment_by_name("small") is None:
+        return False
+    last = last_runs(client)[-1]
+    return bool(last.info.run_name == "train" and last.info.status == "RUNNING" and last.data.metrics)
