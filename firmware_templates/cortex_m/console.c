@@ -8,16 +8,17 @@ enum { RING_BYTES = 256, LONGEST_FRACTION = 12 };   /* RING_BYTES: a power of tw
 
 static volatile uint8_t ring[RING_BYTES];
 static volatile uint32_t written, read;     /* only the interrupt writes the first, only the program the second */
-static volatile bool lost;
+static volatile bool lost, full;
 
-void console_received(uint8_t byte)
+bool console_received(uint8_t byte)
 {
-    if (written - read == RING_BYTES) {
-        lost = true;
-        return;
-    }
     ring[written % RING_BYTES] = byte;
     written++;
+    if (written - read < RING_BYTES)
+        return true;
+    full = true;
+    uart_interrupt_off();
+    return false;
 }
 
 void console_lost(void)
@@ -32,29 +33,43 @@ bool console_has_lost(void)
     return was;
 }
 
-uint8_t console_get(void)
+/* Sleeps until a byte is there or some interrupt came; SysTick's comes about once a second at the least. */
+static bool is_empty_after_a_wait(void)
 {
-    for (;;) {
-        const uint32_t mask = interrupts_off();     /* else a byte could come between the look and the sleep */
-        const bool empty = read == written;
-        if (empty)
-            clock_idle();
-        interrupts_restore(mask);
-        if (!empty)
-            break;
-    }
+    const uint32_t mask = interrupts_off();     /* else a byte could come between the look and the sleep */
+    if (read == written)
+        clock_idle();
+    interrupts_restore(mask);
+    return read == written;
+}
+
+static uint8_t take(void)
+{
     const uint8_t byte = ring[read % RING_BYTES];
     read++;
+    if (full && written - read <= RING_BYTES / 2) {
+        full = false;
+        uart_interrupt_on();
+    }
     return byte;
+}
+
+uint8_t console_get(void)
+{
+    while (is_empty_after_a_wait())
+        continue;
+    return take();
 }
 
 int console_get_within(uint32_t limit_us)
 {
-    const uint64_t end = clock_us() + limit_us;
-    while (read == written)
-        if (clock_us() > end)
-            return -1;
-    return console_get();
+    if (read == written) {
+        const uint64_t end = clock_us() + limit_us;
+        while (is_empty_after_a_wait())
+            if (clock_us() > end)
+                return -1;
+    }
+    return take();
 }
 
 void put_text(const char *text)

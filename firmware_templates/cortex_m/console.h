@@ -5,15 +5,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* From the receive interrupt: one byte has arrived; the hardware lost one. */
-void console_received(uint8_t byte);
+/* From the receive interrupt: one byte has arrived. False when there is no room for another: then the interrupt is off, and
+ * comes back when there is. */
+bool console_received(uint8_t byte);
+
+/* From the receive interrupt: the hardware has lost a byte. */
 void console_lost(void);
 
 /* The next received byte, waiting for it; or, with a time limit, -1 when none came in `limit_us`. */
 uint8_t console_get(void);
 int console_get_within(uint32_t limit_us);
 
-/* Whether bytes were lost, by the hardware or because the ring was full, since the last call. */
+/* Whether bytes were lost since the last call. */
 bool console_has_lost(void);
 
 void put_text(const char *text);

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "board.h"
+
 #define CORE_REGISTER(address) (*(volatile uint32_t *)(address))
 
 #define SYSTICK_CONTROL CORE_REGISTER(0xE000E010u)
@@ -17,6 +19,21 @@
 #define DEMCR CORE_REGISTER(0xE000EDFCu)        /* bit 24: trace and DWT on */
 #define DWT_CONTROL CORE_REGISTER(0xE0001000u)  /* bit 0: CYCCNT counts */
 #define DWT_CYCCNT CORE_REGISTER(0xE0001004u)
+
+/* The one external interrupt, of the UART, in the interrupt controller. While it is off, bytes wait in the UART. */
+#define NVIC_ENABLE(irq) CORE_REGISTER(0xE000E100u + (irq) / 32 * 4)
+#define NVIC_DISABLE(irq) CORE_REGISTER(0xE000E180u + (irq) / 32 * 4)
+
+static inline void uart_interrupt_on(void)
+{
+    NVIC_ENABLE(BOARD_UART_IRQ) = UINT32_C(1) << (BOARD_UART_IRQ % 32);
+}
+
+static inline void uart_interrupt_off(void)
+{
+    NVIC_DISABLE(BOARD_UART_IRQ) = UINT32_C(1) << (BOARD_UART_IRQ % 32);
+    __asm volatile("dsb\n\tisb" : : : "memory");
+}
 
 /* Interrupts off; the result says whether they were off before, for interrupts_restore. */
 static inline uint32_t interrupts_off(void)

@@ -8,7 +8,7 @@ void hal_init(void);
 /* Sends one byte, waiting for room. Works with interrupts off, so that a fault can be reported. */
 void hal_put(char c);
 
-/* The handler of BOARD_UART_IRQ: hands every byte that has arrived to console_received. */
+/* The handler of BOARD_UART_IRQ: hands the bytes that have arrived to console_received, until it says false. */
 void hal_uart_interrupt(void);
 
 #endif

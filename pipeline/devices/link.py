@@ -17,6 +17,7 @@ ANSWER_TIMEOUT_S = 5.0
 INFER_TIMEOUT_S = 30.0
 POLL_S = 0.1  # how long one read of the port waits
 COMMAND_BYTES = 80
+CHUNK_BYTES = 1 << 16
 MAX_LINE_BYTES, MAX_LINES = 1 << 20, 1 << 16
 
 
@@ -163,7 +164,11 @@ class Link:
     def _read(self) -> bool:
         """Take in what comes; False when nothing does for a moment."""
         try:
-            data = self._port.read(max(1, self._port.in_waiting))
+            data = self._port.read(1)
+            if data and self._port.in_waiting:  # on sockets only "some": take all there is, without waiting for more
+                self._port.timeout = 0
+                data += self._port.read(CHUNK_BYTES)
+                self._port.timeout = POLL_S
         except OSError as e:  # pyserial's SerialException is one
             raise self._broken(e) from None
         self._received += data

@@ -3,6 +3,7 @@
 
 #include "board.h"
 #include "console.h"
+#include "core.h"
 #include "hal.h"
 
 typedef struct {
@@ -14,13 +15,12 @@ enum { TX_ENABLE = 1 << 0, RX_ENABLE = 1 << 1, RX_INTERRUPT = 1 << 3 };     /* c
 enum { RX_PENDING = 1 << 1 };                                               /* interrupt: read status, write 1 to clear */
 
 #define UART ((cmsdk_uart *)BOARD_UART_BASE)
-#define NVIC_ENABLE ((volatile uint32_t *)0xE000E100u)
 
 void hal_init(void)
 {
     UART->baud_divider = BOARD_UART_HZ / BOARD_BAUD;    /* at least 16, or the UART stays off */
     UART->control = TX_ENABLE | RX_ENABLE | RX_INTERRUPT;
-    NVIC_ENABLE[BOARD_UART_IRQ / 32] = UINT32_C(1) << (BOARD_UART_IRQ % 32);
+    uart_interrupt_on();
 }
 
 void hal_put(char c)
@@ -37,6 +37,6 @@ void hal_uart_interrupt(void)
         UART->state = RX_OVERRUN;
         console_lost();
     }
-    while (UART->state & RX_FULL)
-        console_received((uint8_t)UART->data);
+    for (bool room = true; room && UART->state & RX_FULL;)
+        room = console_received((uint8_t)UART->data);
 }
