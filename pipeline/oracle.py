@@ -6,6 +6,7 @@ The `tflite-micro` wheel exists for Linux x86-64 only. Elsewhere `tflm_available
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -53,19 +54,12 @@ def smallest_arena(model: bytes) -> int:
     """The fewest bytes of tensor arena, a multiple of 16, with which TFLM runs the file and answers rightly: by bisection,
     since what TFLM reports as used is too little for some models. The 64-bit host needs at least what a 32-bit board needs.
     """
-    _require()
-    # Too small an arena can crash the interpreter, so every probe is a process of its own.
-    done = subprocess.run(
-        [sys.executable, "-m", __name__],
-        input=model,
-        capture_output=True,
-        timeout=PROBE_TIMEOUT_S,
-        env=_worker_environment(),
-    )
-    if done.returncode or not done.stdout.strip().isdigit():
-        reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        raise BuildError(f"the arena size of the .tflite file could not be found: {reason}")
-    return int(done.stdout)
+    return _ask_worker(model)
+
+
+def arena_works(model: bytes, arena_bytes: int) -> bool:
+    """Whether TFLM runs the file in so many bytes and answers as it does in plenty."""
+    return bool(_ask_worker(model, str(arena_bytes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +113,24 @@ def require_equal(graph: Graph, who: str, expected: tuple[Array, ...], got: tupl
             )
 
 
+def _ask_worker(model: bytes, *arguments: str) -> int:
+    """Too small an arena can crash the interpreter, so it is tried in children of another process, which has no threads."""
+    _require()
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.oracle", *arguments],
+        input=model,
+        capture_output=True,
+        timeout=PROBE_TIMEOUT_S,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    if done.returncode or not done.stdout.strip().isdigit():
+        reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+        raise BuildError(f"the arena size of the .tflite file could not be found: {reason}")
+    return int(done.stdout)
+
+
 def _require() -> None:
     if not tflm_available():
         raise BuildError(
@@ -169,23 +181,23 @@ def _invocations(interpreter: Any, inputs: tuple[Array, ...]) -> Iterator[int]:
         yield k
 
 
-def _worker_environment() -> dict[str, str]:
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))}
+def _fixed_inputs(model: bytes) -> tuple[Array, ...]:
+    """One example, random but always the same."""
+    rng, subgraph, interpreter = np.random.default_rng(0), _parsed(model).Subgraphs(0), _interpreter(model)
+    details = [interpreter.get_input_details(i) for i in range(subgraph.InputsLength())]
+    sizes = [(tuple(d["shape"]), np.dtype(d["dtype"])) for d in details]
+    return tuple(
+        rng.standard_normal((1, *shape)).astype(dtype)
+        if dtype.kind == "f"
+        else rng.integers(0, 256, (1, math.prod(shape) * dtype.itemsize), np.uint8).view(dtype).reshape(1, *shape)
+        for shape, dtype in sizes
+    )
 
 
-def _bisect_arena(model: bytes) -> int:
-    """In the worker process: the smallest arena whose outputs on fixed inputs are those of an ample one."""
-    subgraph = _parsed(model).Subgraphs(0)
-    rng = np.random.default_rng(0)
-    inputs = []
-    interpreter = _interpreter(model)
-    for i in range(subgraph.InputsLength()):
-        details = interpreter.get_input_details(i)
-        raw = rng.integers(0, 256, (1, int(np.prod(details["shape"])), np.dtype(details["dtype"]).itemsize), dtype=np.uint8)
-        inputs.append(np.nan_to_num(raw.view(details["dtype"])).reshape(1, *details["shape"]))
-    expected = b"".join(y.tobytes() for y in tflm_run(model, *inputs))
-    outputs = int(subgraph.OutputsLength())
+def _worker(model: bytes, arguments: list[str]) -> int:
+    """In the worker process: whether the arena given works (1 or 0), or without arguments the smallest that does."""
+    inputs = _fixed_inputs(model)
+    expected = [y.tobytes() for y in tflm_run(model, *inputs)]
 
     def works(arena_bytes: int) -> bool:
         child = os.fork()
@@ -193,13 +205,15 @@ def _bisect_arena(model: bytes) -> int:
             os.close(2)  # the allocator's complaints are the expected answer here
             try:
                 small = _interpreter(model, arena_bytes)
-                for _ in _invocations(small, tuple(inputs)):
-                    answer = b"".join(small.get_output(i).tobytes() for i in range(outputs))
+                for _ in _invocations(small, inputs):
+                    answer = [small.get_output(i).tobytes() for i in range(len(expected))]
                 os._exit(0 if answer == expected else 1)
             except BaseException:
                 os._exit(1)
         return os.waitpid(child, 0)[1] == 0
 
+    if arguments:
+        return int(works(int(arguments[0])))
     low, high = 0, -(-_ample_arena(model) // ARENA_STEP)
     while high - low > 1:  # `low` fails, `high` works, in steps of 16 bytes
         middle = (low + high) // 2
@@ -208,4 +222,4 @@ def _bisect_arena(model: bytes) -> int:
 
 
 if __name__ == "__main__":
-    print(_bisect_arena(sys.stdin.buffer.read()))
+    print(_worker(sys.stdin.buffer.read(), sys.argv[1:]))

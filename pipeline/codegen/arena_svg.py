@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from html import escape
 
 from pipeline.codegen.arena import Plan
-from pipeline.codegen.to_c import describe, shape_text
+from pipeline.codegen.c_header import shape_text
+from pipeline.codegen.to_c import describe
 from pipeline.ir import Graph
 
 COLUMN, HEIGHT = 64, 420  # px per layer; px of the whole arena

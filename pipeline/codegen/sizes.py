@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.codegen.arena import Plan
-from pipeline.codegen.to_c import shape_text
+from pipeline.codegen.c_header import shape_text
 from pipeline.errors import TargetError
 from pipeline.ir import Array, Const, Graph
 from pipeline.target import Target

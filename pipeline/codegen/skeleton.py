@@ -11,8 +11,9 @@ import jinja2
 
 from pipeline.codegen import build
 from pipeline.codegen.arena import Plan
+from pipeline.codegen.c_header import io_scale, shape_text
 from pipeline.codegen.c_text import float_literal
-from pipeline.codegen.to_c import io_scale, prefix, shape_text
+from pipeline.codegen.to_c import prefix
 from pipeline.errors import TargetError
 from pipeline.ir import Graph
 from pipeline.locations import data_dir

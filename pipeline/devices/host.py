@@ -4,6 +4,7 @@ vectors over stdin. It proves the C before a board sees it; its timing says noth
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from pipeline import doctor
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import BuildError, GraphError, MismatchError
@@ -31,9 +33,8 @@ def find_compiler() -> str:
         if name and (path := shutil.which(name)):
             return path
     raise BuildError(
-        "no C compiler on this machine (looked for $CC, cc, gcc, clang): the generated C can not be proven before it goes "
-        "to a board. Install one. Debian: apt-get install gcc; Fedora: dnf install gcc libasan libubsan; macOS: "
-        "xcode-select --install."
+        f"{doctor.HOST_COMPILER.name} not found (looked for $CC, cc, gcc, clang): it {doctor.HOST_COMPILER.purpose}. "
+        f"Install: {doctor.how_to_get([doctor.HOST_COMPILER])}."
     )
 
 
@@ -96,7 +97,7 @@ class HostC:
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line or "undefined" in line] or ["no message"]
+            lines = re.findall(r".*(?:error:|undefined|cannot find).*", done.stderr) or ["no message"]
             raise BuildError(
                 f"the generated C of {self.graph.name!r} does not build for the host: {lines[0]} ({len(lines)} such lines; "
                 f"compiler: {command[0]}, flags {' '.join(WARNINGS)})."

@@ -1,0 +1,176 @@
+"""The generated library as other people's programs meet it: names, C++, no C library, raw input."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_graphs import activation, random_inputs, small_cnn, strided, two_inputs
+
+from pipeline.codegen.arena import plan
+from pipeline.codegen.c_text import Names, comment_text, float_literal, integer_rows
+from pipeline.codegen.library import write_library
+from pipeline.codegen.to_c import follow_includes, kernel_headers, prefix, to_c
+from pipeline.codegen.vectors import golden, random
+from pipeline.devices.host import WARNINGS, HostC
+from pipeline.errors import BuildError
+from pipeline.ir import Graph
+from pipeline.ops.reshape import Reshape
+from pipeline.preprocess import Normalization, Preprocess, byte_tables
+
+
+@pytest.mark.parametrize("graph", [small_cnn(), two_inputs(), strided()], ids=lambda g: g.name)
+def test_generated_c_equals_the_reference(graph: Graph) -> None:
+    x = random_inputs(graph, 20)
+    with HostC(graph) as host:
+        for expected, got in zip(graph.run(*x), host.run(*x), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_text_names_layers_and_shapes() -> None:
+    text = to_c(small_cnn(), plan(small_cnn()))["small_cnn.c"]
+    assert '/* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */' in text
+    assert '/* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */' in text
+    assert "conv2d_s8(&layer_stem, arena + AT_image, arena + AT_stem);" in text
+    assert 'NN_TRACE(7, "probabilities", arena + AT_probabilities, 10);' in text
+
+
+def test_only_the_kernels_used_are_shipped(tmp_path: Path) -> None:
+    write_library(two_inputs(), tmp_path)
+    shipped = {p.name for p in (tmp_path / "kernels").iterdir()}
+    assert {"add_s8.h", "nn.h", "requant.h"} <= shipped
+    assert not any("conv" in name for name in shipped)
+    assert shipped == {p.name for p in kernel_headers(two_inputs())}
+
+
+def test_an_unknown_kernel_is_named() -> None:
+    with pytest.raises(BuildError, match=r"no kernel conv2s_s8\.h .* Did you mean 'conv2d_s8'\?"):
+        follow_includes(["conv2s_s8"])
+
+
+def test_identifiers_are_unique_and_comments_are_safe() -> None:
+    names = Names()
+    assert [names.unique(n) for n in ("a/b", "a.b", "a_b_2", "3d", "é")] == ["a_b", "a_b_2", "a_b_2_2", "n3d", "model"]
+    for text in ("*/", "/*", "??/", "\\", "\n", "é", "**//", "/ */*"):
+        safe = comment_text(text)
+        assert "*/" not in safe
+        assert "/*" not in safe
+        assert not re.search(r"[\\\n?]|[^ -~]", safe)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e-20, 3.5e30, 256.0, float(np.float32(0.07)), 1 / 3])
+def test_float_literals_read_back_exactly(value: float) -> None:
+    text = float_literal(value)
+    single = text.endswith("f")
+    number = float(np.float32(text.rstrip("f"))) if single else float(text)
+    assert number == value
+    assert single == (float(np.float32(value)) == value)
+    assert re.search(r"[.e]", text)
+
+
+def test_rows_hold_every_number_within_the_line() -> None:
+    values = np.arange(-128, 128, dtype=np.int8)
+    rows = integer_rows(values, 4)
+    assert [int(v) for v in rows.replace("\n", "").split(",")] == values.tolist()
+    assert max(map(len, rows.splitlines())) <= 112
+    assert integer_rows(np.array([-(2**31)], np.int32), 0) == "INT32_MIN"
+
+
+@pytest.mark.parametrize("name", ["model", "board", "main", "Memory"])
+def test_a_model_may_be_called_as_a_firmware_file_is(name: str) -> None:
+    assert prefix(small_cnn(name)) == f"{name.lower()}_net"
+
+
+def test_constant_and_passed_through_outputs(tmp_path: Path) -> None:
+    constant = replace(activation(1, 4), data=np.array([[1, 2, 3, 4]], np.int8))
+    tensors = {"x": activation(1, 2, 2), "flat": activation(1, 4), "c": constant}
+    graph = Graph("edges", tensors, (Reshape(inputs=("x",), outputs=("flat",)),), ("x",), ("flat", "c", "x"))
+    x = random_inputs(graph, 3)[0]
+    with HostC(graph) as host:
+        flat, c, same = host.run(x)
+    np.testing.assert_array_equal(flat.reshape(3, -1), x.reshape(3, -1))
+    np.testing.assert_array_equal(c, np.broadcast_to([[[1, 2, 3, 4]]], (3, 1, 4)))
+    np.testing.assert_array_equal(same, x)
+
+
+QUANT = small_cnn()["image"].quant
+assert QUANT is not None
+OFFSET = (np.arange(256) - 128).astype(np.int8)[None, :]
+PREPROCESS = {
+    "table": byte_tables(Normalization((8.0,), (5.0,)), "uint8", QUANT, 1),
+    "signed table": byte_tables(Normalization((3.0,), (7.0,)), "int8", QUANT, 1),
+    "offset": Preprocess("uint8", OFFSET),
+    "identity": Preprocess("int8", np.roll(OFFSET, 128, axis=1)),
+}
+
+
+@pytest.mark.parametrize("kind", PREPROCESS)
+def test_raw_input(kind: str) -> None:
+    graph, preprocess = small_cnn(), PREPROCESS[kind]
+    assert preprocess.is_offset == (kind in ("offset", "identity"))
+    vectors = random(graph, 16, preprocess)
+    assert vectors.inputs[0].dtype == np.dtype(preprocess.dtype)
+    with HostC(graph, preprocess) as host:
+        np.testing.assert_array_equal(host.run(*vectors.inputs)[0], vectors.outputs[0])
+
+
+def test_raw_input_has_a_table_a_channel() -> None:
+    graph = strided()
+    x = graph["x"].quant
+    assert x is not None
+    preprocess = byte_tables(Normalization((100.0, 120.0), (60.0, 50.0)), "uint8", x, 2)
+    assert not np.array_equal(preprocess.tables[0], preprocess.tables[1])
+    vectors = random(graph, 16, preprocess)
+    with HostC(graph, preprocess) as host:
+        np.testing.assert_array_equal(host.run(*vectors.inputs)[0], vectors.outputs[0])
+
+
+CPP_PROGRAM = """
+#include <cstdio>
+#include <cstring>
+
+#include "small_cnn.h"
+
+alignas(16) static unsigned char arena[SMALL_CNN_ARENA_BYTES];
+
+int main() {
+  static_assert(SMALL_CNN_INPUT_COUNT == 1 && SMALL_CNN_OUTPUT_0_BYTES == 10, "sizes are constants");
+  static_assert(SMALL_CNN_OUTPUT_0_ZERO_POINT == -128 && SMALL_CNN_OUTPUT_0_SCALE == 1.0f / 256, "so is the quantisation");
+  if (fread(small_cnn_input(arena, 0), 1, SMALL_CNN_INPUT_BYTES, stdin) != SMALL_CNN_INPUT_BYTES) return 1;
+  small_cnn_invoke(arena);
+  fwrite(small_cnn_output(arena, 0), 1, SMALL_CNN_OUTPUT_BYTES, stdout);
+  return small_cnn_input(arena, 1) == nullptr && small_cnn_output(arena, 7) == nullptr ? 0 : 2;
+}
+"""
+
+
+def test_the_library_links_with_cpp(tmp_path: Path) -> None:
+    graph = small_cnn()
+    write_library(graph, tmp_path)
+    (tmp_path / "program.cpp").write_text(CPP_PROGRAM)
+    strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", str(tmp_path)]
+    run = {"check": True, "cwd": tmp_path}
+    subprocess.run(["gcc", *WARNINGS, "-I", str(tmp_path), "-O2", "-c", "small_cnn.c"], **run)  # type: ignore[call-overload]
+    subprocess.run(["g++", "-std=c++11", *strict, "program.cpp", "small_cnn.o", "-o", "program"], **run)  # type: ignore[call-overload]
+    vectors = golden(graph, random_inputs(graph, 3))
+    for x, y in zip(vectors.inputs[0], vectors.outputs[0], strict=True):
+        done = subprocess.run([tmp_path / "program"], input=x.tobytes(), capture_output=True, check=True)
+        assert done.stdout == y.tobytes()
+
+
+@pytest.mark.cross
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m33"])
+def test_the_library_needs_no_c_library_and_no_heap(core: str, tmp_path: Path) -> None:
+    write_library(small_cnn(), tmp_path)
+    command = ["arm-none-eabi-gcc", *WARNINGS, f"-mcpu={core}", "-mthumb", "-O2", "-ffreestanding"]
+    subprocess.run([*command, "-c", "small_cnn.c", "-o", "small_cnn.o"], check=True, cwd=tmp_path)
+    done = subprocess.run(["arm-none-eabi-nm", "small_cnn.o"], check=True, cwd=tmp_path, capture_output=True, text=True)
+    symbols = [line.split()[-2:] for line in done.stdout.splitlines()]
+    undefined = {name for kind, name in symbols if kind == "U"}
+    assert {n for n in undefined if not n.startswith("__aeabi_")} <= {"memcpy", "memset", "memmove"}
+    assert {name for kind, name in symbols if kind == "T"} == {"small_cnn_input", "small_cnn_output", "small_cnn_invoke"}
+    assert not [name for kind, name in symbols if kind in "BbDd"], "all memory is the caller's arena"
