@@ -136,7 +136,11 @@ class QemuBoard(Board):
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             return ""
-        said = [s for s in self._path("stderr").read_text(errors="replace").splitlines() if "info:" not in s and "warning:" not in s]
+        said = [
+            s
+            for s in self._path("stderr").read_text(errors="replace").splitlines()
+            if "info:" not in s and "warning:" not in s
+        ]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return f"QEMU {how}: {said[-1].strip() if said else 'it printed no reason'}."
 

@@ -1,0 +1,183 @@
+"""The firmware on its device: every test image replayed and compared byte for byte, then time, memory and energy."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from pipeline import oracle
+from pipeline.codegen.vectors import Vectors, from_images
+from pipeline.devices import open_device
+from pipeline.devices.base import Measurement
+from pipeline.devices.board import Board
+from pipeline.devices.host import HostC
+from pipeline.devices.plugin import CORES
+from pipeline.devices.qemu import CPI, CPI_HIGH, CPI_LOW
+from pipeline.errors import MismatchError, RecipeError
+from pipeline.evaluate import scores
+from pipeline.ir import Array
+from pipeline.power.model import energy_uj
+from pipeline.stage import BitExact, Context, Firmware, Kind, Measured
+from pipeline.strict import limits
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Replay `vectors` test images (0: all) through the device, the generated C on this host, and TFLM; each must give the
+    integer reference's bytes. Then time `runs` inferences of the first image. `counter` says how an emulated board counts:
+    "plugin" exactly, or "systick", in steps of its timer and with a wider band of cycles, where QEMU has no plugins."""
+
+    vectors: int = limits(0, low=0)
+    runs: int = limits(5, low=1, high=1000)
+    counter: Literal["plugin", "systick"] = "plugin"
+
+    name: ClassVar[str] = "measure"
+    consumes: ClassVar[type] = Firmware
+    produces: ClassVar[type] = Measured
+
+    def run(self, artifact: Firmware, ctx: Context) -> Measured:
+        """What the device did, also in measure/measurement.json. DeviceError; MismatchError, naming the layer if known."""
+        data, graph = artifact.model.data, artifact.model.graph
+        n = min(self.vectors or len(data.x_test), len(data.x_test))
+        if n == 0:
+            raise RecipeError(f"data set {data.name!r} has no test images to replay on the device.")
+        golden = from_images(graph, data.x_test[:n], data.normalization, artifact.model.preprocess)
+        with open_device(artifact, ctx.target, counter=self.counter, bench=ctx.bench) as device:
+            with ctx.progress("images replayed", n) as advance:
+                answers = np.empty((n, rows(golden.outputs).shape[1]), np.uint8)
+                for i, answer in enumerate(device.replay(rows(golden.inputs))):
+                    answers[i] = answer.view(np.uint8)
+                    advance()
+            right = {"device": equal(golden, answers)}
+            if not right["device"].all():
+                raise device_mismatch(artifact, golden, right["device"], device.where)
+            measurement = timed(device, golden, self.runs)
+        right |= host_oracles(artifact, golden)
+        oracles = {"tflm": None, **{who: int(mask.sum()) for who, mask in right.items()}}
+        bit_exact = BitExact(n, int(np.logical_and.reduce(list(right.values())).sum()), oracles)
+        latency_us = statistics.median(measurement.latency_us)
+        energy = energy_uj(ctx.target.power, latency_us)
+        score = scores(data.y_test[:n], answers.view(np.int8), data.classes)
+        kind: Kind = "measured" if measurement.clock == "device" else "simulated"
+        ctx.log.metrics({**score.metrics(), **_timings(measurement)}, kind)
+        ctx.log.metrics({"energy_uj": energy}, "estimated")
+        ctx.log.metrics(
+            {
+                "flash_bytes": artifact.flash_bytes,
+                "ram_bytes": artifact.ram_bytes,
+                "arena_bytes": artifact.arena_bytes,
+                "vectors": n,
+                "vectors_bit_exact": bit_exact.equal,
+            }
+        )
+        ctx.log.tags({"device": measurement.device, "counter": measurement.counter, "worst_class": score.worst_class})
+        record = _record(artifact, measurement, bit_exact, ctx, energy)
+        ctx.log.file(_write_json(ctx.folder / "measure" / "measurement.json", record))
+        return Measured(artifact, measurement, bit_exact, score.accuracy, energy, "estimated")
+
+
+def rows(tensors: tuple[Array, ...]) -> Array:
+    """The bytes (n, total) that the wire carries for n examples: every tensor's, one after the other."""
+    n = len(tensors[0])
+    return np.concatenate([np.ascontiguousarray(t).reshape(n, -1).view(np.uint8) for t in tensors], axis=1)
+
+
+def equal(golden: Vectors, answers: Array) -> Array:
+    """Which of the n examples were answered with the reference's very bytes: bool (n,)."""
+    return np.asarray((rows(golden.outputs) == answers).all(axis=1))
+
+
+def timed(device: Board, golden: Vectors, runs: int) -> Measurement:
+    """Timing of the first example, once its answer is proven right: a fast wrong answer is no measurement."""
+    measurement = device.measure(rows(golden.inputs)[0], runs=runs)
+    if measurement.output_crc32 != zlib.crc32(rows(golden.outputs)[0].tobytes()):
+        raise MismatchError(
+            f"{device.where} answered the first image rightly once, but not after {runs} runs in a row: inference leaves "
+            "something behind that changes the next one. Look for code that writes outside its memory."
+        )
+    return measurement
+
+
+def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, Array]:
+    """Which examples the generated C on this host, and TFLM with the .tflite file where it can run, answer as the reference
+    does. MismatchError when not all."""
+    graph = firmware.model.graph
+    right = {}
+    with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
+        right["host_c"] = equal(golden, rows(host.run(*golden.inputs)))
+        if not right["host_c"].all():
+            found = oracle.first_difference(graph, golden.int8_inputs, host.layers(*golden.inputs))
+            raise MismatchError(f"the generated C on this host does not answer as the integer reference: {found}.")
+    if oracle.tflm_available():
+        tflite = (firmware.folder / "model.tflite").read_bytes()
+        right["tflm"] = equal(golden, rows(oracle.tflm_run(tflite, *golden.int8_inputs)))
+        if not right["tflm"].all():
+            found = oracle.first_difference(graph, golden.int8_inputs, oracle.tflm_layers(tflite, *golden.int8_inputs))
+            raise MismatchError(f"TFLM does not answer model.tflite as the integer reference does: {found}.")
+    return right
+
+
+def device_mismatch(firmware: Firmware, golden: Vectors, right: Array, where: str) -> MismatchError:
+    """What to say when the device answers wrongly: which layer, if the same C on this host is wrong as well."""
+    wrong = np.flatnonzero(~right)
+    pick = wrong[:1]
+    graph = firmware.model.graph
+    inputs, int8_inputs = (tuple(x[pick] for x in xs) for xs in (golden.inputs, golden.int8_inputs))
+    with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
+        found = oracle.first_difference(graph, int8_inputs, host.layers(*inputs))
+    cause = (
+        f"The generated C is wrong on this host too: {found}"
+        if found
+        else "The same C is right on this host, so the cross compiler, the core or its memory makes the difference"
+    )
+    return MismatchError(
+        f"{where} answered {len(wrong)} of {len(right)} vectors with other bytes than the integer reference, first vector "
+        f"{wrong[0]}. {cause}."
+    )
+
+
+def _timings(m: Measurement) -> dict[str, float]:
+    counted = {k: getattr(m, k) for k in ("instructions", "cycles", "cycles_low", "cycles_high", "stack_bytes")}
+    return {
+        "latency_us_median": statistics.median(m.latency_us),
+        "latency_us_max": max(m.latency_us),
+        "runs": len(m.ticks),
+        **{k: v for k, v in counted.items() if v is not None},
+    }
+
+
+def _record(firmware: Firmware, m: Measurement, bit_exact: BitExact, ctx: Context, energy: float) -> dict[str, Any]:
+    """Everything a number's reader may ask: raw ticks, device, clock, firmware, answer, and where estimates come from."""
+    target = ctx.target
+    return {
+        "target": target.name,
+        "firmware_sha256": firmware.sha256,
+        "model_id": firmware.model_id,
+        **asdict(m),
+        "output_crc32": f"{m.output_crc32:08x}",
+        "reference_clock_hz": target.cpu.clock_hz,
+        "cycles_from": _cycles_from(target.cpu.core, m),
+        "energy_uj": energy,
+        "energy_kind": "estimated",
+        "power_mw": target.power.active_mw,
+        "power_source": target.power.source,
+        "bit_exact": asdict(bit_exact),
+    }
+
+
+def _cycles_from(core: str, m: Measurement) -> str:
+    if m.clock == "device":
+        return f"the board's own timer ({m.counter})"
+    return CORES[core].source if m.counter == "plugin" else f"instructions x {CPI} ({CPI_LOW} to {CPI_HIGH}) cycles each"
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return path
