@@ -49,19 +49,27 @@ class Weigh:
         return FloatModel(artifact.module, artifact.data)
 
 
+FAULTS: dict[str, BaseException] = {
+    "board": PipelineError("the board burned."),
+    "bug": ValueError("odd"),
+    "ctrl-c": KeyboardInterrupt(),
+    "sigterm": Terminated(),
+}
+
+
 @dataclass(frozen=True)
 class Ship:
-    """Ends a run, or raises what it was given."""
+    """Ends a run, or raises one of FAULTS."""
 
     name: ClassVar[str] = "ship"
     consumes: ClassVar[type] = FloatModel
     produces: ClassVar[type] = Measured
 
-    fault: BaseException | None = None
+    fault: str = ""
 
     def run(self, artifact: FloatModel, ctx: Context) -> Measured:
-        if self.fault is not None:
-            raise self.fault
+        if self.fault:
+            raise FAULTS[self.fault]
         (ctx.folder / "firmware").mkdir()
         (ctx.folder / "firmware" / "digits.elf").write_bytes(b"\x7fELF")
         ctx.log.metrics({"latency_us_median": 1234.5, "accuracy": 0.9694}, "simulated")
@@ -138,16 +146,16 @@ def test_folders_are_numbered_and_never_reused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "status", "message", "left"),
     [
-        (PipelineError("the board burned."), "FAILED", "the board burned.", ["small-cortex-m4-1.failed"]),
-        (ValueError("odd"), "FAILED", "odd", ["small-cortex-m4-1.failed"]),
-        (KeyboardInterrupt(), "KILLED", "interrupted", []),
-        (Terminated(), "KILLED", "interrupted", []),
+        ("board", "FAILED", "the board burned.", ["small-cortex-m4-1.failed"]),
+        ("bug", "FAILED", "odd", ["small-cortex-m4-1.failed"]),
+        ("ctrl-c", "KILLED", "interrupted", []),
+        ("sigterm", "KILLED", "interrupted", []),
     ],
 )
 def test_a_failure_is_recorded_and_leaves_no_good_folder(
-    fault: BaseException, status: str, message: str, left: list[str], client: Any, tmp_path: Path
+    fault: str, status: str, message: str, left: list[str], client: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(type(fault)):
+    with pytest.raises(type(FAULTS[fault])):
         run(recipe(tmp_path, Weigh(), Ship(fault)), CORTEX_M4, out=tmp_path / "build")
     assert [p.name for p in (tmp_path / "build").iterdir()] == left
     parent, weigh, ship = last_runs(client)
