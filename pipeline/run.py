@@ -17,11 +17,14 @@ from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices.serial import BENCH, read_bench
 from pipeline.errors import BuildError, RecipeError
+from pipeline.importers.torch_export import check_supported
 from pipeline.recipe import Recipe
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
 from pipeline.report.write import write_report
 from pipeline.stage import Context, Firmware, Kind, Measured, Stage
+from pipeline.stages._fit import batch_of
+from pipeline.stages.quantize import Quantize
 from pipeline.target import Target
 from pipeline.track import MlflowTracker, RunLog, Tracker, git_commit, is_new, store_uri
 
@@ -101,9 +104,15 @@ def _check_tools(target: Target, bench: Path | None) -> None:
 
 
 def load_source(recipe: Recipe) -> Source:
-    """The recipe's data and model, proven to fit each other. RecipeError or GraphError before anything is trained."""
+    """The recipe's data and model, which fit each other, have an int8 form, and can be calibrated. RecipeError or GraphError
+    before anything is trained."""
     data = dataset.load(recipe.data, recipe.seed, recipe.folder)
-    return source.load(recipe.model, data, recipe.seed, recipe.folder)
+    loaded = source.load(recipe.model, data, recipe.seed, recipe.folder)
+    check_supported(loaded.module, batch_of(data, data.x_train[:2]))
+    for stage in recipe.stages:
+        if isinstance(stage, Quantize):
+            stage.select(data)
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +204,8 @@ def _stages(
     artifact: Any = first
     results: list[StageResult] = []
     for stage in recipe.stages:
-        display.stage(stage.name)
         start = time.monotonic()
-        with tracker.stage(stage.name, settings_of(stage)) as log:
+        with display.stage(stage.name), tracker.stage(stage.name, settings_of(stage)) as log:
             recorder = _Recorder(log)
             artifact = stage.run(artifact, Context(target, folder, recipe.seed, recorder, display.progress, bench))
             seconds = time.monotonic() - start

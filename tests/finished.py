@@ -51,6 +51,7 @@ def measured(folder: Path) -> Measured:
         ram_bytes=9216,
         flash_bytes=23456,
         stack_bytes=612,
+        counter="plugin",
     )
     model = QuantizedModel(small_graph(), load(DataRecipe(), seed=1), None)
     built = folder / "firmware"

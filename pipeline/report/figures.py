@@ -59,8 +59,10 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One operator of the int8 graph: constants in bytes, multiply-accumulates, and bytes of its output."""
+    """One operator of the int8 graph: its place in the order of execution, the tensor it writes, constants in bytes,
+    multiply-accumulates, and bytes of its output."""
 
+    index: int
     name: str
     op: str
     weight_bytes: int
@@ -121,13 +123,14 @@ class Report:
 def layers(graph: Graph) -> tuple[Layer, ...]:
     return tuple(
         Layer(
+            index=index,
             name=op.output,
             op=op.kind,
             weight_bytes=sum(graph[n].nbytes for n in op.inputs if graph[n].data is not None),
             macs=op.macs(graph),
             output_bytes=graph[op.output].nbytes,
         )
-        for op in graph.ops
+        for index, op in enumerate(graph.ops)
     )
 
 

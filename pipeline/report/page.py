@@ -17,6 +17,7 @@ _CAPTIONS = {
     "cost": "What pruning saved: multiply-accumulates of one inference and parameters.",
     "layers": "The int8 layers in order of execution: bytes of constants, multiply-accumulates, bytes of the output.",
     "recall": "Recall of each class on the test images.",
+    "arena": "The firmware's working memory over time: each box is a tensor, as wide as it lives (computed).",
 }
 
 

@@ -135,7 +135,7 @@ def layer_costs(report: Report) -> Canvas | None:
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
         ax.margins(x=0.28)
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(rows, [f"{i}  {x.op}" for i, x in enumerate(found)], fontsize=8.5)
+    axes[0].set_yticks(rows, [f"{x.index}  {_short(x.name)}" for x in found], fontsize=8.5)
     axes[0].invert_yaxis()
     return canvas
 
@@ -188,6 +188,10 @@ def _value(stage: StageResult, name: str, kind: Kind) -> float | None:
 
 def _recalls(stage: StageResult) -> dict[str, float]:
     return {f.name.removeprefix("recall_"): f.value for f in stage.figures if f.name.startswith("recall_")}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else f"...{name[-25:]}"
 
 
 def _pale(color: str) -> tuple[float, ...]:

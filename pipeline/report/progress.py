@@ -66,9 +66,17 @@ class Display:
         finally:
             self._bars.remove_task(task)
 
-    def stage(self, name: str) -> None:
-        """Work from now on belongs to this stage."""
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Work inside belongs to this stage, which is named when it fails."""
         self._stage = name
+        try:
+            yield
+        except Exception:
+            self.say(Text.assemble((f"{name:<9}", "bold"), (" failed", "red")))
+            raise
+        finally:
+            self._stage = ""
 
     def finished(self, result: StageResult) -> None:
         """The line that stays after a stage."""

@@ -30,11 +30,11 @@ def basis(report: Report, kind: Kind) -> str:
     clock = f"{target.cpu.clock_hz / 1e6:g} MHz"
     if kind == "simulated":
         band = f" {m.cycles_low:,} to {m.cycles_high:,}" if m.cycles_low and m.cycles_high else ""
-        return f"in the emulator ({m.device}); latency = estimated cycles{band} / {clock}, no flash wait states"
+        return f"in the emulator, {m.device}; latency = estimated cycles{band} / {clock}, no flash wait states"
     if kind == "estimated":
         return f"power model {target.power.active_mw:g} mW x latency"
     if kind == "measured":
-        return f"on the device ({m.device})"
+        return f"on the device, {m.device}"
     return KINDS[kind]
 
 
@@ -104,10 +104,12 @@ def print_summary(report: Report, console: Console) -> None:
     console.print(summary_table(report, console.width))
     console.print(verdict(report))
     if m.instructions is not None and m.cycles is not None:
+        exact = " (exact)" if m.counter == "plugin" else ""
+        estimated = " (estimated)" if m.clock == "simulated" else ""
         console.print(
             Text.assemble(
                 ("one inference", "bold"),
-                f"  {m.instructions:,} instructions (exact), {m.cycles:,} cycles (estimated), "
+                f"  {m.instructions:,} instructions{exact}, {m.cycles:,} cycles{estimated}, "
                 f"median of {len(m.latency_us)} runs {show('latency_us', median(m.latency_us))}",
             )
         )

@@ -11,11 +11,13 @@ from pipeline.report.plots import write_plots
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
-    """Write them below `folder`; the files written."""
+    """Write them below `folder`, where the run's files are before the folder gets its name; the files written."""
     plots = write_plots(report, folder / "plots")
+    arena = folder / report.firmware.relative_to(report.folder) / "arena.svg"
+    pictures = {**plots, "arena": arena} if arena.is_file() else plots
     texts = {
         "report.json": json_text(report),
-        "report.html": render_page(report, plots),
+        "report.html": render_page(report, pictures),
         "recipe.toml": report.recipe_toml,
     }
     for name, text in texts.items():

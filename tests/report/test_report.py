@@ -101,6 +101,7 @@ def test_median() -> None:
 
 def test_layers_of_the_graph(report: Report) -> None:
     first, second = layers(report.measured.firmware.model.graph)
+    assert (first.index, first.name, second.index) == (0, "y0", 1)
     assert (first.op, first.weight_bytes, first.macs, first.output_bytes) == ("conv2d", 36, 36 * 36, 36 * 4)
     assert (second.weight_bytes, second.macs, second.output_bytes) == (360, 16 * 360, 160)
 
@@ -170,6 +171,15 @@ def test_page_needs_nothing_else(report: Report, tmp_path: Path) -> None:
         assert said in text
 
 
+def test_the_arenas_picture_is_in_the_page(report: Report, tmp_path: Path) -> None:
+    (tmp_path / "firmware").mkdir()
+    (tmp_path / "firmware" / "arena.svg").write_text('<?xml version="1.0"?>\n<svg><text>Arena of digits</text></svg>')
+    write_report(report, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<svg><text>Arena of digits</text></svg>" in html
+    assert "<?xml" not in html
+
+
 def test_names_in_the_page_are_escaped(report: Report, tmp_path: Path) -> None:
     sly = replace(report, recipe_toml='name = "<script>alert(1)</script>"')
     write_report(sly, tmp_path)
@@ -179,8 +189,7 @@ def test_names_in_the_page_are_escaped(report: Report, tmp_path: Path) -> None:
 def test_progress_without_a_terminal_is_a_few_plain_lines(report: Report) -> None:
     out = io.StringIO()
     with Display(Console(file=out, width=80)) as display:
-        display.stage("train")
-        with display.progress("epochs", total=200) as advance:
+        with display.stage("train"), display.progress("train: epochs", total=200) as advance:
             for i in range(200):
                 advance(1, f"loss {1 / (i + 1):.3f}")
         display.finished(report.stages[0])
@@ -192,15 +201,21 @@ def test_progress_without_a_terminal_is_a_few_plain_lines(report: Report) -> Non
 
 def test_progress_on_a_terminal_shows_a_bar() -> None:
     out = io.StringIO()
-    with Display(Console(file=out, width=80, force_terminal=True)) as display:
-        display.stage("train")
-        with display.progress("epochs", total=2) as advance:
-            advance(1, "loss 0.5")
-            display._bars.refresh()
+    display = Display(Console(file=out, width=80, force_terminal=True))
+    with display, display.stage("train"), display.progress("epochs", total=2) as advance:
+        advance(1, "loss 0.5")
+        display._bars.refresh()
     text = out.getvalue()
     assert "epochs" in text
     assert "1/2" in text
     assert "loss 0.5" in text
+
+
+def test_a_stage_that_fails_is_named() -> None:
+    out = io.StringIO()
+    with pytest.raises(ValueError, match="odd"), Display(Console(file=out, width=80)) as display, display.stage("prune"):
+        raise ValueError("odd")
+    assert out.getvalue() == "prune     failed\n"
 
 
 def printed(report: Report, width: int) -> str:
