@@ -1,0 +1,127 @@
+"""How far ONNX Runtime's answers are from the integer reference: layer by layer on equal inputs, and end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.codegen.onnx_writer import OFFSET
+from pipeline.codegen.to_onnx import save, to_onnx
+from pipeline.errors import MismatchError
+from pipeline.ir import Array, Graph, Op
+from pipeline.tolerances import ONNXRUNTIME_LAYER, Tolerance
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """`counts[d]`: how many values differ by d LSB from the reference (ONNX Runtime minus reference)."""
+
+    counts: Mapping[int, int]
+
+    @property
+    def values(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def max_lsb(self) -> int:
+        return max(map(abs, self.counts), default=0)
+
+    @property
+    def equal(self) -> float:
+        """The fraction of values that are equal."""
+        return self.counts.get(0, 0) / max(self.values, 1)
+
+    @staticmethod
+    def between(got: Array, reference: Array) -> Differences:
+        d, n = np.unique(got.astype(np.int32) - reference.astype(np.int32), return_counts=True)
+        return Differences({int(a): int(b) for a, b in zip(d, n, strict=True)})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operator alone, fed with the reference's inputs."""
+
+    tensor: str
+    kind: str
+    differences: Differences
+    tolerance: Tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """`outputs` is end to end; `top1` the fraction of vectors whose largest output is the same (None without scores)."""
+
+    vectors: int
+    layer_vectors: int
+    layers: tuple[Layer, ...]
+    outputs: Differences
+    top1: float | None
+
+    def checked(self) -> Agreement:
+        """Self, or MismatchError naming the layers that are further from the reference than the table allows."""
+        bad = [layer for layer in self.layers if layer.differences.max_lsb > layer.tolerance.lsb]
+        if bad:
+            listed = "; ".join(
+                f"{b.kind} {b.tensor!r} by {b.differences.max_lsb} LSB (allowed {b.tolerance.lsb})" for b in bad[:4]
+            )
+            raise MismatchError(
+                f"ONNX Runtime is further from the integer reference than pipeline/tolerances.py allows: {listed}. The "
+                ".onnx file does not compute this graph; do not deploy it."
+            )
+        return self
+
+
+def agreement(graph: Graph, *inputs: Array, layer_vectors: int = 16) -> Agreement:
+    """Compare on n int8 vectors per graph input, (n, *shape); the layers on the first `layer_vectors` of them."""
+    n = len(inputs[0])
+    some = [x[:layer_vectors] for x in inputs]
+    values: dict[str, Array] = dict(zip(graph.inputs, some, strict=True))
+    graph.trace(*some, visit=lambda name, y: values.__setitem__(name, y))
+    layers = tuple(_layer(graph, op, values) for op in graph.ops)
+    reference, got = graph.run(*inputs), run_onnx(graph, *inputs)
+    outputs = Differences.between(
+        np.concatenate([y.reshape(n, -1) for y in got], axis=1),
+        np.concatenate([y.reshape(n, -1) for y in reference], axis=1),
+    )
+    scores = len(got) == 1 and got[0].size > n
+    top1 = float(np.mean([g.argmax() == r.argmax() for g, r in zip(got[0], reference[0], strict=True)])) if scores else None
+    return Agreement(n, len(some[0]), layers, outputs, top1)
+
+
+def _layer(graph: Graph, op: Op, values: Mapping[str, Array]) -> Layer:
+    activations = tuple(dict.fromkeys(n for n in op.inputs if graph[n].data is None))
+    alone = Graph(f"{graph.name}_layer", graph.tensors, (op,), activations, op.outputs)
+    got = run_onnx(alone, *(values[n] for n in activations))
+    differences = Differences.between(
+        np.concatenate([y.ravel() for y in got]), np.concatenate([values[n].ravel() for n in op.outputs])
+    )
+    return Layer(op.output, op.kind, differences, ONNXRUNTIME_LAYER[op.kind])
+
+
+def run_onnx(graph: Graph, *inputs: Array) -> tuple[Array, ...]:
+    """As Graph.run, but `to_onnx(graph)` in ONNX Runtime on this machine: int8 in, int8 out, one vector at a time."""
+    s = session(save(to_onnx(graph)))
+    feeds = [_to_stored(graph, name, x) for name, x in zip(graph.inputs, inputs, strict=True)]
+    answers = [s.run(None, dict(zip(graph.inputs, vector, strict=True))) for vector in zip(*feeds, strict=True)]
+    return tuple((np.stack(y).astype(np.int16) - OFFSET).astype(np.int8) for y in zip(*answers, strict=True))
+
+
+def _to_stored(graph: Graph, name: str, x: Array) -> Array:
+    return x if graph[name].dtype == "uint8" else (x.astype(np.int16) + OFFSET).astype(np.uint8)
+
+
+def session(model: bytes) -> InferenceSession:
+    """One thread, on the CPU, with exact integer sums on every x86 (without this, old ones saturate pairs to 16 bits)."""
+    import onnxruntime
+
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
