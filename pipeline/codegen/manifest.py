@@ -102,4 +102,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def _toolchain(target: Target) -> dict[str, str]:
     programs = {f.tool.name: f.version for f in map(doctor.find, TOOLCHAIN)}
     packages = {n: v for n in ("tinyml-pipeline", "tflite-micro") if (v := doctor.package_version(n))}
-    return {**programs, **packages, "flags": f"{build.OPTIMISE} {build.cpu_flags(target)}"}
+    flags = {
+        "cpu_flags": build.cpu_flags(target),
+        "model_flags": build.MODEL_OPTIMISE,
+        "firmware_flags": build.FIRMWARE_OPTIMISE,
+    }
+    return {**programs, **packages, **flags}

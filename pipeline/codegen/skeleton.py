@@ -33,7 +33,7 @@ class IoTensor:
     dtype: str
     shape: str
     bytes: int
-    scale: str  # a C literal
+    scale: float
     zero_point: int
 
 
@@ -43,7 +43,7 @@ def io_tensors(graph: Graph, preprocess: Preprocess | None) -> tuple[list[IoTens
     def row(role: str, i: int, name: str) -> IoTensor:
         t = graph[name]
         dtype = f"raw {preprocess.dtype}" if preprocess and (role, i) == ("input", 0) else t.dtype
-        return IoTensor(f"{role} {i}", name, dtype, shape_text(t), t.nbytes, float_literal(io_scale(t)), t.zero_point)
+        return IoTensor(f"{role} {i}", name, dtype, shape_text(t), t.nbytes, io_scale(t), t.zero_point)
 
     inputs = [row("input", i, n) for i, n in enumerate(graph.inputs)]
     return inputs, [row("output", i, n) for i, n in enumerate(graph.outputs)]
@@ -72,6 +72,7 @@ def write_skeleton(work: Path, graph: Graph, preprocess: Preprocess | None, targ
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.filters["c_float"] = float_literal
     for name in templates:
         place = work / ("" if name in TOP or "/" in name else "src") / name.removesuffix(".j2")
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +98,7 @@ def _values(graph: Graph, preprocess: Preprocess | None, target: Target, arena: 
         "has_preprocess": preprocess is not None,
         "tools": build.TOOLS,
         "cpu_flags": build.cpu_flags(target),
-        "optimise": build.OPTIMISE,
+        "firmware_optimise": build.FIRMWARE_OPTIMISE,
+        "model_optimise": build.MODEL_OPTIMISE,
         "sources": sources,
     }

@@ -1,0 +1,57 @@
+/* small_cnn: an int8 neural network as plain C99. No heap, no libc, no interpreter. Generated; do not edit.
+ *
+ * All memory is one arena of SMALL_CNN_ARENA_BYTES bytes, 16-byte aligned: yours, or small_cnn_static_arena with
+ * -DSMALL_CNN_STATIC_ARENA. One inference:
+ *
+ *     memcpy(small_cnn_input(arena, 0), raw uint8 values, SMALL_CNN_INPUT_0_BYTES);
+ *     small_cnn_preprocess(arena);
+ *     small_cnn_invoke(arena);
+ *     const int8_t *answer = small_cnn_output(arena, 0);
+ *
+ * Inference overwrites the inputs: write them again before each call. real = scale * (q - zero_point).
+ * input 0: "image" int8 8x8x1, scale 0.0625, zero point -128
+ * output 0: "probabilities" int8 10, scale 0.00390625, zero point -128
+ */
+#ifndef SMALL_CNN_H
+#define SMALL_CNN_H
+
+#include <stdint.h>
+
+#define SMALL_CNN_MODEL_ID "46cdd26e6e066a53"
+#define SMALL_CNN_MACS 13392
+#define SMALL_CNN_ARENA_BYTES 1536
+#define SMALL_CNN_HAS_PREPROCESS 1
+
+#define SMALL_CNN_INPUT_COUNT 1
+#define SMALL_CNN_INPUT_BYTES 64 /* of all inputs together */
+#define SMALL_CNN_INPUT_0_BYTES 64
+#define SMALL_CNN_INPUT_0_SCALE 0.0625f
+#define SMALL_CNN_INPUT_0_ZERO_POINT (-128)
+#define SMALL_CNN_OUTPUT_COUNT 1
+#define SMALL_CNN_OUTPUT_BYTES 10 /* of all outputs together */
+#define SMALL_CNN_OUTPUT_0_BYTES 10
+#define SMALL_CNN_OUTPUT_0_SCALE 0.00390625f
+#define SMALL_CNN_OUTPUT_0_ZERO_POINT (-128)
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Input `index` to write before, output `index` to read after an inference; NULL when there is no such index. */
+void *small_cnn_input(void *arena, int index);
+const void *small_cnn_output(const void *arena, int index);
+
+/* Turns the raw uint8 values in input 0 into the model's int8, in place: before small_cnn_invoke. */
+void small_cnn_preprocess(void *arena);
+
+void small_cnn_invoke(void *arena);
+
+#ifdef SMALL_CNN_STATIC_ARENA
+extern uint8_t small_cnn_static_arena[SMALL_CNN_ARENA_BYTES];
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

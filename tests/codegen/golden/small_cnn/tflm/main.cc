@@ -1,0 +1,79 @@
+// small_cnn on test-board under TensorFlow Lite Micro: same protocol, same answers. Generated; do not edit.
+#include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/system_setup.h"
+#include "tensorflow/lite/schema/schema_generated.h"
+
+#include "model_data.h"
+#include "op_resolver.h"
+#include "small_cnn_preprocess.h"
+
+extern "C" {
+#include "clock.h"
+#include "console.h"
+#include "hal.h"
+#include "model.h"
+#include "protocol.h"
+}
+
+namespace {
+
+alignas(16) uint8_t arena[SMALL_CNN_TFLM_ARENA_BYTES];
+alignas(4) uint8_t loaded[64];
+tflite::MicroInterpreter* interpreter;
+
+const model_tensor inputs[] = {
+    {64, 0.0625f, -128},
+};
+
+const model_tensor outputs[] = {
+    {10, 0.00390625f, -128},
+};
+
+void* Input(int index) { return interpreter->input(index)->data.raw; }
+
+const int8_t* Output(int index) { return interpreter->output(index)->data.int8; }
+
+// Says why on the console, and stops.
+void Stop(const char* why) {
+  put_text("e-[TFLM: ");
+  put_text(why);
+  put_text("]\r\n");
+  for (;;) {
+  }
+}
+
+void Run() {
+  __asm volatile("mov r9, r9" : : : "memory");
+  small_cnn_preprocess_values(interpreter->input(0)->data.uint8);
+  if (interpreter->Invoke() != kTfLiteOk) Stop("inference failed");
+  __asm volatile("mov r10, r10" : : : "memory");
+}
+
+}  // namespace
+
+int main() {
+  hal_init();
+  clock_init();
+  tflite::InitializeTarget();
+
+  static SmallCnnOpResolver resolver;
+  if (small_cnn_register_ops(resolver) != kTfLiteOk) Stop("an operator is not in this library");
+  static tflite::MicroInterpreter the_interpreter(tflite::GetModel(small_cnn_model_data), resolver, arena, sizeof(arena));
+  interpreter = &the_interpreter;
+  if (interpreter->AllocateTensors() != kTfLiteOk) Stop("the arena is too small");
+
+  static model the_model;
+  the_model.name = "small_cnn";
+  the_model.id = "46cdd26e6e066a53";
+  the_model.loaded = loaded;
+  the_model.loaded_bytes = sizeof(loaded);
+  the_model.arena_bytes = sizeof(arena);
+  the_model.inputs = inputs;
+  the_model.outputs = outputs;
+  the_model.input_count = 1;
+  the_model.output_count = 1;
+  the_model.input = Input;
+  the_model.output = Output;
+  the_model.run = Run;
+  protocol_run(&the_model);
+}

@@ -1,0 +1,255 @@
+"""Whole firmware folders: they build by themselves, the same everywhere, are proven, and fail without leaving anything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_graphs import random_inputs, small_cnn, strided, two_inputs
+from example_target import BOARD
+
+from pipeline.codegen import build
+from pipeline.codegen.manifest import read_manifest
+from pipeline.codegen.package import write_firmware
+from pipeline.codegen.vectors import golden
+from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, TargetError
+from pipeline.ir import Array, Graph
+from pipeline.ops.conv2d import Conv2d
+from pipeline.oracle import tflm_available
+from pipeline.preprocess import Normalization, byte_tables
+from pipeline.stage import Firmware, QuantizedModel
+
+pytestmark = pytest.mark.cross
+
+
+def model_of(graph: Graph, raw: bool = False) -> QuantizedModel:
+    quant = graph[graph.inputs[0]].quant
+    assert quant is not None
+    preprocess = byte_tables(Normalization((8.0,), (5.0,)), "uint8", quant, 1) if raw else None
+    return QuantizedModel(graph, None, preprocess)  # type: ignore[arg-type]  # no data set is needed to generate code
+
+
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
+    return write_firmware(model_of(small_cnn(), raw=True), BOARD, tmp_path_factory.mktemp("one") / "firmware")
+
+
+def test_everything_is_there(firmware: Firmware) -> None:
+    for name in (
+        "model.tflite", "model/small_cnn.h", "model/small_cnn.c", "model/small_cnn_weights.h", "model/kernels/conv2d_s8.h",
+        "src/main.c", "src/protocol.c", "src/startup.c", "src/memory.ld", "src/hal/cmsdk_uart.c",
+        "tflm/model_data.h", "tflm/model_data.c", "tflm/op_resolver.h", "tflm/main.cc", "vectors.npz", "arena.svg",
+        "Makefile", "CMakeLists.txt", "README.md", "manifest.json",
+        *(f"build/small_cnn.{kind}" for kind in ("elf", "bin", "hex", "map")),
+    ):  # fmt: skip
+        assert (firmware.folder / name).is_file(), name
+    assert not (firmware.folder / "build" / "obj").exists()
+    assert [p.name for p in firmware.folder.parent.iterdir()] == ["firmware"]
+
+
+def test_the_manifest_is_true(firmware: Firmware) -> None:
+    manifest = read_manifest(firmware.folder)
+    for name, sha256 in manifest["files"].items():
+        assert hashlib.sha256((firmware.folder / name).read_bytes()).hexdigest() == sha256
+    present = {p.relative_to(firmware.folder).as_posix() for p in firmware.folder.rglob("*") if p.is_file()}
+    assert present == {*manifest["files"], "manifest.json"}
+    assert firmware.sha256 == manifest["files"]["build/small_cnn.bin"]
+    assert firmware.model_id == manifest["model"]["id"] == small_cnn().sha256()[:16]
+    assert manifest["target"]["name"] == "test-board"
+    assert manifest["toolchain"]["arm-none-eabi-gcc"].count(".") >= 1
+    assert manifest["proven"]["host_c"] == manifest["proven"]["vectors"] == 16
+    assert manifest["proven"]["tflm"] == (16 if tflm_available() else None)
+    layers = manifest["layers"]
+    assert [row["kind"] for row in layers][:3] == ["conv2d", "depthwise_conv2d", "conv2d"]
+    assert sum(row["macs"] for row in layers) == manifest["model"]["macs"] == small_cnn().macs()
+    assert layers[0]["constant_bytes"] == 72 + 8 * 4 + 8 * 4 + 8  # weights, biases, multipliers, shifts
+
+
+def test_sizes_are_the_images(firmware: Firmware) -> None:
+    manifest = read_manifest(firmware.folder)
+    sections = manifest["image"]["sections"]
+    binary = (firmware.folder / "build" / "small_cnn.bin").stat().st_size
+    assert firmware.flash_bytes == manifest["image"]["flash_bytes"] == binary
+    assert firmware.ram_bytes == sections[".bss"] + sections[".data"] + BOARD.memory.stack_bytes
+    least = firmware.arena_bytes + 64 + BOARD.memory.stack_bytes
+    assert least <= firmware.ram_bytes < least + 1024
+    assert manifest["model"]["constant_bytes"] < firmware.flash_bytes < 20_000
+
+
+def test_vectors_are_the_references(firmware: Firmware) -> None:
+    kept = np.load(firmware.folder / "vectors.npz")
+    model = model_of(small_cnn(), raw=True)
+    assert kept["input_0"].dtype == np.uint8
+    expected = golden(model.graph, (kept["input_0"],), model.preprocess)
+    np.testing.assert_array_equal(kept["output_0"], expected.outputs[0])
+
+
+def test_the_same_model_gives_the_same_bytes_anywhere(firmware: Firmware, tmp_path: Path) -> None:
+    again = write_firmware(model_of(small_cnn(), raw=True), BOARD, tmp_path / "deeper" / "down" / "other name")
+    assert again.sha256 == firmware.sha256
+    a, b = (json.loads((f.folder / "manifest.json").read_text())["files"] for f in (firmware, again))
+    differing = {name for name in a if a[name] != b[name]}
+    assert differing <= {"build/small_cnn.map"}
+
+
+def test_a_copied_folder_builds_with_make_and_cmake(firmware: Firmware, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(firmware.folder, tmp_path / "copy"))
+    for command in (["make", "clean"], ["make"], ["make", "lib"], ["cmake", "-B", "out"], ["cmake", "--build", "out"]):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "warning" not in done.stderr
+    for binary in (folder / "build" / "small_cnn.bin", folder / "out" / "small_cnn.bin"):
+        assert hashlib.sha256(binary.read_bytes()).hexdigest() == firmware.sha256
+    assert (folder / "build" / "libsmall_cnn.a").is_file()
+
+
+def test_several_inputs_and_outputs_link(tmp_path: Path) -> None:
+    made = write_firmware(model_of(two_inputs()), BOARD, tmp_path / "firmware")
+    kept = np.load(made.folder / "vectors.npz")
+    assert sorted(kept) == ["input_0", "input_1", "output_0", "output_1"]
+
+
+def test_an_older_folder_is_replaced_and_a_foreign_one_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "firmware"
+    write_firmware(model_of(strided()), BOARD, folder)
+    (folder / "build" / "stale").write_text("")
+    write_firmware(model_of(two_inputs()), BOARD, folder)
+    assert not (folder / "build" / "stale").exists()
+    assert (folder / "model" / "two_inputs.c").is_file()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    with pytest.raises(BuildError, match="no firmware folder of ours"):
+        write_firmware(model_of(strided()), BOARD, precious)
+    assert [p.name for p in precious.iterdir()] == ["thesis.txt"]
+
+
+def fails(error: type[PipelineError], match: str, folder: Path, attempt: Callable[[Path], object]) -> str:
+    """The message; nothing may be left behind."""
+    with pytest.raises(error, match=match) as caught:
+        attempt(folder)
+    assert list(folder.parent.iterdir()) == []
+    return str(caught.value)
+
+
+def small_memory(**memory: int) -> Callable[[Path], object]:
+    target = replace(BOARD, memory=replace(BOARD.memory, **memory))
+    return lambda folder: write_firmware(model_of(small_cnn()), target, folder)
+
+
+@pytest.mark.parametrize(
+    ("memory", "match"),
+    [
+        pytest.param(
+            {"ram_bytes": 5500},
+            r"does not fit the RAM of test-board: activations take 1,536 bytes, the uploaded input 64 and the stack 4,096, "
+            r"there are 5,500\. The peak is at layer 2, conv2d 'pw', which holds 'stem' 512, 'dw' 512, 'pw' 512 bytes",
+            id="arena, before building",
+        ),
+        pytest.param({"ram_bytes": 5900}, r"does not fit the RAM .* The linker:", id="variables, at the linker"),
+        pytest.param({"flash_bytes": 1024}, r"does not fit the flash .* most of them in", id="weights, before building"),
+        pytest.param(
+            {"flash_bytes": 4096},
+            r"does not fit the flash of test-board: .* 'stem' \(conv2d\) 144.* The linker:",
+            id="code, at the linker",
+        ),
+    ],
+)
+def test_over_budget_names_the_layers(memory: dict[str, int], match: str, tmp_path: Path) -> None:
+    message = fails(TargetError, f"(?s){match}", tmp_path / "firmware", small_memory(**memory))
+    assert "prune.keep" in message
+    assert "pipeline targets" in message
+
+
+def test_an_unknown_driver_is_named(tmp_path: Path) -> None:
+    target = replace(BOARD, device=replace(BOARD.device, hal="cmsdk_art"))
+    fails(
+        TargetError,
+        r"device\.hal = 'cmsdk_art' has no driver\. Use one of: cmsdk_uart",
+        tmp_path / "firmware",
+        lambda folder: write_firmware(model_of(strided()), target, folder),
+    )
+
+
+def test_a_missing_toolchain_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path.parent))
+    fails(
+        BuildError,
+        r"arm-none-eabi-gcc \(builds the firmware\).* not found .* Install: ",
+        tmp_path / "firmware",
+        lambda folder: write_firmware(model_of(strided()), BOARD, folder),
+    )
+
+
+def test_a_missing_tflm_library_is_named(tmp_path: Path) -> None:
+    fails(
+        BuildError,
+        r"no libtensorflow-microlite\.a below TFLM_DIR=",
+        tmp_path / "firmware",
+        lambda folder: write_firmware(model_of(strided()), BOARD, folder, tflm_dir=Path("/nowhere")),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffByOne(Conv2d):
+    """A convolution whose reference is wrong: what a kernel with an error looks like from here."""
+
+    def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
+        (y,) = super().reference(graph, *args)
+        return (np.where(y == y.max(), y - 1, y),)
+
+
+def test_a_mismatch_names_the_first_layer(tmp_path: Path) -> None:
+    graph = small_cnn()
+    wrong = OffByOne(inputs=graph.ops[2].inputs, outputs=graph.ops[2].outputs)
+    broken = replace(graph, ops=(*graph.ops[:2], wrong, *graph.ops[3:]))
+    message = fails(
+        MismatchError,
+        r"the generated C does not answer .* layer 2 \(off_by_one 'pw'\) is the first to differ",
+        tmp_path / "firmware",
+        lambda folder: write_firmware(model_of(broken), BOARD, folder, vectors=golden(broken, random_inputs(broken, 40))),
+    )
+    assert "No firmware is kept" in message
+
+
+def test_float_inputs_are_refused(tmp_path: Path) -> None:
+    graph = two_inputs()
+    name = graph.inputs[0]
+    tensors = {**graph.tensors, name: replace(graph[name], dtype="float32")}
+    unchecked = Graph("floats", tensors, (), (name,), (name,))
+    fails(
+        GraphError,
+        "'a/left' is float32; the firmware's inputs and outputs must be int8",
+        tmp_path / "firmware",
+        lambda folder: write_firmware(model_of(unchecked), BOARD, folder),
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "region"),
+    [
+        ("x.elf section `.bss' will not fit in region `RAM'", "RAM"),
+        ("region `FLASH' overflowed by 120 bytes", "FLASH"),
+        ("code and weights do not fit the 4096 bytes of flash of x", "FLASH"),
+    ],
+)
+def test_the_linkers_words_are_understood(output: str, region: str) -> None:
+    error = build.link_error(f"ld: {output}\ncollect2: error: ld returned 1 exit status")
+    assert error is not None
+    assert error.region == region
+    assert build.link_error("undefined reference to `memcpy'") is None
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": 99}', None])
+def test_what_is_no_manifest(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(BuildError, match=r"no firmware folder|this version reads"):
+        read_manifest(tmp_path)
