@@ -1,0 +1,113 @@
+"""The codegen stage: from a quantised model and its data to a proven firmware folder in the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from example_graphs import small_cnn
+from example_target import BOARD
+
+from pipeline.codegen.manifest import read_manifest
+from pipeline.codegen.vectors import from_images
+from pipeline.data.dataset import DataRecipe, Dataset, load
+from pipeline.errors import GraphError, RecipeError, TargetError
+from pipeline.fixedpoint import quantize
+from pipeline.preprocess import Normalization, byte_tables
+from pipeline.run import settings_of
+from pipeline.stage import Advance, Context, Firmware, QuantizedModel, Stage
+from pipeline.stages.codegen import Codegen
+from pipeline.strict import parse
+
+
+@dataclass
+class Log:
+    """What the stage recorded."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    tagged: dict[str, str] = field(default_factory=dict)
+    steps: list[str] = field(default_factory=list)
+
+    def metrics(self, values: Mapping[str, float], kind: str = "computed", step: int | None = None) -> None:
+        self.figures.update(values)
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+    def file(self, path: Path, folder: str = "") -> None: ...
+    def text(self, text: str, name: str) -> None: ...
+    def tags(self, values: Mapping[str, str]) -> None:
+        self.tagged.update(values)
+
+    @contextmanager
+    def progress(self, description: str, total: int) -> Iterator[Advance]:
+        yield lambda steps=1, note="": self.steps.append(note)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load(DataRecipe(), seed=1)
+
+
+def model_on(data: Dataset) -> QuantizedModel:
+    graph = small_cnn()
+    quant = graph["image"].quant
+    assert quant is not None
+    return QuantizedModel(graph, data, byte_tables(data.normalization, "uint8", quant, 1))
+
+
+def context(folder: Path, log: Log, **changes: Any) -> Context:
+    return Context(replace(BOARD, **changes), folder, 1, log, log.progress)
+
+
+@pytest.mark.cross
+def test_the_stage(digits: Dataset, tmp_path: Path) -> None:
+    log = Log()
+    stage: Stage = Codegen(vectors=10)
+    assert (stage.name, stage.consumes, stage.produces) == ("codegen", QuantizedModel, Firmware)
+    firmware = stage.run(model_on(digits), context(tmp_path, log))
+    assert firmware.folder == tmp_path / "firmware"
+    assert firmware.elf.is_file()
+    assert read_manifest(firmware.folder)["proven"]["vectors"] == 10
+    kept = np.load(firmware.folder / "vectors.npz")["input_0"]
+    np.testing.assert_array_equal(kept.reshape(10, 8, 8, 1), digits.x_test[:10])
+    assert log.figures["flash_bytes"] == firmware.flash_bytes
+    assert log.figures["ram_bytes"] == firmware.ram_bytes
+    assert log.figures["arena_bytes"] == firmware.arena_bytes == 1536
+    assert log.figures["macs"] == small_cnn().macs()
+    assert log.tagged["firmware_sha256"] == firmware.sha256
+    assert log.steps[0] == "writing C"
+    assert log.steps[-1] == "building the firmware"
+
+
+def test_another_family_is_refused(digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="family 'linux'; firmware is generated for 'cortex_m' only"):
+        Codegen().run(model_on(digits), context(tmp_path, Log(), family="linux"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipe_keys() -> None:
+    stage = parse(Codegen, {"vectors": 5, "tflm_dir": "/opt/tflm"}, "recipe.toml: codegen")
+    assert settings_of(stage) == {"vectors": 5, "tflm_dir": Path("/opt/tflm")}
+    with pytest.raises(RecipeError, match=r"codegen\.vectors = 0 is out of range"):
+        parse(Codegen, {"vectors": 0}, "recipe.toml: codegen")
+
+
+def test_float_images_are_quantised_by_the_host() -> None:
+    graph, normalization = small_cnn(), Normalization((0.5,), (0.25,))
+    images = np.random.default_rng(0).random((3, 8, 8, 1)).astype(np.float32)
+    vectors = from_images(graph, images, normalization)
+    x = graph["image"]
+    np.testing.assert_array_equal(
+        vectors.inputs[0].reshape(images.shape), quantize(normalization.apply(images), x.scale, x.zero_point)
+    )
+    assert vectors.inputs[0].shape == (3, 1, 8, 8, 1)
+    assert len(vectors) == 3
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(GraphError, match=r"images of shape \(9, 8, 1\) do not fit the inputs of 'small_cnn': 'image'"):
+        from_images(small_cnn(), np.zeros((3, 9, 8, 1), np.uint8), Normalization())
