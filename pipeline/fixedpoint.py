@@ -86,9 +86,12 @@ def clamp_int8(x: npt.ArrayLike, low: int = -128, high: int = 127) -> npt.NDArra
 
 
 def quantize(real: npt.ArrayLike, scale: float, zero_point: int, dtype: Any = np.int8) -> npt.NDArray[Any]:
-    """clamp(round(real / scale) + zero_point); TFLite's AffineQuantize (float32 division, halves away from zero)."""
+    """clamp(round(real / scale) + zero_point); TFLite's AffineQuantize (float32 division, halves away from zero).
+    Not-a-number gives the zero point."""
     info = np.iinfo(dtype)
-    q = round_half_away(np.asarray(real, dtype=np.float32) / np.float32(scale)) + zero_point
+    with np.errstate(over="ignore"):
+        steps = np.nan_to_num(np.asarray(real, dtype=np.float32) / np.float32(scale))
+    q = round_half_away(steps) + zero_point
     return np.clip(q, info.min, info.max).astype(dtype)
 
 

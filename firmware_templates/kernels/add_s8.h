@@ -1,5 +1,5 @@
-/* Addition and subtraction with broadcasting, int8: both operands on one scale with 20 more bits, then rescaled. In place over a
- * when a has all of the output's values. */
+/* Addition and subtraction with broadcasting, int8: both operands on one scale with 20 more bits, then rescaled. In place over
+ * the first operand where that has all of the output's values. */
 #ifndef NN_ADD_S8_H
 #define NN_ADD_S8_H
 
@@ -25,14 +25,12 @@ static inline int8_t add_s8_one(const add_s8_params *p, int32_t a, int32_t b)
 static inline void add_s8(const add_s8_params *p, const int8_t *a, const int8_t *b, int8_t *y)
 {
     const nn_broadcast *n = &p->loops;
-    for (int32_t i = 0; i < n->count[0]; i++)
-        for (int32_t j = 0; j < n->count[1]; j++)
-            for (int32_t k = 0; k < n->count[2]; k++) {
-                const int8_t *left = a + i * n->a_step[0] + j * n->a_step[1] + k * n->a_step[2];
-                const int8_t *right = b + i * n->b_step[0] + j * n->b_step[1] + k * n->b_step[2];
-                for (int32_t l = 0; l < n->count[3]; l++, left += n->a_step[3], right += n->b_step[3])
-                    *y++ = add_s8_one(p, *left, *right);
-            }
+    for (int32_t row = 0; row < nn_broadcast_rows(n); row++) {
+        const int8_t *left = a + nn_broadcast_start(n, n->a_step, row);
+        const int8_t *right = b + nn_broadcast_start(n, n->b_step, row);
+        for (int32_t i = 0; i < n->count[3]; i++, left += n->a_step[3], right += n->b_step[3])
+            *y++ = add_s8_one(p, *left, *right);
+    }
 }
 
 #endif

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, Kernel, Op
@@ -12,6 +12,7 @@ from pipeline.ops._broadcast import broadcast_params, check_broadcast, operands
 LEFT_SHIFT = 20  # bits of headroom: the operands keep 20 fraction bits until the sum is rescaled
 
 Requant = tuple[int, int]
+Sign = Literal[1, -1]  # of the second operand
 
 
 def check_sum(op: Op, graph: Graph) -> None:
@@ -23,17 +24,14 @@ def check_sum(op: Op, graph: Graph) -> None:
 
 
 def _requants(op: Op, graph: Graph) -> tuple[Requant, Requant, Requant]:
-    """(multiplier, shift) of a, b and the sum. Source: CalculateOpDataAdd in TFLM's add_common.cc."""
+    """(multiplier, shift) of a, b and the sum. Source: CalculateOpDataAdd in TFLM's add_common.cc, and sub_common.cc."""
     a, b, y = (graph[n].scale for n in (*op.inputs, op.output))
     largest = 2 * max(a, b)
-    return (
-        quantize_multiplier(a / largest),
-        quantize_multiplier(b / largest),
-        quantize_multiplier(largest / (2**LEFT_SHIFT * y)),
-    )
+    to_a, to_b, to_y = map(quantize_multiplier, (a / largest, b / largest, largest / (2**LEFT_SHIFT * y)))
+    return to_a, to_b, to_y
 
 
-def sum_reference(op: Op, graph: Graph, args: tuple[Array, ...], b_sign: int, activation: Activation) -> Array:
+def sum_reference(op: Op, graph: Graph, args: tuple[Array, ...], b_sign: Sign, activation: Activation) -> Array:
     a, b, y = (graph[n] for n in (*op.inputs, op.output))
     to_a, to_b, to_y = _requants(op, graph)
     left, right = operands(op, graph, args)
@@ -42,7 +40,7 @@ def sum_reference(op: Op, graph: Graph, args: tuple[Array, ...], b_sign: int, ac
     return clamp_int8(requantize(left + b_sign * right, *to_y) + y.zero_point, *clamp_range(activation, y))
 
 
-def sum_kernel(op: Op, graph: Graph, b_sign: int, activation: Activation) -> Kernel:
+def sum_kernel(op: Op, graph: Graph, b_sign: Sign, activation: Activation) -> Kernel:
     a, b, y = (graph[n] for n in (*op.inputs, op.output))
     to_a, to_b, to_y = _requants(op, graph)
     low, high = clamp_range(activation, y)

@@ -6,32 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.fixedpoint import clamp_int8, integer_matmul, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, Op, Tensor, TfliteNode
+from pipeline.fixedpoint import clamp_int8, integer_matmul, requantize
+from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._convolution import check_weights, per_channel_requant, weight_params
-
-
-def fully_connected_requant(x: Tensor, w: Tensor, y: Tensor) -> tuple[Array, Array]:
-    """(multiplier, shift), int32, one entry per output feature.
-
-    With one weight scale TFLM multiplies the scales in float32 before it divides in double (GetQuantizedConvolutionMultipler
-    in kernel_util.cc); with several it uses doubles throughout. One output of a per-channel layer counts as one scale.
-    """
-    assert w.quant is not None  # checked by the operator
-    if len(w.quant.scale) > 1:
-        return per_channel_requant(x, w, y, w.shape[0])
-    product = float(np.float32(x.scale) * np.float32(w.quant.scale[0]))
-    multiplier, shift = quantize_multiplier(product / y.scale)
-    return np.full(w.shape[0], multiplier, np.int32), np.full(w.shape[0], shift, np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FullyConnected(Op):
     """y[r] = clamp(requantize((x[r] - x_zero) @ w.T + bias) + y_zero). inputs: x, w (O,I), [bias (O,)].
 
-    x of any shape is read as rows of I values; y has the same number of rows of O values.
+    x of any shape is read as rows of I values; y has the same number of rows of O values. With one weight scale for all,
+    TFLite (and TFLM of 2024) multiply the scales in float32, which moves the multiplier by up to 6e-8 and shows in exact
+    ties alone; TFLM now multiplies in double, and so does this.
     """
 
     activation: Activation = "none"
@@ -56,7 +44,7 @@ class FullyConnected(Op):
         acc = integer_matmul(rows, w.T)
         if self.bias:
             acc = acc + args[2].reshape(-1)
-        y = requantize(acc, *fully_connected_requant(tx, tw, ty)) + ty.zero_point
+        y = requantize(acc, *per_channel_requant(tx, tw, ty, tw.shape[0])) + ty.zero_point
         return (clamp_int8(y, *clamp_range(self.activation, ty)).reshape(x.shape[0], *ty.shape),)
 
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
@@ -65,7 +53,7 @@ class FullyConnected(Op):
             "rows": x.size // w.shape[1],
             "x_c": w.shape[1],
             "y_c": w.shape[0],
-            **weight_params(self, graph, fully_connected_requant(x, w, y), self.activation, self.bias),
+            **weight_params(self, graph, per_channel_requant(x, w, y, w.shape[0]), self.activation, self.bias),
         }
         return (Kernel("fully_connected_s8", params, self.inputs[:1], self.outputs),)
 

@@ -25,8 +25,8 @@ from pipeline.ops.reshape import Reshape
 from pipeline.passes.intervals import Interval, channel_intervals, keeps_channels, touches_padding
 
 FEWEST = 2
-"""Channels that always stay: a tensor needs one, and a dense layer with a single weight scale rounds its multiplier in
-another way than one with several (see `fully_connected_requant`)."""
+"""Channels that always stay: a tensor needs one, and some versions of TFLM round the multiplier of a dense layer with a
+single weight scale in another way than those of one with several (see ops/fully_connected.py)."""
 
 CHANNELWISE = (Add, AveragePool2d, MaxPool2d, Quantize, Relu, Relu6)
 

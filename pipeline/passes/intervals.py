@@ -16,7 +16,7 @@ from pipeline.ops.add import Add
 from pipeline.ops.average_pool2d import AveragePool2d
 from pipeline.ops.conv2d import Conv2d
 from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
-from pipeline.ops.fully_connected import FullyConnected, fully_connected_requant
+from pipeline.ops.fully_connected import FullyConnected
 from pipeline.ops.max_pool2d import MaxPool2d
 from pipeline.ops.mean import Mean
 from pipeline.ops.pad import Pad
@@ -105,9 +105,7 @@ def _weighted(op: Conv2d | DepthwiseConv2d | FullyConnected, graph: Graph, x_ran
     acc_high = np.maximum(*products).sum(axis=axes) + bias
     if acc_low.min() < -(2**31) or acc_high.max() >= 2**31:
         return None
-    multiplier, shift = (
-        fully_connected_requant(x, w, y) if isinstance(op, FullyConnected) else per_channel_requant(x, w, y, len(acc_low))
-    )
+    multiplier, shift = per_channel_requant(x, w, y, len(acc_low))
     clamp = clamp_range(op.activation, y)
     low, high = (clamp_int8(requantize(a, multiplier, shift) + y.zero_point, *clamp) for a in (acc_low, acc_high))
     return low.astype(np.int64), high.astype(np.int64)

@@ -60,6 +60,19 @@ def bias(x: Tensor, w: Tensor, count: int, reach: int = 3000, seed: int = 1) -> 
     return Tensor((count,), "int32", Quant(scales, 0, None if len(scales) == 1 else 0), data)
 
 
+def telling_bias(x: Tensor, w: Tensor, y_scale: float) -> Tensor:
+    """Biases that put the sums between where the scales' product rounded to float32 and their product in double round
+    differently: only the right one of the two gives the right outputs."""
+    assert w.quant is not None
+    in_float = float(np.float32(x.scale) * np.float32(w.quant.scale[0])) / y_scale
+    in_double = x.scale * w.quant.scale[0] / y_scale
+    assert in_float != in_double
+    assert 1e8 < 100 / in_double < 2e9, "the sums must be so large that the products' small difference shows"
+    count = w.shape[0]
+    values = [round((k + 0.5) * 2 / (in_float + in_double)) for k in range(100 - count, 100)]
+    return Tensor((count,), "int32", Quant((x.scale * w.quant.scale[0],)), np.array(values, np.int32))
+
+
 def fitting_scale(x: Tensor, w: Tensor, terms: int, spread: float = 40.0) -> float:
     """An output scale under which sums of `terms` random products have a standard deviation of `spread` steps."""
     assert w.quant is not None
@@ -79,7 +92,7 @@ def vectors(graph: Graph, seed: int = 7) -> tuple[Array, ...]:
 
 
 def _patterns(t: Tensor) -> list[Array]:
-    low, high = (np.iinfo(t.dtype).min, np.iinfo(t.dtype).max) if t.dtype != "float32" else (-1e9, 1e9)
+    low, high = (np.iinfo(t.dtype).min, np.iinfo(t.dtype).max) if t.dtype != "float32" else (-1e5, 1e5)
     flat = np.arange(t.size)
     values: list[Any] = [np.full(t.size, low), np.full(t.size, high), np.full(t.size, t.zero_point)]
     values += [np.where(flat % 2, low, high), low + flat * 7 % 256 if t.dtype != "float32" else (flat - t.size / 2) * 0.3]

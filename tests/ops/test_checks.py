@@ -93,7 +93,12 @@ REFUSED = {
         "needs 1 to 4095 values along the last axis",
     ),
     "softmax_beta": (softmax.CASES["ten"], {}, {"beta": 1e-9}, "is too small to compute with"),
-    "quantize_type": (quantize.CASES["finer"], {"x": Tensor((1, 256), "int32", Quant((1.0,)))}, {}, "must be int8 or uint8"),
+    "quantize_type": (
+        quantize.CASES["finer"],
+        {"x": Tensor((1, 256), "int32", Quant((1.0,)))},
+        {},
+        "must be float32, or int8 or uint8",
+    ),
     "relu6_quant": (relu6.CASES["plain"], {"y": activation(1, 256)}, {}, "must be quantised alike"),
     "pad_widths": (pad.CASES["image"], {}, {"widths": ((0, 0), (1, 1))}, "one for each axis"),
     "pad_value": (pad.CASES["image"], {}, {"value": 300}, "fill value 300 is not an int8"),

@@ -6,13 +6,13 @@ from pipeline.ops.add import Add
 
 
 def add(
-    a, b=None, *, scales=(0.05, 0.03, 0.06), zeros=(3, -7, -5), b_constant=False, a_constant=False, **attributes
+    a, b=None, *, scales=(0.05, 0.03, 0.06), zeros=(3, -7, -5), b_constant=False, a_constant=False, op=Add, **attributes
 ) -> Case:
     b = b or a
     rank = max(len(a), len(b))
     shape = tuple(map(max, (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b))
     return case(
-        Add(inputs=("a", "b"), outputs=("y",), **attributes),
+        op(inputs=("a", "b"), outputs=("y",), **attributes),
         a=(constant if a_constant else activation)(*a, scale=scales[0], zero=zeros[0]),
         b=(constant if b_constant else activation)(*b, scale=scales[1], zero=zeros[1]),
         y=activation(*shape, scale=scales[2], zero=zeros[2]),

@@ -1,6 +1,6 @@
 """CONV_2D."""
 
-from case import Case, activation, bias, case, fitting_scale, weights
+from case import Case, activation, bias, case, fitting_scale, telling_bias, weights
 
 from pipeline.ops._window import output_size, same_pads
 from pipeline.ops.conv2d import Conv2d
@@ -23,7 +23,16 @@ def conv(
     return case(op, **tensors, **({"b": bias(tx, tw, w[0], reach)} if reach else {}))
 
 
+def telling(x_scale) -> Case:
+    """One weight scale: the scales are multiplied in double."""
+    x, w = activation(1, 1, 1, 1, scale=x_scale, zero=0), weights(30, 1, 1, 1, axis=None)
+    y = activation(1, 1, 1, 30, scale=x_scale * 0.01 * 1e7, zero=0)
+    tensors = {"x": x, "w": w, "b": telling_bias(x, w, y.scale), "y": y}
+    return case(Conv2d(inputs=("x", "w", "b"), outputs=("y",)), **tensors)
+
+
 CASES = {
+    "product_in_double": telling(0.0173),
     "1x1": conv((5, 4, 8), (6, 1, 1, 8)),
     "1x1_stride2": conv((5, 5, 4), (4, 1, 1, 4), stride=(2, 2)),
     "1x1_pixel": conv((1, 1, 16), (10, 1, 1, 16)),

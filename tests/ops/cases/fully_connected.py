@@ -1,6 +1,6 @@
 """FULLY_CONNECTED."""
 
-from case import Case, activation, bias, case, fitting_scale, weights
+from case import Case, activation, bias, case, fitting_scale, telling_bias, weights
 
 from pipeline.ops.fully_connected import FullyConnected
 
@@ -18,11 +18,19 @@ def dense(
     return case(op, **tensors, **({"b": bias(tx, tw, w[0], reach)} if reach else {}))
 
 
+def telling(x_scale) -> Case:
+    """One weight scale: the scales are multiplied in double."""
+    x, w = activation(1, 1, scale=x_scale, zero=0), weights(30, 1, axis=None)
+    y = activation(1, 30, scale=x_scale * 0.01 * 1e7, zero=0)
+    tensors = {"x": x, "w": w, "b": telling_bias(x, w, y.scale), "y": y}
+    return case(FullyConnected(inputs=("x", "w", "b"), outputs=("y",)), **tensors)
+
+
 CASES = {
     "per_channel": dense((1, 40), (10, 40)),
     "per_tensor": dense((1, 40), (10, 40), per_channel=False),
-    # The float32 product of these scales and their product in double give different multipliers.
-    **{f"float_product_{i}": dense((1, 30), (40, 30), per_channel=False, x_scale=0.0173 * i, seed=i) for i in range(1, 6)},
+    "product_in_double": telling(0.0173),
+    "product_in_double_2": telling(0.0419),
     "flattens_image": dense((1, 3, 4, 5), (7, 60)),
     "rows": dense((1, 6, 12), (5, 12), (1, 6, 5)),
     "rows_of_rank2": dense((6, 12), (5, 12), (6, 5)),

@@ -2,6 +2,7 @@
 
 from case import Case, activation, case
 
+from pipeline.ir import Tensor
 from pipeline.ops.quantize import Quantize
 
 
@@ -13,7 +14,17 @@ def quantize(shape=(1, 256), *, scales=(0.05, 0.03), zeros=(3, -5), dtype="int8"
     )
 
 
+def from_real(shape=(1, 256), *, scale=0.05, zero=-5) -> Case:
+    y = activation(*shape, scale=scale, zero=zero)
+    return case(Quantize(inputs=("x",), outputs=("y",)), x=Tensor(shape, "float32"), y=y)
+
+
 CASES = {
+    "real": from_real(),
+    "real_image": from_real((1, 4, 5, 3), scale=0.3, zero=17),
+    "real_halves": from_real(scale=0.6, zero=0),
+    "real_zero_point_low": from_real(zero=-128),
+    "real_zero_point_high": from_real(zero=127),
     "finer": quantize(),
     "coarser": quantize(scales=(0.03, 0.05)),
     "image": quantize((1, 4, 5, 3)),
