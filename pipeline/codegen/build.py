@@ -63,6 +63,11 @@ def cpu_flags(target: Target) -> str:
     return f"-mcpu={target.cpu.core} -mthumb {float_abi}"
 
 
+def tflm_arch(target: Target) -> str:
+    """What TFLM's own Makefile calls the core with the same float ABI. Source: its cortex_m_generic_makefile.inc."""
+    return target.cpu.core + ("+fp" if target.cpu.fpu and target.cpu.core in ("cortex-m4", "cortex-m7") else "")
+
+
 def cross_build(folder: Path, name: str, tflm_dir: Path | None = None) -> Image:
     """Run `make` in `folder`, warnings as errors; leaves build/<name>.{elf,bin,hex,map}, no objects. With `tflm_dir` also
     build/<name>_tflm.elf. BuildError with the compiler's first complaint, DoesNotFitError with the linker's."""

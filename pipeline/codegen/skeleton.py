@@ -98,6 +98,7 @@ def _values(graph: Graph, preprocess: Preprocess | None, target: Target, arena: 
         "has_preprocess": preprocess is not None,
         "tools": build.TOOLS,
         "cpu_flags": build.cpu_flags(target),
+        "tflm_arch": build.tflm_arch(target),
         "firmware_optimise": build.FIRMWARE_OPTIMISE,
         "model_optimise": build.MODEL_OPTIMISE,
         "sources": sources,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,22 @@ def test_a_project_has_what_it_should() -> None:
         if PROJECTS[name][1]:
             expected.add(f"model/{name}_preprocess.h")
         assert set(contents(GOLDEN / name)) == expected
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_the_tflm_main_compiles_against_its_interface(name: str) -> None:
+    templates, project = data_dir("firmware_templates") / "cortex_m", GOLDEN / name
+    folders = [project / "tflm", project / "src", project / "model", templates, Path(__file__).parent / "tflm_interface"]
+    includes = [argument for folder in folders for argument in ("-I", str(folder))]
+    command = [
+        "g++",
+        "-std=c++17",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fsyntax-only",
+        *includes,
+        str(project / "tflm" / "main.cc"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -149,7 +149,7 @@ static const int32_t const_head_b[10] NN_ALIGNED(4) = {
 };
 
 static const int32_t layer_logits_multiplier[1] NN_ALIGNED(4) = {
-    2061584246
+    2061584256
 };
 
 static const int8_t layer_logits_shift[1] NN_ALIGNED(4) = {

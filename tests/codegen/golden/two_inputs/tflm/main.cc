@@ -51,7 +51,15 @@ void Run() {
 
 }  // namespace
 
+// From the linker script: what a C++ start-up runs before main.
+extern "C" void (*const constructors_start[])();
+extern "C" void (*const constructors_end[])();
+
+// Without it, the C++ library's own brings in everything that prints and unwinds.
+extern "C" void __cxa_pure_virtual() { Stop("pure virtual call"); }
+
 int main() {
+  for (auto constructor = constructors_start; constructor != constructors_end; constructor++) (*constructor)();
   hal_init();
   clock_init();
   tflite::InitializeTarget();
