@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.errors import GraphError
 from pipeline.fixedpoint import quantize
-from pipeline.ir import Array, Quant
+from pipeline.ir import Array, Quant, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +79,10 @@ def byte_tables(normalization: Normalization, raw_dtype: Literal["uint8", "int8"
     if normalization.input_quant(raw_dtype) == x:
         return Preprocess(raw_dtype, _bytes_as(raw_dtype, offset=True)[None, :].copy())
     return Preprocess(raw_dtype, np.ascontiguousarray(quantize(normalization.apply(raw), x.scale[0], x.zero_point).T))
+
+
+def to_int8(raw: Array, x: Tensor, normalization: Normalization, preprocess: Preprocess | None) -> Array:
+    """Raw examples (n, ...), the channel last, as the Graph's input `x` takes them: int8 (n, *x.shape). Bytes go through
+    `preprocess`, as in the firmware; without it, raw values are floats and normalised and quantised here."""
+    q = preprocess.apply(raw) if preprocess is not None else quantize(normalization.apply(raw), x.scale, x.zero_point)
+    return np.ascontiguousarray(q.reshape(len(raw), *x.shape))

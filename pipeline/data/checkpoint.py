@@ -75,16 +75,16 @@ def _assign(module: nn.Module, arrays: Mapping[str, Array], path: Path) -> None:
     if missing or unknown:
         name = (missing or unknown)[0]
         other = unknown if missing else needed
-        state = "lacks" if missing else "holds the unknown"
+        verb = "lacks" if missing else "holds the unknown"
         raise RecipeError(
-            f"model.checkpoint {path} {state} {name!r}.{did_you_mean(name, other)} {len(missing)} of the model's {len(needed)} "
-            f"arrays are missing, {len(unknown)} of the file's are unknown to it."
+            f"model.checkpoint {path} {verb} {name!r}.{did_you_mean(name, other)} {len(missing)} of the model's "
+            f"{len(needed)} arrays are missing, {len(unknown)} of the file's are unknown to it."
         )
     for name in needed:
         if tuple(arrays[name].shape) != tuple(own[name].shape):
             raise RecipeError(
-                f"model.checkpoint {path}: {name!r} is {tuple(arrays[name].shape)} but the model needs {tuple(own[name].shape)}; "
-                "it was saved from a model of another size or with another number of classes."
+                f"model.checkpoint {path}: {name!r} is {tuple(arrays[name].shape)} but the model needs "
+                f"{tuple(own[name].shape)}; it was saved from a model of another size or with another number of classes."
             )
         if not np.isfinite(arrays[name]).all():
             raise RecipeError(f"model.checkpoint {path}: {name!r} holds NaN or infinity.")

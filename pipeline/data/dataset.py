@@ -22,8 +22,18 @@ from pipeline.strict import limits
 MAX_BYTES = 8 * 2**30
 """Of an npz file's arrays, uncompressed. Larger data would not fit a workstation's memory beside its training."""
 
-_BROKEN_FILE = (OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError, SyntaxError, zlib.error, zipfile.BadZipFile)
-"""What zipfile and numpy raise on damaged archives (NotImplementedError: a compression they lack; RuntimeError: encrypted)."""
+_BROKEN_FILE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""What zipfile and numpy raise on damaged archives (NotImplementedError: a compression they lack; RuntimeError: a key)."""
 
 _TEST_SEED = 0
 _TEST_FRACTION = 0.2
@@ -48,8 +58,8 @@ class DataRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Raw images (n, H, W, C) of dtype uint8, int8 or float32 and labels (n,) int64, in three splits. `sha256` is of all that
-    can change a result: values, labels, splits, classes, normalisation, augmentation."""
+    """Raw images (n, H, W, C) of dtype uint8, int8 or float32 and labels (n,) int64, in three splits. `sha256` is of all
+    that can change a result: values, labels, splits, classes, normalisation, augmentation."""
 
     name: str
     x_train: Array
@@ -157,7 +167,9 @@ def images(x: Array, where: str) -> Array:
         x = x.astype(np.float32)
         finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
         if not finite.all():
-            raise RecipeError(f"{where} holds NaN or infinity, first in example {int(np.argmin(finite))}; remove or mend it.")
+            raise RecipeError(
+                f"{where} holds NaN or infinity, first in example {int(np.argmin(finite))}; remove or mend it."
+            )
     if x.ndim == 2:
         return x[:, None, None, :]
     return x[..., None] if x.ndim == 3 else x
@@ -194,7 +206,9 @@ def _normalization(recipe: DataRecipe, x: Array) -> Normalization:
     std = recipe.std or ((8.0,) if digits else (_DEFAULT_STD[str(x.dtype)],))
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, x.shape[3]):
-            raise RecipeError(f"data.{name} has {len(values)} values but the images {x.shape[3]} channels; give 1 or that many.")
+            raise RecipeError(
+                f"data.{name} has {len(values)} values but the images {x.shape[3]} channels; give 1 or that many."
+            )
     return Normalization(mean, std)
 
 
@@ -217,7 +231,7 @@ def _sha256(arrays: Sequence[Array], described: str) -> str:
     h = hashlib.sha256(described.encode())
     for a in arrays:
         h.update(repr((a.shape, str(a.dtype))).encode())
-        h.update(np.ascontiguousarray(a))
+        h.update(np.ascontiguousarray(a).data)
     return h.hexdigest()
 
 

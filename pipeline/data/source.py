@@ -87,8 +87,8 @@ def _user_factory(name: str, folder: Path) -> Any:
             if e.name and not f"{module_name}.".startswith(f"{e.name}."):  # the user's module exists, an import in it fails
                 raise RecipeError(f"model.factory {name!r}: {module_name} needs {e.name!r}, which is not installed.") from e
             raise RecipeError(
-                f"model.factory {name!r}: no module {e.name!r}; looked in {folder.resolve()}, {Path.cwd()} and the installed "
-                "packages."
+                f"model.factory {name!r}: no module {e.name!r}; looked in {folder.resolve()}, {Path.cwd()} and the "
+                "installed packages."
             ) from None
         except Exception as e:
             raise RecipeError(f"model.factory {name!r}: importing {module_name} failed: {type(e).__name__}: {e}") from e
@@ -132,11 +132,17 @@ def _try(module: nn.Module, recipe: ModelRecipe, data: Dataset) -> None:
             y = module(torch.zeros(2, *data.input_shape))
     except Exception as e:
         raise RecipeError(
-            f"model {recipe.factory!r} does not take the data's images, {data.input_shape} (C, H, W): {type(e).__name__}: {e}"
+            f"model {recipe.factory!r} does not take the data's images, {data.input_shape} (C, H, W): "
+            f"{type(e).__name__}: {e}"
         ) from e
     shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
     if shape != (2, len(data.classes)):
         raise RecipeError(
-            f"model {recipe.factory!r} gives {shape} for two images, but the data's {len(data.classes)} classes need logits of "
-            f"shape (2, {len(data.classes)})."
+            f"model {recipe.factory!r} gives {shape} for two images, but the data's {len(data.classes)} classes need logits "
+            f"of shape (2, {len(data.classes)})."
+        )
+    if recipe.checkpoint is None and bool((y >= 0).all()) and torch.allclose(y.sum(dim=1), torch.ones(2), atol=1e-5):
+        raise RecipeError(
+            f"model {recipe.factory!r} ends in a softmax: training needs the logits. Leave it out; the device's answer is "
+            "the highest value either way."
         )

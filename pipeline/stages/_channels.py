@@ -18,6 +18,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.pruner import function as cut
 
+Criterion = Literal["magnitude", "taylor", "bn_scale", "random"]
 
 _IMPORTANCE: dict[Criterion, Callable[[], Any]] = {
     "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2),

@@ -40,7 +40,6 @@ class Schedule:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 1e-4
 
-
     def factor(self, step: int, steps: int) -> float:
         """Of the learning rate at batch `step` of `steps`."""
         warm = max(1, round(_WARM_UP * steps))
@@ -87,7 +86,14 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
 
 
 def fit(
-    module: nn.Module, data: Dataset, schedule: Schedule, loss: Loss, ctx: Context, *, stage: str, first_epoch: int = 0,
+    module: nn.Module,
+    data: Dataset,
+    schedule: Schedule,
+    loss: Loss,
+    ctx: Context,
+    *,
+    stage: str,
+    first_epoch: int = 0,
     set_mode: Callable[[bool], Any] | None = None,
 ) -> None:
     """Train `module` in place and leave it in eval mode with the weights of its best epoch on the validation split.
@@ -150,8 +156,8 @@ def _validate(module: nn.Module, data: Dataset) -> tuple[float, float]:
 def _diverged(stage: str, epoch: int, schedule: Schedule) -> PipelineError:
     return PipelineError(
         f"{stage}: the loss is no longer a number in epoch {epoch + 1} of {schedule.epochs}. Try a lower "
-        f"{stage}.learning_rate than {schedule.learning_rate:g}, for instance {schedule.learning_rate / 10:g}, and check that "
-        "data.mean and data.std fit the raw values."
+        f"{stage}.learning_rate than {schedule.learning_rate:g}, for instance {schedule.learning_rate / 10:g}, and check "
+        "that data.mean and data.std fit the raw values."
     )
 
 

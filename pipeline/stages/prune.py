@@ -36,7 +36,7 @@ class Prune:
     produces: ClassVar[type] = FloatModel
 
     keep: float = limits(0.5, low=0.01, high=1.0)
-    criterion: Criterion = "magnitude"
+    criterion: Criterion = "taylor"
     scope: Literal["layer", "global"] = "layer"
     steps: int = limits(2, low=1, high=100)
     round_to: int = limits(4, low=1, high=64)

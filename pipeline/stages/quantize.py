@@ -1,0 +1,196 @@
+"""Float model to int8 Graph: calibrated (PTQ) or trained on (QAT) with torchao's PT2E, then imported and checked layer by
+layer against the float model. From here on the Graph is the model: its accuracy is the accuracy of record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor as TorchTensor
+from torch import nn
+from torch.fx import GraphModule, Interpreter, Node
+
+from pipeline.data.calibration import CalibrationSet, Selection, find, select
+from pipeline.data.dataset import Dataset
+from pipeline.evaluate import scores
+from pipeline.fixedpoint import dequantize
+from pipeline.importers._annotate import Int8Quantizer, Observer, convert_pt2e, prepare_pt2e, prepare_qat_pt2e
+from pipeline.importers._float_graph import trace
+from pipeline.importers.torch_export import Imported, import_converted, refuse_unsupported
+from pipeline.ir import Array, Graph
+from pipeline.passes import optimize
+from pipeline.preprocess import Preprocess, byte_tables, to_int8
+from pipeline.stage import Context, FloatModel, QuantizedModel
+from pipeline.stages._fit import Schedule, batch_of, cross_entropy, deterministic, fit, predict
+from pipeline.strict import limits
+
+_BATCH = 64
+_SQNR_IMAGES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """`mode` "ptq" takes the ranges that the calibration images give; "qat" then trains `epochs` with the rounding in the
+    loop. `calibration` names a set in `calibration/`; without one, `count` training images, the same number of each class,
+    are taken, `seed` choosing which. `observer`: "minmax" covers every value seen, "histogram" cuts rare extremes off."""
+
+    name: ClassVar[str] = "quantize"
+    consumes: ClassVar[type] = FloatModel
+    produces: ClassVar[type] = QuantizedModel
+
+    mode: Literal["ptq", "qat"] = "ptq"
+    calibration: str = ""
+    count: int = limits(200, low=1, high=100_000)
+    seed: int = limits(0, low=0)
+    observer: Observer = "minmax"
+    epochs: int = limits(5, low=1, high=10_000)
+    batch_size: int = limits(64, low=1, high=65_536)
+    learning_rate: float = limits(1e-4, low=1e-8, high=10.0)
+
+    def run(self, artifact: FloatModel, ctx: Context) -> QuantizedModel:
+        data = artifact.data
+        chosen = self.select(data)
+        with deterministic(ctx.seed, artifact.module, data.input_shape):
+            before = scores(data.y_test, predict(artifact.module, data, data.x_test), data.classes)
+            prepared = self.prepare(artifact.module, chosen, data)
+            if self.mode == "qat":
+                self._train(prepared, data, ctx)
+            expected = float_values(prepared, batch_of(data, chosen.images[:_SQNR_IMAGES]))
+            imported = to_graph(prepared, data)
+        model = quantized_model(optimize(imported.graph), data)
+        layers = layer_sqnr(imported, expected, model, chosen.images[:_SQNR_IMAGES])
+        after = scores(data.y_test, answers(model, data.x_test, ctx), data.classes)
+        weights = [t for t in model.graph.used_constants().values() if t.dtype == "int8"]
+        ctx.log.metrics(
+            {**after.metrics(), "float_accuracy": before.accuracy, "accuracy_drop": before.accuracy - after.accuracy}
+        )
+        ctx.log.metrics(
+            {"macs": model.graph.macs(), "parameters": sum(t.size for t in model.graph.used_constants().values())}
+        )
+        ctx.log.metrics({"weight_bytes": sum(t.nbytes for t in weights), "sqnr_db_output": layers[model.graph.outputs[0]]})
+        ctx.log.metrics({"sqnr_db_worst_layer": min(layers.values())})
+        ctx.log.params({"calibration_images": len(chosen.images), "calibration_sha256": chosen.sha256})
+        ctx.log.tags({"graph_sha256": model.graph.sha256()})
+        ctx.log.text(report(imported.graph, layers), "layers.md")
+        return model
+
+    def select(self, data: Dataset) -> Selection:
+        """The calibration images; RecipeError when the set does not fit the data."""
+        if self.calibration:
+            return select(find(self.calibration), data, self.calibration)
+        return select(CalibrationSet(data.source, count=self.count, seed=self.seed), data)
+
+    def prepare(self, module: nn.Module, chosen: Selection, data: Dataset) -> GraphModule:
+        """The module as a float graph with observers (PTQ) or fake quantisation (QAT), calibrated."""
+        graph = trace(module, batch_of(data, chosen.images[:2].repeat(2, axis=0)[:2]))
+        refuse_unsupported(graph)
+        qat = self.mode == "qat"
+        quantizer = Int8Quantizer(data.normalization.input_quant(data.raw_dtype), qat=qat, observer=self.observer)
+        prepared: GraphModule = (prepare_qat_pt2e if qat else prepare_pt2e)(graph, quantizer)
+        with torch.no_grad():
+            for i in range(0, len(chosen.images), _BATCH):
+                prepared(batch_of(data, chosen.images[i : i + _BATCH]))
+        return prepared
+
+    def _train(self, prepared: GraphModule, data: Dataset, ctx: Context) -> None:
+        from torchao.quantization.pt2e import disable_observer, enable_observer
+
+        def set_mode(training: bool) -> None:
+            prepared.apply(enable_observer if training else disable_observer)
+
+        schedule = Schedule(self.epochs, self.learning_rate, self.batch_size)
+        fit(prepared, data, schedule, cross_entropy(), ctx, stage=self.name, set_mode=set_mode)
+
+
+def to_graph(prepared: GraphModule, data: Dataset) -> Imported:
+    """The calibrated graph, converted and imported."""
+    return import_converted(convert_pt2e(prepared), batch_of(data, data.x_train[:1]), data.name)
+
+
+def quantized_model(graph: Graph, data: Dataset) -> QuantizedModel:
+    """The Graph with the preprocessing that its raw values need."""
+    x = graph[graph.inputs[0]]
+    if data.raw_dtype not in ("uint8", "int8") or x.quant is None:
+        return QuantizedModel(graph, data, None)
+    dtype: Literal["uint8", "int8"] = "uint8" if data.raw_dtype == "uint8" else "int8"
+    return QuantizedModel(graph, data, byte_tables(data.normalization, dtype, x.quant, data.input_shape[0]))
+
+
+def answers(model: QuantizedModel, raw: Array, ctx: Context) -> Array:
+    """The Graph's int8 outputs for raw images."""
+    graph, preprocess = model.graph, model.preprocess
+    parts = []
+    with ctx.progress("quantize: test images, int8", total=len(raw)) as advance:
+        for i in range(0, len(raw), _BATCH):
+            chunk = raw[i : i + _BATCH]
+            parts.append(graph.run(graph_input(graph, model.data, preprocess, chunk))[0])
+            advance(len(chunk))
+    return np.concatenate(parts)
+
+
+def graph_input(graph: Graph, data: Dataset, preprocess: Preprocess | None, raw: Array) -> Array:
+    return to_int8(raw, graph[graph.inputs[0]], data.normalization, preprocess)
+
+
+class _Recorder(Interpreter):
+    """Runs a graph and keeps the float result of every call."""
+
+    def __init__(self, module: GraphModule) -> None:
+        super().__init__(module)
+        self.seen: dict[str, TorchTensor] = {}
+
+    def run_node(self, n: Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, TorchTensor) and n.op in ("call_function", "placeholder"):
+            self.seen[n.name] = result.detach()
+        return result
+
+
+def float_values(prepared: GraphModule, x: TorchTensor) -> Mapping[str, Array]:
+    """What each call of the prepared graph gives in float, rounding switched off meanwhile and observers for good."""
+    from torchao.quantization.pt2e import disable_fake_quant, disable_observer, enable_fake_quant
+
+    prepared.apply(disable_observer)
+    prepared.apply(disable_fake_quant)
+    recorder = _Recorder(prepared)
+    with torch.no_grad():
+        recorder.run(x)
+    prepared.apply(enable_fake_quant)
+    return {name: t.numpy() for name, t in recorder.seen.items()}
+
+
+def layer_sqnr(imported: Imported, expected: Mapping[str, Array], model: QuantizedModel, raw: Array) -> dict[str, float]:
+    """Signal to quantisation noise of each layer's output in dB, by tensor name; 100 where they are equal."""
+    graph = imported.graph
+    found: dict[str, float] = {}
+
+    def visit(name: str, q: Array) -> None:
+        if name not in imported.values:
+            return
+        node, value = imported.values[name]
+        wanted = (
+            expected[node].transpose(0, *(i for i in value.order[1:]))
+            if value.columns is None
+            else expected[node][:, list(value.columns)]
+        )
+        got = dequantize(q, graph[name].scale, graph[name].zero_point).reshape(wanted.shape)
+        noise = float(np.square(wanted - got, dtype=np.float64).sum())
+        signal = float(np.square(wanted, dtype=np.float64).sum())
+        found[name] = 10 * float(np.log10(signal / noise)) if noise > 1e-10 * signal and signal > 0 else 100.0
+
+    graph.trace(graph_input(graph, model.data, model.preprocess, raw), visit=visit)
+    return found
+
+
+def report(graph: Graph, layers: Mapping[str, float]) -> str:
+    """Markdown: each layer's shape, scale, zero point and signal to quantisation noise."""
+    rows = ["| layer | operator | shape | scale | zero point | SQNR dB |", "|---|---|---|--:|--:|--:|"]
+    for op in graph.ops:
+        y = graph[op.output]
+        shape = "x".join(map(str, y.shape[1:]))
+        ratio = f"{layers[op.output]:.1f}" if op.output in layers else ""
+        rows.append(f"| {op.output} | {op.kind} | {shape} | {y.scale:.4g} | {y.zero_point} | {ratio} |")
+    return "\n".join(rows) + "\n"
