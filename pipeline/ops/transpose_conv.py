@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, integer_matmul, requantize
 from pipeline.ir import Array, Graph, Kernel, Op, Tensor, TfliteNode
+from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._convolution import check_weights, per_channel_requant, weight_params
 from pipeline.ops._window import Pair, same_pads, spatial, window_params
@@ -19,11 +20,12 @@ class TransposeConv(Op):
 
     Input row r, kernel row i add to output row r * stride + i - crop; what falls outside the output, whose shape says its
     size, is dropped, and what nothing is added to is the bias. torch's padding is the crop; its output padding shows in the
-    output's size. TFLM has no fused activation, dilation or groups here.
+    output's size. TFLite has neither dilation nor groups here.
     """
 
     stride: Pair = (1, 1)
     crop: Pair = (0, 0)  # rows at the top, columns at the left
+    activation: Activation = "none"
 
     @property
     def bias(self) -> str | None:
@@ -58,14 +60,15 @@ class TransposeConv(Op):
         acc = acc[:, :, top : top + h, left : left + v]
         if self.bias:
             acc = acc + args[2].reshape(-1)
-        return (clamp_int8(requantize(acc, *per_channel_requant(tx, tw, ty, tw.shape[0])) + ty.zero_point),)
+        y = requantize(acc, *per_channel_requant(tx, tw, ty, tw.shape[0])) + ty.zero_point
+        return (clamp_int8(y, *clamp_range(self.activation, ty)),)
 
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
         x, w, y = graph[self.inputs[0]], graph[self.inputs[1]], graph[self.output]
         pads = (self.crop[0], 0, self.crop[1], 0)
         params = {
             "window": window_params(x, y, spatial(w), self.stride, (1, 1), pads),
-            **weight_params(self, graph, per_channel_requant(x, w, y, w.shape[0]), "none", self.bias),
+            **weight_params(self, graph, per_channel_requant(x, w, y, w.shape[0]), self.activation, self.bias),
         }
         return (Kernel("transpose_conv_s8", params, self.inputs[:1], self.outputs),)
 
@@ -84,10 +87,14 @@ class TransposeConv(Op):
         return self._node(shape, uncropped, "VALID"), cut
 
     def _node(self, shape: tuple[int, ...], target: str, padding: str) -> TfliteNode:
-        attributes = {"padding": padding, "strideH": self.stride[0], "strideW": self.stride[1]}
+        attributes = {
+            "padding": padding,
+            "strideH": self.stride[0], "strideW": self.stride[1],
+            "fusedActivationFunction": TFLITE_ACTIVATION[self.activation],
+        }  # fmt: skip
         bias = (self.bias,) if self.bias else ()
         inputs: tuple[str | Array, ...] = (np.array(shape, np.int32), self.inputs[1], self.inputs[0], *bias)
-        return TfliteNode("TRANSPOSE_CONV", inputs, (target,), "TransposeConvOptions", attributes, version=3)
+        return TfliteNode("TRANSPOSE_CONV", inputs, (target,), "TransposeConvOptions", attributes, version=4)
 
     def macs(self, graph: Graph) -> int:
         w = graph[self.inputs[1]]

@@ -6,15 +6,16 @@ from pipeline.ops.transpose_conv import TransposeConv
 
 
 def upconv(
-    x, w, y=None, *, stride=(2, 2), crop=(0, 0), zero=3, y_zero=-5, y_scale=None, per_channel=True, reach=3000
-) -> Case:
+    x, w, y=None, *, stride=(2, 2), crop=(0, 0), zero=3, y_zero=-5, y_scale=None, per_channel=True, reach=3000,
+    **attributes,
+) -> Case:  # fmt: skip
     """x (H, W, C), w (O, KH, KW, C), y (H, W) or all that is not cropped at the top and left; reach: the largest bias."""
     tx = activation(1, *x, zero=zero)
     tw = weights(*w, axis=0 if per_channel else None)
     h, v = y or ((x[i] - 1) * stride[i] + w[i + 1] - crop[i] for i in (0, 1))
     scale = y_scale or fitting_scale(tx, tw, max(1, w[1] * w[2] * w[3] // (stride[0] * stride[1])))
     inputs = ("x", "w", "b") if reach else ("x", "w")
-    op = TransposeConv(inputs=inputs, outputs=("y",), stride=stride, crop=crop)
+    op = TransposeConv(inputs=inputs, outputs=("y",), stride=stride, crop=crop, **attributes)
     tensors = {"x": tx, "w": tw, "y": activation(1, h, v, w[0], scale=scale, zero=y_zero)}
     return case(op, **tensors, **({"b": bias(tx, tw, w[0], reach)} if reach else {}))
 
@@ -38,6 +39,8 @@ CASES = {
     "no_bias_cropped": upconv((4, 5, 3), (4, 3, 3, 3), (7, 9), crop=(1, 1), reach=0),
     "zero_points_low": upconv((4, 5, 3), (4, 3, 3, 3), (8, 10), zero=-128, y_zero=-128),
     "zero_points_high": upconv((4, 5, 3), (4, 3, 3, 3), (8, 10), zero=127, y_zero=127),
+    "relu": upconv((4, 5, 3), (4, 3, 3, 3), (8, 10), activation="relu"),
+    "relu6_cropped": upconv((4, 5, 3), (4, 3, 3, 3), (7, 9), crop=(1, 1), activation="relu6", y_scale=0.04, y_zero=-128),
     "saturating": upconv((4, 5, 3), (4, 3, 3, 3), y_scale=1e-3),
     "large_bias": upconv((4, 5, 3), (4, 3, 3, 3), reach=2**30),
     "many_channels": upconv((2, 2, 32), (24, 3, 3, 32)),
