@@ -23,26 +23,42 @@ _FLOAT_REQUANT = (
 )
 _EXACT = "moves or compares stored values: no arithmetic"
 
+_SUM = "computed in float32 and rounded once; the reference brings both sides to one scale and rounds three times"
+_FUNCTION = "evaluated in float32; the reference's is 16- or 31-bit fixed point, rounded once more"
+_MEAN = "averaged in float32, halves to even; the reference rounds halves away from zero, and mean cuts its multiplier short"
+
 ONNXRUNTIME_LAYER: dict[str, Tolerance] = {
-    "add": Tolerance(
-        1, "added in float32 and rounded once; the reference adds with 20 fraction bits and rounds three times"
-    ),
-    "average_pool2d": Tolerance(1, "averaged in float32, halves to even; the reference rounds halves away from zero"),
+    "add": Tolerance(1, _SUM),
+    "average_pool2d": Tolerance(1, _MEAN),
+    "concatenation": Tolerance(0, _EXACT),
     "conv2d": Tolerance(1, _FLOAT_REQUANT),
     "depthwise_conv2d": Tolerance(1, _FLOAT_REQUANT),
+    "dequantize": Tolerance(0, "the same float32 product"),
     "fully_connected": Tolerance(1, _FLOAT_REQUANT),
+    "hard_swish": Tolerance(1, _FUNCTION),
+    "leaky_relu": Tolerance(1, _FLOAT_REQUANT),
+    "logistic": Tolerance(1, _FUNCTION),
+    "lookup": Tolerance(0, _EXACT),
     "max_pool2d": Tolerance(0, _EXACT),
-    "mean": Tolerance(
-        1, "averaged in float32 and rounded once; the reference rounds twice, its multiplier is cut to 31 bits"
-    ),
+    "maximum": Tolerance(0, _EXACT),
+    "mean": Tolerance(1, _MEAN),
+    "minimum": Tolerance(0, _EXACT),
+    "mul": Tolerance(1, _FLOAT_REQUANT),
     "pad": Tolerance(0, _EXACT),
+    "prelu": Tolerance(1, _FLOAT_REQUANT),
     "quantize": Tolerance(1, _FLOAT_REQUANT),
     "relu": Tolerance(1, _FLOAT_REQUANT),
     "relu6": Tolerance(0, _EXACT),
     "reshape": Tolerance(0, _EXACT),
-    "softmax": Tolerance(
-        1, "exponentials in float32; the reference's are 31-bit fixed point, its quotient rounded once more"
-    ),
+    "resize_nearest_neighbor": Tolerance(0, _EXACT),
+    "slice": Tolerance(0, _EXACT),
+    "softmax": Tolerance(1, _FUNCTION),
+    "split": Tolerance(0, _EXACT),
+    "strided_slice": Tolerance(0, _EXACT),
+    "sub": Tolerance(1, _SUM),
+    "tanh": Tolerance(1, _FUNCTION),
+    "transpose": Tolerance(0, _EXACT),
+    "transpose_conv": Tolerance(1, _FLOAT_REQUANT),
 }
 """By the operator's kind, ONNX Runtime's integer kernels on Arm and x86 (VNNI, or precision mode)."""
 

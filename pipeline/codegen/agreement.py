@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,10 @@ class Differences:
         return self.counts.get(0, 0) / max(self.values, 1)
 
     @staticmethod
-    def between(got: Array, reference: Array) -> Differences:
-        d, n = np.unique(got.astype(np.int32) - reference.astype(np.int32), return_counts=True)
+    def between(got: Sequence[Array], reference: Sequence[Array], lsb: Sequence[float]) -> Differences:
+        """Of several tensors, one LSB of each being `lsb` in its own numbers."""
+        steps = [np.rint((g.astype(np.float64) - r) / s).ravel() for g, r, s in zip(got, reference, lsb, strict=True)]
+        d, n = np.unique(np.concatenate(steps), return_counts=True)
         return Differences({int(a): int(b) for a, b in zip(d, n, strict=True)})
 
 
@@ -85,10 +87,7 @@ def agreement(graph: Graph, *inputs: Array, layer_vectors: int = 16) -> Agreemen
     graph.trace(*some, visit=lambda name, y: values.__setitem__(name, y))
     layers = tuple(_layer(graph, op, values) for op in graph.ops)
     reference, got = graph.run(*inputs), run_onnx(graph, *inputs)
-    outputs = Differences.between(
-        np.concatenate([y.reshape(n, -1) for y in got], axis=1),
-        np.concatenate([y.reshape(n, -1) for y in reference], axis=1),
-    )
+    outputs = Differences.between(got, reference, [_lsb(graph, name) for name in graph.outputs])
     scores = len(got) == 1 and got[0].size > n
     top1 = float(np.mean([g.argmax() == r.argmax() for g, r in zip(got[0], reference[0], strict=True)])) if scores else None
     return Agreement(n, len(some[0]), layers, outputs, top1)
@@ -98,22 +97,35 @@ def _layer(graph: Graph, op: Op, values: Mapping[str, Array]) -> Layer:
     activations = tuple(dict.fromkeys(n for n in op.inputs if graph[n].data is None))
     alone = Graph(f"{graph.name}_layer", graph.tensors, (op,), activations, op.outputs)
     got = run_onnx(alone, *(values[n] for n in activations))
-    differences = Differences.between(
-        np.concatenate([y.ravel() for y in got]), np.concatenate([values[n].ravel() for n in op.outputs])
-    )
+    differences = Differences.between(got, [values[n] for n in op.outputs], [_lsb(graph, n) for n in op.outputs])
     return Layer(op.output, op.kind, differences, ONNXRUNTIME_LAYER[op.kind])
+
+
+def _lsb(graph: Graph, tensor: str) -> float:
+    """1 for an integer tensor; for a dequantised one, the scale of what it was dequantised from."""
+    if graph[tensor].dtype != "float32":
+        return 1.0
+    return next((graph[op.inputs[0]].scale for op in graph.ops if tensor in op.outputs), 1.0)
 
 
 def run_onnx(graph: Graph, *inputs: Array) -> tuple[Array, ...]:
     """As Graph.run, but `to_onnx(graph)` in ONNX Runtime on this machine: int8 in, int8 out, one vector at a time."""
-    s = session(save(to_onnx(graph)))
     feeds = [_to_stored(graph, name, x) for name, x in zip(graph.inputs, inputs, strict=True)]
-    answers = [s.run(None, dict(zip(graph.inputs, vector, strict=True))) for vector in zip(*feeds, strict=True)]
-    return tuple((np.stack(y).astype(np.int16) - OFFSET).astype(np.int8) for y in zip(*answers, strict=True))
+    model = save(to_onnx(graph))
+    try:
+        s = session(model)
+        answers = [s.run(None, dict(zip(graph.inputs, vector, strict=True))) for vector in zip(*feeds, strict=True)]
+    except Exception as e:  # onnxruntime's exceptions have no common class; its first line names the node
+        raise MismatchError(f"ONNX Runtime refuses the file of graph {graph.name!r}: {str(e).splitlines()[0]}") from None
+    outputs = [np.stack(y) for y in zip(*answers, strict=True)]
+    return tuple(
+        y if graph[name].dtype != "int8" else (y.astype(np.int16) - OFFSET).astype(np.int8)
+        for name, y in zip(graph.outputs, outputs, strict=True)
+    )
 
 
 def _to_stored(graph: Graph, name: str, x: Array) -> Array:
-    return x if graph[name].dtype == "uint8" else (x.astype(np.int16) + OFFSET).astype(np.uint8)
+    return x if graph[name].dtype != "int8" else (x.astype(np.int16) + OFFSET).astype(np.uint8)
 
 
 def session(model: bytes) -> InferenceSession:
@@ -122,6 +134,6 @@ def session(model: bytes) -> InferenceSession:
 
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors come as exceptions
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.fixedpoint import INT32_MAX, dequantize
 from pipeline.ir import Array, Graph, Op, Tensor
@@ -54,8 +54,10 @@ class Writer(ABC):
             t = self.graph[tensor]
             perm = TO_NCHW if layout == "nchw" else TO_NHWC
             if t.data is not None:
-                data = self.encode(t)
-                self.known[key] = self.constant(_name(key), data.transpose(perm) if layout == "nchw" else data)
+                data = self.encode(t, t.data)
+                if layout == "nchw":  # of fewer axes when it is broadcast along the others
+                    data = data.reshape(*[1] * (4 - data.ndim), *data.shape).transpose(perm)
+                self.known[key] = self.constant(_name(key), data)
             else:
                 other = self.known[tensor, "nhwc" if layout == "nchw" else "nchw"]
                 self.known[key] = self.node("Transpose", [other], _name(key), perm=perm)
@@ -69,7 +71,7 @@ class Writer(ABC):
         """The same for values that are stored ones of the tensor's quantisation already."""
         name = _name((tensor, layout))
         operator, bounds = self.clamp(tensor, activation)
-        if operator == "Identity" and self.nodes[-1].output[0] == stored not in self.known.values():
+        if operator == "Identity" and self.nodes and self.nodes[-1].output[0] == stored not in self.known.values():
             # Renamed, not copied: ONNX Runtime must see an operator and its quantise node side by side.
             self.nodes[-1].output[0] = self.nodes[-1].name = name
         else:
@@ -77,12 +79,16 @@ class Writer(ABC):
         self.known[tensor, layout] = name
 
     @abstractmethod
-    def encode(self, t: Tensor) -> Array:
-        """A constant activation as it is stored."""
+    def element(self, t: Tensor) -> int:
+        """The TensorProto type it is stored as."""
 
     @abstractmethod
-    def fill(self, t: Tensor, value: int) -> Array:
-        """The int8 `value` of tensor `t` as a stored scalar."""
+    def encode(self, t: Tensor, values: Array) -> Array:
+        """int8 values under the quantisation of `t`, as they are stored."""
+
+    @abstractmethod
+    def bytes(self, tensor: str, layout: Layout = "nhwc") -> str:
+        """The tensor's uint8 values (int8 + 128), in either form."""
 
     @abstractmethod
     def real(self, tensor: str, layout: Layout = "nhwc", *, times: float = 1.0) -> str:
@@ -97,8 +103,8 @@ class Writer(ABC):
         """The operator ("Identity" for none) and further inputs that clamp the tensor's stored values."""
 
     @abstractmethod
-    def weights(self, reader: Op, tensor: str, data: Array) -> str:
-        """Real weights for one operator: `data` are the tensor's, reordered so that its scales run along axis 0."""
+    def weights(self, reader: Op, tensor: str, data: Array, axis: int) -> str:
+        """Real weights for one operator: `data` are the tensor's, reordered so that its scales run along `axis`."""
 
     @abstractmethod
     def averaged(self, tensor: str) -> str:
@@ -117,12 +123,14 @@ def _name(key: tuple[str, Layout]) -> str:
 class QdqWriter(Writer):
     """Activations are uint8, weights int8, biases int32; QuantizeLinear and DequantizeLinear stand around each operator."""
 
-    def encode(self, t: Tensor) -> Array:
-        assert t.data is not None
-        return (t.data.astype(np.int16) + OFFSET).astype(np.uint8)
+    def element(self, t: Tensor) -> int:
+        return int(TensorProto.FLOAT if t.dtype == "float32" else TensorProto.UINT8)
 
-    def fill(self, t: Tensor, value: int) -> Array:
-        return np.array(value + OFFSET, np.uint8)
+    def encode(self, t: Tensor, values: Array) -> Array:
+        return np.asarray(values.astype(np.int16) + OFFSET).astype(np.uint8)
+
+    def bytes(self, tensor: str, layout: Layout = "nhwc") -> str:
+        return self.stored(tensor, layout)
 
     def _quantisation(self, tensor: str, times: float = 1.0) -> list[str]:
         """The names of its scale, times a constant, and of its zero point."""
@@ -134,12 +142,16 @@ class QdqWriter(Writer):
 
     def real(self, tensor: str, layout: Layout = "nhwc", *, times: float = 1.0) -> str:
         stored = self.stored(tensor, layout)
+        if self.graph[tensor].dtype == "float32":
+            return stored
         name = f"{stored}/real" if times == 1.0 else f"{stored}/real/times_{times:g}"
         if not any(n.name == name for n in self.nodes):
             self.node("DequantizeLinear", [stored, *self._quantisation(tensor, times)], name)
         return name
 
     def quantized(self, value: str, tensor: str, name: str) -> str:
+        if self.graph[tensor].dtype == "float32":
+            return value
         return self.node("QuantizeLinear", [value, *self._quantisation(tensor)], name)
 
     def clamp(self, tensor: str, activation: Activation) -> tuple[str, list[str]]:
@@ -147,14 +159,14 @@ class QdqWriter(Writer):
         low, high = clamp_range(activation, self.graph[tensor])
         if (low, high) == (-128, 127):
             return "Identity", []
-        bounds = (("min", low), ("max", high))
+        bounds = (("clamp_min", low), ("clamp_max", high))
         return "Clip", [self.constant(f"{tensor}/{name}", np.array(v + OFFSET, np.uint8)) for name, v in bounds]
 
-    def weights(self, reader: Op, tensor: str, data: Array) -> str:
+    def weights(self, reader: Op, tensor: str, data: Array, axis: int) -> str:
         quant = self.graph[tensor].quant
         assert quant is not None  # the operators demand it
         scales = np.array(quant.scale if len(quant.scale) > 1 else quant.scale[0], np.float32)
-        return self._dequantized(f"{reader.output}/weights", data, scales, np.int8)
+        return self._dequantized(f"{reader.output}/weights", data, scales, np.int8, axis)
 
     def averaged(self, tensor: str) -> str:
         """Integer means often end in one half: the reference rounds that away from int8 zero, ONNX Runtime to even. After a
@@ -168,21 +180,26 @@ class QdqWriter(Writer):
         nudged = np.minimum(data + nudge, INT32_MAX).astype(np.int32)
         return [self._dequantized(f"{reader.output}/bias", nudged, scales, np.int32)]
 
-    def _dequantized(self, name: str, data: Array, scales: Array, dtype: type) -> str:
+    def _dequantized(self, name: str, data: Array, scales: Array, dtype: type, axis: int = 0) -> str:
         names = [self.constant(name, data), self.constant(f"{name}/scale", scales)]
         names.append(self.constant(f"{name}/zero_point", np.zeros(scales.shape, dtype)))
-        return self.node("DequantizeLinear", names, f"{name}/real", **({"axis": 0} if scales.ndim else {}))
+        return self.node("DequantizeLinear", names, f"{name}/real", **({"axis": axis} if scales.ndim else {}))
 
 
 class FloatWriter(Writer):
     """The same graph in float32: the real numbers that the int8 weights and biases stand for, activations not rounded."""
 
-    def encode(self, t: Tensor) -> Array:
-        assert t.data is not None
-        return dequantize(t.data, t.scale, t.zero_point)
+    def element(self, t: Tensor) -> int:
+        return int(TensorProto.FLOAT)
 
-    def fill(self, t: Tensor, value: int) -> Array:
-        return np.asarray(dequantize(np.int64(value), t.scale, t.zero_point))
+    def encode(self, t: Tensor, values: Array) -> Array:
+        return dequantize(values, t.scale, t.zero_point)
+
+    def bytes(self, tensor: str, layout: Layout = "nhwc") -> str:
+        t, stored = self.graph[tensor], self.stored(tensor, layout)
+        scale = self.constant(f"{tensor}/scale", np.array(t.scale, np.float32))
+        zero_point = self.constant(f"{tensor}/zero_point", np.array(t.zero_point + OFFSET, np.uint8))
+        return self.node("QuantizeLinear", [stored, scale, zero_point], f"{stored}/bytes")
 
     def real(self, tensor: str, layout: Layout = "nhwc", *, times: float = 1.0) -> str:
         stored = self.stored(tensor, layout)
@@ -198,14 +215,16 @@ class FloatWriter(Writer):
         if activation in ("none", "relu"):
             return ("Identity", []) if activation == "none" else ("Relu", [])
         low, high = {"relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}[activation]
-        bounds = (("min", low), ("max", high))
+        bounds = (("clamp_min", low), ("clamp_max", high))
         return "Clip", [self.constant(f"{activation}/{name}", np.array(v, np.float32)) for name, v in bounds]
 
-    def weights(self, reader: Op, tensor: str, data: Array) -> str:
+    def weights(self, reader: Op, tensor: str, data: Array, axis: int) -> str:
         quant = self.graph[tensor].quant
         assert quant is not None
-        scales = np.array(quant.scale, np.float32).reshape(-1, *[1] * (data.ndim - 1))
-        return self.constant(f"{reader.output}/weights", data.astype(np.float32) * scales)
+        along = [1] * data.ndim
+        along[axis] = len(quant.scale)
+        real = data.astype(np.float32) * np.array(quant.scale, np.float32).reshape(along)
+        return self.constant(f"{reader.output}/weights", real)
 
     def averaged(self, tensor: str) -> str:
         return self.real(tensor, "nchw")

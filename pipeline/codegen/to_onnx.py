@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,15 +50,15 @@ def to_onnx(graph: Graph, raw: Raw | None = None, classes: tuple[str, ...] = ())
     """The QDQ model. Inputs and outputs have the graph's names and shapes and are uint8 (int8 + 128); with `raw`, the input
     is raw values. GraphError names an operator without an ONNX form."""
     w = QdqWriter(graph)
-    inputs = [_quantized_input(w, raw)] if raw else _plain_inputs(w, TensorProto.UINT8)
-    return _model(w, inputs, TensorProto.UINT8, raw, classes, "int8, QDQ")
+    inputs = [_quantized_input(w, raw)] if raw else _plain_inputs(w)
+    return _model(w, inputs, raw, classes, "int8, QDQ")
 
 
 def to_float_onnx(graph: Graph, raw: Raw | None = None, classes: tuple[str, ...] = ()) -> onnx.ModelProto:
     """The same graph in float32, its weights and biases dequantised; outputs are real values."""
     w = FloatWriter(graph)
-    inputs = [_float_input(w, raw)] if raw else _plain_inputs(w, TensorProto.FLOAT)
-    return _model(w, inputs, TensorProto.FLOAT, raw, classes, "float32 of the int8 graph")
+    inputs = [_float_input(w, raw)] if raw else _plain_inputs(w)
+    return _model(w, inputs, raw, classes, "float32 of the int8 graph")
 
 
 def module_to_onnx(module: nn.Module, graph: Graph, raw: Raw, classes: tuple[str, ...] = ()) -> onnx.ModelProto:
@@ -84,7 +83,7 @@ def module_to_onnx(module: nn.Module, graph: Graph, raw: Raw, classes: tuple[str
     w.nodes.extend(exported.graph.node)
     w.constants.update({t.name: t for t in exported.graph.initializer})
     w.known[output, "nhwc"] = output
-    return _model(w, inputs, TensorProto.FLOAT, raw, classes, "float32, exported by torch", write=False)
+    return _model(w, inputs, raw, classes, "float32, exported by torch", write=False)
 
 
 def with_all_outputs(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
@@ -98,12 +97,13 @@ def with_all_outputs(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
     return copy
 
 
-def _plain_inputs(w: Writer, element: int) -> list[onnx.ValueInfoProto]:
-    infos = []
-    for name in w.graph.inputs:
-        w.known[name, "nhwc"] = name
-        infos.append(helper.make_tensor_value_info(name, element, w.graph[name].shape))
-    return infos
+def _plain_inputs(w: Writer) -> list[onnx.ValueInfoProto]:
+    w.known.update({(name, "nhwc"): name for name in w.graph.inputs})
+    return [_info(w, name) for name in w.graph.inputs]
+
+
+def _info(w: Writer, name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, w.element(w.graph[name]), w.graph[name].shape)
 
 
 def _quantized_input(w: QdqWriter, raw: Raw) -> onnx.ValueInfoProto:
@@ -147,20 +147,21 @@ def _only_input(graph: Graph) -> str:
 
 
 def _model(
-    w: Writer, inputs: list[onnx.ValueInfoProto], element: int, raw: Raw | None, classes: tuple[str, ...], form: str, *,
-    write: bool = True,
-) -> onnx.ModelProto:  # fmt: skip
+    w: Writer, inputs: list[onnx.ValueInfoProto], raw: Raw | None, classes: tuple[str, ...], form: str, *, write: bool = True
+) -> onnx.ModelProto:
     graph = w.graph
     if write:
         for op in graph.ops:
             write_op(op, w)
-    outputs = [helper.make_tensor_value_info(w.stored(n), element, graph[n].shape) for n in graph.outputs]
+    for name in graph.outputs:
+        w.stored(name)  # in the graph's own layout, whatever it was computed in
+    outputs = [_info(w, name) for name in graph.outputs]
     body = helper.make_graph(w.nodes, graph.name, inputs, outputs, list(w.constants.values()))
     model = helper.make_model(
         body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
         producer_name="tinyml-pipeline", producer_version=__version__, doc_string=f"{graph.name} ({form})",
     )  # fmt: skip
-    helper.set_model_props(model, _metadata(graph, raw, classes, element))
+    helper.set_model_props(model, _metadata(w, raw, classes))
     try:
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(model, full_check=True)
@@ -169,24 +170,23 @@ def _model(
     return model
 
 
-def _metadata(graph: Graph, raw: Raw | None, classes: tuple[str, ...], element: int) -> dict[str, str]:
+def _metadata(w: Writer, raw: Raw | None, classes: tuple[str, ...]) -> dict[str, str]:
     """Strings by key, each a JSON value: what a program that only has the file needs to know."""
 
-    def quantisation(name: str) -> Mapping[str, Any]:
-        t = graph[name]
-        offset = OFFSET if t.dtype == "int8" else 0
-        return {"name": name, "shape": t.shape, "dtype": "uint8", "scale": t.scale, "zero_point": t.zero_point + offset}
+    def described(name: str) -> dict[str, Any]:
+        t = w.graph[name]
+        if w.element(t) == TensorProto.FLOAT:
+            return {"name": name, "shape": t.shape, "dtype": "float32"}
+        zero_point = t.zero_point + (OFFSET if t.dtype == "int8" else 0)
+        return {"name": name, "shape": t.shape, "dtype": "uint8", "scale": t.scale, "zero_point": zero_point}
 
-    quantized = element == TensorProto.UINT8
-    values: dict[str, Any] = {
-        "graph_sha256": graph.sha256(),
-        "outputs": [quantisation(n) if quantized else {"name": n, "dtype": "float32"} for n in graph.outputs],
-    }
+    values: dict[str, Any] = {"graph_sha256": w.graph.sha256(), "outputs": [described(n) for n in w.graph.outputs]}
     if raw:
-        values["input"] = {"name": graph.inputs[0], "dtype": raw.dtype, "layout": "NHWC", "values": "raw sensor values"}
+        t = w.graph[w.graph.inputs[0]]
+        values["inputs"] = [{"name": w.graph.inputs[0], "shape": t.shape, "dtype": raw.dtype, "values": "raw, NHWC"}]
         values["normalization"] = asdict(raw.normalization)
     else:
-        values["inputs"] = [quantisation(n) if quantized else {"name": n, "dtype": "float32"} for n in graph.inputs]
+        values["inputs"] = [described(n) for n in w.graph.inputs]
     if classes:
         values["classes"] = classes
     return {key: json.dumps(value) for key, value in values.items()}
