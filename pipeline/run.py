@@ -234,8 +234,8 @@ def _describe(log: RunLog, recipe: Recipe, target: Target, versions: Mapping[str
             "target": target.name,
             "recipe_sha256": recipe.sha256(),
             "git_commit": git_commit(recipe.folder) or git_commit(Path.cwd()),
-            "overrides": "; ".join(recipe.overrides),
-            **{f"version.{name}": version for name, version in versions.items()},
+            **({"overrides": "; ".join(recipe.overrides)} if recipe.overrides else {}),
+            **{f"version.{name.replace(' ', '-')}": version for name, version in versions.items()},
         }
     )
     log.text(recipe.toml(), "recipe.toml")
@@ -243,11 +243,11 @@ def _describe(log: RunLog, recipe: Recipe, target: Target, versions: Mapping[str
 
 def _record(log: RunLog, report: Report, written: Sequence[Path], firmware: Firmware) -> None:
     """The run's own figures, so that runs compare in MLflow's table, and its files."""
-    for name in ROWS:
-        found = [f for s in report.stages for f in s.figures if f.name == name]
-        if found:
-            log.metrics({name: found[-1].value}, found[-1].kind)
-    accuracies = {f"accuracy_{k}": v for k, v in report.json()["accuracy"].items() if v is not None and k != "device"}
+    last = {f.name: f for s in report.stages for f in s.figures}
+    for name in (n for n in ROWS if n in last and n != "accuracy"):
+        log.metrics({name: last[name].value}, last[name].kind)
+    accuracies = {f"accuracy_{k}": v for k, v in report.json()["accuracy"].items() if v is not None}
+    log.metrics({"accuracy_device": accuracies.pop("accuracy_device")}, last["accuracy"].kind)
     log.metrics(accuracies)
     exact = report.measured.bit_exact
     log.metrics({"bit_exact_vectors": exact.vectors, "bit_exact_equal": exact.equal})

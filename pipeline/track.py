@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import os
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = "sqlite:///mlflow_runs/mlflow.db"
 _VALUE_LIMIT = 5000  # MLflow refuses longer tag values (and longer parameters, at 6000)
+# MLflow's pages show agents and prompts unless they are told that an experiment trains models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_PAGE = "{base}/#/experiments/{experiment}/runs/{run}?workflowType=machine_learning"
 _DIGEST_LIMIT = 36  # of a dataset's digest, in MLflow's schema
 
 
@@ -207,7 +211,7 @@ class _Store:
         if found is None:
             database = _database(self.uri)
             artifacts = (database.parent / "artifacts").resolve().as_uri() if database else None
-            return str(self.call(lambda c: c.create_experiment(name, artifact_location=artifacts)))
+            return str(self.call(lambda c: c.create_experiment(name, artifact_location=artifacts, tags=_EXPERIMENT_TAGS)))
         if found.lifecycle_stage != "active":
             raise TrackError(
                 f"The MLflow experiment {name!r} in {self.uri} was deleted. Restore it (`mlflow experiments restore "
@@ -233,7 +237,7 @@ class MlflowTracker:
         self.run_id = self._create(self._run_name, {})
         self.log = MlflowLog(self._store, self.run_id)
         base = self._uri.rstrip("/") if self._uri.startswith("http") else "http://127.0.0.1:5000"
-        self.page = f"{base}/#/experiments/{self._experiment_id}/runs/{self.run_id}"
+        self.page = _PAGE.format(base=base, experiment=self._experiment_id, run=self.run_id)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -272,7 +276,10 @@ class MlflowTracker:
 
 
 def _user() -> str:
-    return os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"
 
 
 def serve_ui(port: int) -> None:

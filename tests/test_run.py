@@ -122,9 +122,9 @@ def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path) -> None
     assert {r.info.status for r in (parent, weigh, ship)} == {"FINISHED"}
     assert weigh.data.params == {"steps": "2"}
     assert weigh.data.metrics["parameters"] == report.stages[0].value("parameters")
-    assert parent.data.metrics["accuracy"] == 0.9694
+    assert parent.data.metrics["accuracy_device"] == 0.9694
     assert parent.data.metrics["bit_exact_equal"] == 360
-    assert parent.data.tags["kind.simulated"] == "accuracy, latency_us_median"
+    assert parent.data.tags["kind.simulated"] == "accuracy_device, latency_us_median"
     assert parent.data.tags["target"] == "cortex-m4"
     assert len(parent.data.tags["recipe_sha256"]) == 64
     assert parent.data.params["data.limit"] == "100"

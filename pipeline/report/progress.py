@@ -6,8 +6,18 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from pipeline.report.figures import StageResult, show
@@ -25,6 +35,17 @@ _SHOWN = {
 }
 
 
+class _Counted(ProgressColumn):
+    """A column left empty for work of unknown length."""
+
+    def __init__(self, inner: ProgressColumn) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def render(self, task: Task) -> RenderableType:
+        return self._inner(task) if task.total is not None else ""
+
+
 class Display:
     """Used in a `with` block around a run. Everything goes to `console`, which is standard error."""
 
@@ -36,8 +57,8 @@ class Display:
             SpinnerColumn(),
             TextColumn("[bold]{task.fields[stage]:<9}"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
+            _Counted(BarColumn(bar_width=16)),
+            _Counted(MofNCompleteColumn()),
             TextColumn("[dim]{task.fields[note]}"),
             TimeElapsedColumn(),
             console=console,
