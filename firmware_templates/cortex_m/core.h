@@ -16,6 +16,11 @@
 #define SCB_HFSR CORE_REGISTER(0xE000ED2Cu)
 #define SCB_BFAR CORE_REGISTER(0xE000ED38u)     /* the address of a bus fault, when CFSR bit 15 is set */
 #define SCB_CPACR CORE_REGISTER(0xE000ED88u)    /* bits 20-23: access to the FPU and to MVE */
+#define MPU_TYPE CORE_REGISTER(0xE000ED90u)     /* bits 8-15: how many regions the memory protection unit has */
+#define MPU_CONTROL CORE_REGISTER(0xE000ED94u)  /* bit 0: on; bit 2: the default memory map applies outside the regions */
+#define MPU_REGION CORE_REGISTER(0xE000ED98u)   /* which region the next two describe */
+#define MPU_BASE CORE_REGISTER(0xE000ED9Cu)
+#define MPU_SIZE CORE_REGISTER(0xE000EDA0u)     /* Armv7-M: bit 0: on; bits 1-5: log2 of the bytes, less 1; bits 24-26: access */
 #define DEMCR CORE_REGISTER(0xE000EDFCu)        /* bit 24: trace and DWT on */
 #define DWT_CONTROL CORE_REGISTER(0xE0001000u)  /* bit 0: CYCCNT counts */
 #define DWT_CYCCNT CORE_REGISTER(0xE0001004u)

@@ -56,6 +56,21 @@ __attribute__((naked)) void reset(void)
         "b start");
 }
 
+/* What runs below the stack must fault, even where the bus would swallow it. Armv8-M has a register for that, see reset. */
+static void guard_stack(void)
+{
+#if __ARM_ARCH < 8
+    enum { GUARD_BYTES_LOG2 = 15 };
+    if (!(MPU_TYPE >> 8 & 0xFF))
+        return;
+    MPU_REGION = 0;
+    MPU_BASE = (uint32_t)(uintptr_t)stack_bottom - (1u << GUARD_BYTES_LOG2);
+    MPU_SIZE = (GUARD_BYTES_LOG2 - 1) << 1 | 1;     /* no access for anybody */
+    MPU_CONTROL = 5;
+    __asm volatile("dsb\n\tisb" : : : "memory");
+#endif
+}
+
 void start(void)
 {
     uint32_t *here;
@@ -67,6 +82,7 @@ void start(void)
         *p = *from++;
     for (volatile uint32_t *p = bss_start; p < bss_end; p++)
         *p = 0;
+    guard_stack();
     main();
     for (;;)
         wait_for_interrupt();

@@ -118,8 +118,12 @@ static timing floating(uint16_t a, uint16_t b)
             return plain(3);                                    /* VMLA, VMLS, VNMLA, VFMA ... */
         return plain(1);
     }
-    if ((a & 0x0F00) == 0x0D00)                                 /* VLDR, VSTR */
-        return a & 0x10 ? load(2) : store(2);
+    if ((a & 0x0F20) == 0x0D00) {                               /* VLDR, VSTR; one more for a double */
+        const uint32_t n = 2 + ((b >> 8) & 1);
+        return a & 0x10 ? load(n) : store(n);
+    }
+    if ((a & 0x0FE0) == 0x0C40)                                 /* VMOV of two registers */
+        return plain(2);
     return plain(1 + (b & 0xFF));                               /* VLDM, VSTM, VPUSH, VPOP */
 }
 

@@ -16,6 +16,7 @@ from pipeline.errors import DeviceError
 ANSWER_TIMEOUT_S = 5.0
 INFER_TIMEOUT_S = 30.0
 POLL_S = 0.1  # how long one read of the port waits
+SLOWEST_BYTES_A_SECOND = 30  # 300 baud: what bytes may take on the wire, besides the board's own time
 COMMAND_BYTES = 80
 CHUNK_BYTES = 1 << 16
 MAX_LINE_BYTES, MAX_LINES = 1 << 20, 1 << 16
@@ -43,10 +44,18 @@ class RefusedError(DeviceError):
 
 class Link:
     """A conversation with one board. `where` names it in messages ("cortex-m4 in QEMU", "nucleo on /dev/ttyACM0");
-    `autopsy` may add why the connection broke ("QEMU ended with exit code 1: ...")."""
+    `autopsy` may add why the connection broke ("QEMU ended with exit code 1: ..."). A board has `answer_timeout_s` for each
+    line of an answer, unless a command is known to take longer."""
 
-    def __init__(self, port: Port, where: str, autopsy: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        port: Port,
+        where: str,
+        autopsy: Callable[[], str] = lambda: "",
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         self._port, self.where, self._autopsy = port, where, autopsy
+        self.answer_timeout_s = answer_timeout_s
         self._received = bytearray()
         port.timeout = POLL_S
 
@@ -59,26 +68,26 @@ class Link:
                 "firmware runs there, or this one restarted half-way; build and start it again."
             )
 
-    def synchronise(self, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    def synchronise(self) -> None:
         """Bring a board whose state is unknown to m-ready: an empty command ends whatever was half sent, and then it must
         fall silent, since it may just be booting. Lines from before are dropped."""
         self.send(b"%")
-        end = time.monotonic() + timeout_s
+        end = time.monotonic() + self.answer_timeout_s
         silent_polls = 0
         while b"m-ready\r\n" not in self._received or silent_polls < 2:
             silent_polls = 0 if self._read() else silent_polls + 1
             if time.monotonic() > end:
                 if self._received:
                     raise self._garbled("an empty command (`%`)", bytes(self._received))
-                raise self._silent("an empty command (`%`)", timeout_s)
+                raise self._silent("an empty command (`%`)", self.answer_timeout_s)
         self._received.clear()
 
-    def command(self, text: str, timeout_s: float = ANSWER_TIMEOUT_S) -> list[str]:
+    def command(self, text: str, timeout_s: float | None = None) -> list[str]:
         """The lines that answer `text`, without m-ready. RefusedError when the board reports an error."""
         if len(text) >= COMMAND_BYTES or "%" in text or not (text.isascii() and text.isprintable()):
             raise DeviceError(f"{text!r} can not be sent as a command: at most {COMMAND_BYTES - 1} ASCII characters, no %.")
         self.send(text.encode() + b"%")
-        return self.answer(f"`{text}`", timeout_s)
+        return self.answer(f"`{text}`", timeout_s or self.answer_timeout_s)
 
     def answer(self, asked: str, timeout_s: float) -> list[str]:
         """The lines up to m-ready that answer what was sent. RefusedError when one of them reports an error."""
@@ -150,7 +159,8 @@ class Link:
         """The next line without its end, or None when it is not whole within `timeout_s`."""
         end = time.monotonic() + timeout_s
         while (at := self._received.find(b"\n")) < 0:
-            if not self._read() and time.monotonic() > end:
+            self._read()
+            if time.monotonic() > end + len(self._received) / SLOWEST_BYTES_A_SECOND and b"\n" not in self._received:
                 return None
             if len(self._received) > MAX_LINE_BYTES:
                 raise DeviceError(

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.devices.link import ANSWER_TIMEOUT_S, Link, RefusedError, shown
+from pipeline.devices.link import SLOWEST_BYTES_A_SECOND, Link, RefusedError, shown
 from pipeline.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 UPLOAD_ATTEMPTS = 3
-SLOWEST_BYTES_A_SECOND = 30  # 300 baud: what an upload may take on the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def upload(link: Link, data: bytes) -> None:
             link.command(announce)
             link.send(data)
             asked = f"the {len(data)} bytes of `{announce}`"
-            lines = link.answer(asked, ANSWER_TIMEOUT_S + len(data) / SLOWEST_BYTES_A_SECOND)
+            lines = link.answer(asked, link.answer_timeout_s + len(data) / SLOWEST_BYTES_A_SECOND)
         except RefusedError as e:
             said = e.reason
             continue

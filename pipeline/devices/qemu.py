@@ -136,13 +136,10 @@ class QemuBoard(Board):
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             return ""
-        said = [
-            s
-            for s in self._path("stderr").read_text(errors="replace").splitlines()
-            if "info:" not in s and "warning:" not in s
-        ]
+        lines = self._path("stderr").read_text(errors="replace").splitlines()
+        said = [line for line in lines if line.strip() and "info:" not in line and "warning:" not in line]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"QEMU {how}: {said[-1].strip() if said else 'it printed no reason'}."
+        return f"QEMU {how}: {said[0].strip() if said else 'it printed no reason'}."
 
 
 def find_qemu() -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import serial
 
 from pipeline.devices.board import Board
-from pipeline.devices.link import Link
+from pipeline.devices.link import ANSWER_TIMEOUT_S, Link
 from pipeline.devices.plugin import Counts
 from pipeline.devices.protocol import Run
 from pipeline.errors import DeviceError
@@ -59,7 +59,7 @@ class SerialBoard(Board):
                 "close other programs that use the port (a terminal, an IDE), check your permission (on Linux the group "
                 f"dialout), and `port` in {BENCH}."
             ) from None
-        link = Link(port, self.where)
+        link = Link(port, self.where, answer_timeout_s=ANSWER_TIMEOUT_S)
         try:
             link.synchronise()
         except BaseException:

@@ -1,0 +1,77 @@
+"""Firmware for the device tests, built once a session: a real network, and a probe that misbehaves on request."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from example_graphs import small_cnn, two_inputs
+
+from pipeline import target
+from pipeline.codegen.arena import plan
+from pipeline.codegen.build import cross_build
+from pipeline.codegen.package import write_firmware
+from pipeline.codegen.skeleton import write_skeleton
+from pipeline.data.dataset import DataRecipe, Dataset, load
+from pipeline.ir import Graph, Quant, Tensor
+from pipeline.ops.relu import Relu
+from pipeline.preprocess import Normalization, Preprocess, byte_tables
+from pipeline.stage import Firmware, QuantizedModel
+
+GRAPHS = {"small_cnn": small_cnn, "two_inputs": two_inputs}
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load(DataRecipe(), seed=1)
+
+
+def raw_bytes(graph: Graph) -> Preprocess | None:
+    """The one-input network takes raw bytes, 0 to 255; the other int8 as it is."""
+    if len(graph.inputs) > 1:
+        return None
+    x = graph[graph.inputs[0]].quant
+    assert x is not None
+    return byte_tables(Normalization(std=(16.0,)), "uint8", x, channels=1)
+
+
+@pytest.fixture(scope="session")
+def firmware(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Callable[[str, str], Firmware]:
+    """firmware(target name, graph name)."""
+    built: dict[tuple[str, str], Firmware] = {}
+
+    def make(board: str = "cortex-m4", graph_name: str = "small_cnn") -> Firmware:
+        key = (board, graph_name)
+        if key not in built:
+            graph = GRAPHS[graph_name]()
+            folder = tmp_path_factory.mktemp("firmware") / graph_name
+            built[key] = write_firmware(QuantizedModel(graph, digits, raw_bytes(graph)), target.load(board), folder)
+        return built[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Callable[[str], Firmware]:
+    """probe(target name): the firmware around tests/devices/probe/probe.c, whose first input byte says what goes wrong."""
+    built: dict[str, Firmware] = {}
+
+    def make(board: str = "cortex-m4") -> Firmware:
+        if board not in built:
+            built[board] = build_probe(board, tmp_path_factory.mktemp("probe"), digits)
+        return built[board]
+
+    return make
+
+
+def build_probe(board: str, folder: Path, digits: Dataset) -> Firmware:
+    tensor = Tensor((1, 16), "int8", Quant((0.5,), 0))
+    relu = Relu(inputs=("x",), outputs=("y",))
+    graph = Graph("probe", {"x": tensor, "y": tensor}, (relu,), ("x",), ("y",)).checked()
+    write_skeleton(folder, graph, None, target.load(board), plan(graph))
+    shutil.copytree(Path(__file__).parent / "probe", folder / "model")
+    image = cross_build(folder, "probe")
+    model = QuantizedModel(graph, digits, None)
+    return Firmware(folder, image.elf, model, image.flash_bytes, image.ram_bytes, 32, "", "feedfacecafebeef")

@@ -1,0 +1,316 @@
+"""The emulated boards: every target byte for byte, exact counts, faults of firmware and emulator, and no QEMU left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import target
+from pipeline.codegen.vectors import random
+from pipeline.devices import open_device
+from pipeline.devices.board import Board
+from pipeline.devices.qemu import QemuBoard
+from pipeline.devices.serial import SerialBoard
+from pipeline.errors import DeviceError
+from pipeline.ir import Array
+from pipeline.stage import Firmware
+
+pytestmark = [pytest.mark.cross, pytest.mark.qemu]
+
+M4 = target.load("cortex-m4")
+EMULATED = [n for n in target.names() if target.load(n).device.transport == "qemu"]
+VECTORS = 64
+
+
+def frames(inputs: tuple[Array, ...]) -> list[Array]:
+    """The bytes of each example, all inputs one after the other."""
+    return [np.concatenate([x.reshape(-1).view(np.uint8) for x in one]) for one in zip(*inputs, strict=True)]
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_every_emulated_target_is_bit_exact(name: str, firmware: Callable[..., Firmware]) -> None:
+    board, built = target.load(name), firmware(name)
+    vectors = random(built.model.graph, VECTORS, built.model.preprocess, seed=9)
+    with open_device(built, board) as device:
+        assert device.identity.board == name
+        assert (device.identity.ram_bytes, device.identity.arena_bytes) == (built.ram_bytes, built.arena_bytes)
+        answers = np.stack(list(device.replay(frames(vectors.inputs))))
+        measured = device.measure(vectors.inputs[0][0], runs=3)
+    np.testing.assert_array_equal(answers, vectors.outputs[0].reshape(VECTORS, -1))
+    assert measured.clock == "simulated"
+    assert measured.cycles_low < measured.cycles < measured.cycles_high
+    assert measured.latency_us == (pytest.approx(measured.cycles / board.cpu.clock_hz * 1e6),) * 3
+    assert 0 < measured.stack_bytes < board.memory.stack_bytes
+
+
+def test_several_inputs_and_outputs(firmware: Callable[..., Firmware]) -> None:
+    built = firmware("cortex-m4", "two_inputs")
+    vectors = random(built.model.graph, 8, seed=4)
+    with open_device(built, M4) as device:
+        answers = np.stack(list(device.replay(frames(vectors.inputs))))
+    want = np.concatenate([y.reshape(8, -1) for y in vectors.outputs], axis=1)
+    np.testing.assert_array_equal(answers, want)
+
+
+def test_counts_repeat_from_boot_to_boot(firmware: Callable[..., Firmware]) -> None:
+    x = random(firmware().model.graph, 1, firmware().model.preprocess).inputs[0][0]
+    seen = []
+    for noise in (0, 3):
+        with open_device(firmware(), M4) as device:
+            for _ in range(noise):
+                device.infer(x)
+            measured = device.measure(x, runs=4)
+        seen.append((measured.instructions, measured.cycles, measured.ticks))
+    assert seen[0] == seen[1]
+    assert len(set(seen[0][2])) == 1
+
+
+def test_systick_counts_what_the_plugin_counts(firmware: Callable[..., Firmware]) -> None:
+    """In steps of its 40 ns, and with the few instructions around the model that read the clock."""
+    x = random(firmware().model.graph, 1, firmware().model.preprocess).inputs[0][0]
+    with open_device(firmware(), M4) as exact, open_device(firmware(), M4, counter="systick") as coarse:
+        a, b = exact.measure(x, runs=2), coarse.measure(x, runs=2)
+    assert (a.counter, b.counter) == ("plugin", "systick")
+    assert 0 <= b.instructions - a.instructions < 200
+    assert b.cycles_low <= a.cycles <= b.cycles_high
+
+
+def test_a_board_on_a_pseudo_terminal(firmware: Callable[..., Firmware], tmp_path: Path) -> None:
+    """The same firmware as a real port sees it: through a tty, found by bench.toml, timed by its own timer."""
+    built = firmware()
+    vectors = random(built.model.graph, 16, built.model.preprocess, seed=2)
+    command = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "pty"]
+    command += ["-icount", "shift=0", "-kernel", str(built.elf)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as qemu:
+        assert qemu.stdout is not None
+        port = next(word for line in qemu.stdout for word in line.split() if word.startswith("/dev/"))
+        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{port}"\n')
+        with open_device(built, M4, bench=tmp_path / "bench.toml") as device:
+            assert isinstance(device, SerialBoard)
+            answers = np.stack(list(device.replay(vectors.inputs[0])))
+            measured = device.measure(vectors.inputs[0][0], runs=3)
+        qemu.kill()
+    np.testing.assert_array_equal(answers, vectors.outputs[0].reshape(16, -1))
+    assert (measured.clock, measured.counter, measured.instructions) == ("device", "systick", None)
+
+
+def first_byte(value: int) -> Array:
+    x = np.zeros((1, 16), np.int8)
+    x[0, 0] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        pytest.param(
+            1, r"crashed at `run 1`: .*at 0x[01]000[0-9a-f]{4}, CFSR 0x00010000, HFSR 0x40000000\. Look", id="undefined"
+        ),
+        pytest.param(2, r"at 0x[01]000[0-9a-f]{4}, CFSR 0x00008200, .*address 0x70000000", id="bad_address"),
+        pytest.param(3, r"stack overflow, CFSR .*raise `stack_bytes` in the target file", id="stack_overflow"),
+    ],
+)
+@pytest.mark.parametrize("board", ["cortex-m4", "cortex-m33"])
+def test_a_crash_is_reported(board: str, fault: int, message: str, probe: Callable[..., Firmware]) -> None:
+    with open_device(probe(board), target.load(board)) as device:
+        assert list(device.infer(first_byte(0))) == [0] * 16
+        with pytest.raises(DeviceError, match=message):
+            device.infer(first_byte(fault))
+
+
+def test_a_hang_is_noticed(probe: Callable[..., Firmware], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.devices.board.INFER_TIMEOUT_S", 0.5)
+    with open_device(probe(), M4) as device, pytest.raises(DeviceError, match=r"did not answer `run 1` within 0\.5 s"):
+        device.infer(first_byte(4))
+
+
+def processes(elf: Path) -> list[int]:
+    """Every process of this machine that runs `elf` in QEMU."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if str(elf).encode() in words and b"qemu" in words[0]:
+                found.append(int(folder.name))
+    return found
+
+
+def gone(elf: Path, within_s: float = 10) -> bool:
+    end = time.monotonic() + within_s
+    while processes(elf) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not processes(elf)
+
+
+@pytest.fixture
+def own_elf(firmware: Callable[..., Firmware], tmp_path: Path) -> Firmware:
+    """The network's firmware under a path of its own, by which its processes are told from others'."""
+    elf = tmp_path / "own.elf"
+    elf.write_bytes(firmware().elf.read_bytes())
+    return replace(firmware(), elf=elf)
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux_only
+def test_an_emulator_that_is_killed(own_elf: Firmware) -> None:
+    x = random(own_elf.model.graph, 1, own_elf.model.preprocess).inputs[0][0]
+    with open_device(own_elf, M4) as device:
+        device.infer(x)
+        (qemu,) = processes(own_elf.elf)
+        os.kill(qemu, signal.SIGKILL)
+        with pytest.raises(DeviceError, match=r"connection to cortex-m4 in QEMU .* broke: QEMU was killed by signal 9"):
+            device.infer(x)
+    assert gone(own_elf.elf)
+
+
+@linux_only
+def test_an_exception_leaves_no_emulator(own_elf: Firmware) -> None:
+    def use() -> None:
+        with open_device(own_elf, M4):
+            assert processes(own_elf.elf)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+    assert gone(own_elf.elf)
+
+
+@linux_only
+def test_a_wrong_identity_leaves_no_emulator(own_elf: Firmware) -> None:
+    other = replace(own_elf, model_id="0" * 16)
+    with pytest.raises(DeviceError, match=r"runs model [0-9a-f]{16}, but own\.elf holds model 0000000000000000"):
+        open_device(other, M4).__enter__()
+    assert gone(own_elf.elf)
+
+
+SCRIPT = """
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+from pipeline import target
+from pipeline.devices import open_device
+firmware = SimpleNamespace(elf=Path(sys.argv[1]), model_id=sys.argv[2], ram_bytes=0, flash_bytes=0)
+with open_device(firmware, target.load("cortex-m4"), counter="systick") as device:
+    print("ready", flush=True)
+    while True:
+        device._run(np.zeros(64, np.uint8), 1)
+"""
+
+
+@linux_only
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl_c", "sigterm", "sigkill"])
+def test_no_emulator_outlives_us(how: signal.Signals, own_elf: Firmware) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(own_elf.elf), own_elf.model_id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == b"ready\n"
+        assert len(processes(own_elf.elf)) == 1
+        user.send_signal(how)
+        user.wait(timeout=20)
+    assert gone(own_elf.elf)
+
+
+def test_an_emulator_that_does_not_start(firmware: Callable[..., Firmware]) -> None:
+    wrong = replace(M4, device=replace(M4.device, machine="mps2-an999"))
+    with pytest.raises(DeviceError, match=r"QEMU ended with exit code 1: .*unsupported machine type"):
+        open_device(firmware(), wrong).__enter__()
+
+
+def test_a_firmware_that_never_speaks(
+    firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endless loop instead of a firmware."""
+    monkeypatch.setattr("pipeline.devices.qemu.BOOT_TIMEOUT_S", 0.5)
+    (tmp_path / "loop.s").write_text(".syntax unified\n.thumb\n.word 0x20001000, 9\n.thumb_func\nloop: b loop\n")
+    compiler = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-nostdlib", "-Ttext=0", "-Wl,-eloop"]
+    subprocess.run([*compiler, str(tmp_path / "loop.s"), "-o", str(tmp_path / "loop.elf")], check=True)
+    with pytest.raises(DeviceError, match=r"did not answer its boot banner within 0\.5 s"):
+        open_device(replace(firmware(), elf=tmp_path / "loop.elf"), M4).__enter__()
+
+
+def test_a_core_that_locks_up(firmware: Callable[..., Firmware]) -> None:
+    """An M4's firmware on a board whose UART is elsewhere: it faults, and faults again when it reports that."""
+    elsewhere = replace(M4, device=replace(M4.device, machine="mps3-an547"))
+    with pytest.raises(DeviceError, match=r"QEMU was killed by signal 6: qemu: fatal: Lockup"):
+        open_device(firmware(), elsewhere).__enter__()
+
+
+def test_another_boards_firmware(firmware: Callable[..., Firmware]) -> None:
+    """The M3's image runs on the M4's machine as well; who it is tells them apart."""
+    with pytest.raises(DeviceError, match=r"answers as 'cortex-m3', not as 'cortex-m4'.*`--target cortex-m3`"):
+        open_device(firmware("cortex-m3"), M4).__enter__()
+
+
+def stand_in(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_without_qemu(firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = firmware()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match=r"qemu-system-arm is not installed.*apt-get install qemu-system-arm"):
+        open_device(built, M4).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "message"),
+    [
+        ("QEMU emulator version 7.2.22", "-M x", r"was built without plugins.*`counter = \"systick\"` under \[measure\]"),
+        ("QEMU emulator version 7.2.22", "-plugin file", r"needs a C compiler on this machine.*apt-get install gcc"),
+        ("something else", "-plugin file", r"does not tell its version: is it QEMU\?"),
+    ],
+    ids=["no_plugins", "no_compiler", "no_qemu"],
+)
+def test_without_plugins_it_says_so(
+    version: str,
+    options: str,
+    message: str,
+    firmware: Callable[..., Firmware],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = firmware()
+    stand_in(tmp_path, "qemu-system-arm", f'case "$1" in --version) echo {version!r};; *) echo {options!r};; esac')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(DeviceError, match=message):
+        open_device(built, M4).__enter__()
+
+
+def test_a_plugin_that_does_not_compile(
+    firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = firmware()
+    stand_in(tmp_path / "bin", "broken-cc", "echo 'error: this compiler is broken' >&2; exit 1")
+    monkeypatch.setenv("CC", str(tmp_path / "bin" / "broken-cc"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(DeviceError, match=r"does not compile with .*broken-cc: error: this compiler is broken"):
+        open_device(built, M4).__enter__()
+    assert list((tmp_path / "cache" / "tinyml-pipeline").iterdir()) == []
+
+
+def test_an_unknown_core_has_no_estimate(firmware: Callable[..., Firmware]) -> None:
+    strange = replace(M4, cpu=replace(M4.cpu, core="cortex-m85"))
+    with pytest.raises(DeviceError, match=r"no cycle estimate for the core 'cortex-m85'\. Known: cortex-m3, cortex-m4"):
+        open_device(firmware(), strange).__enter__()
+    with open_device(firmware(), strange, counter="systick") as device:
+        assert isinstance(device, QemuBoard)
+        assert isinstance(device, Board)

@@ -1,0 +1,270 @@
+"""Boards that are silent, strange, cut short or garbled: each ends in one paragraph: what, where, and what would work."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import serial
+from wire import Answer, board, serial_line, tcp_line
+
+from pipeline import target
+from pipeline.devices import open_device
+from pipeline.devices.link import Link
+from pipeline.devices.protocol import identify, run_loaded, stack_use, upload
+from pipeline.devices.serial import SerialBoard, read_bench
+from pipeline.errors import DeviceError, RecipeError
+from pipeline.ir import Graph, Quant, Tensor
+from pipeline.stage import Firmware, QuantizedModel
+
+TARGET = target.load("cortex-m4")
+QUANT = Quant((0.1,))
+GRAPH = Graph("g", {n: Tensor((1, 4), "int8", QUANT) for n in "xy"}, (), ("x",), ("y",))
+FIRMWARE = Firmware(
+    folder=Path(),
+    elf=Path("g.elf"),
+    model=QuantizedModel(GRAPH, None, None),  # type: ignore[arg-type]  # no data is needed here
+    flash_bytes=1,
+    ram_bytes=2,
+    arena_bytes=3,
+    sha256="",
+    model_id="0123456789abcdef",
+)
+TIMEOUT_S = 0.4
+
+
+@contextmanager
+def linked(answer: Answer, line: Callable[..., object] = serial_line, first: bytes = b"") -> Iterator[Link]:
+    with line(answer, first) as url, serial.serial_for_url(url, baudrate=115200) as port:  # type: ignore[attr-defined]
+        yield Link(port, "the board on the desk", answer_timeout_s=TIMEOUT_S)
+
+
+def everything(link: Link) -> None:
+    """All that a measurement asks of a board."""
+    identify(link, FIRMWARE, TARGET)
+    upload(link, b"abcd")
+    run_loaded(link, 1, TIMEOUT_S)
+    stack_use(link)
+
+
+READY = b"m-ready\r\n"
+BAD_CRC = b"e-[bulk: CRC-32 is 00000000]\r\n" + READY
+FAULTS = {
+    "other_board": (board(name=b"m-name-dut-[nucleo]\r\n" + READY), r"answers as 'nucleo', not as 'cortex-m4'.*bench\.toml"),
+    "other_model": (
+        board(identity_model=b"ffffffffffffffff"),
+        r"runs model ffff.*but g\.elf holds model 0123.*flash this one",
+    ),
+    "other_maker": (board(id=b"e-[Unknown command: id]\r\n" + READY), r"does not know the command `id`.*another maker"),
+    "other_version": (board(identity_protocol=b"2"), r"speaks version 2 of our protocol"),
+    "no_name": (board(name=READY), r"answered `name` with nothing: expected one line m-name-dut-"),
+    "identity_cut": (board(identity_tick_hz=b""), r"expected one line m-id-tick_hz-"),
+    "identity_garbled": (board(identity_input=b"6x"), r"m-id-input-6x, where a number must be"),
+    "cut_short": (board(name=b"m-name-dut-[cort"), r"did not finish its answer to `name`.*b'm-name-dut-\[cort'.*cut short"),
+    "no_ready": (board(stack=b"m-stack-1-2\r\n"), r"did not finish its answer to `stack`: after 'm-stack-1-2'"),
+    "garbled": (board(name=b"m-n\xf1\x00e-dut\r\n" + READY), r"no line of the protocol: the bytes are garbled.*baud rate"),
+    "noise": (board(name=bytes(range(128, 256)) + b"\n"), r"the bytes are garbled"),
+    "not_our_protocol": (board(name=b"login: \r\n"), r"b'login: ', which is no line of the protocol"),
+    "flood": (board(name=b"m" * 1_100_000), r"1,048,576 bytes without a line end"),
+    "endless": (board(name=b"m-x\r\n" * 70_000), r"more than 65,536 lines"),
+    "crash": (board(run=b"e-[fault: at 0x00001234, CFSR 0x00010000]\r\n"), r"crashed at `run 1`: .*0x00001234.*addr2line"),
+    "upload_never_right": (
+        board(upload=BAD_CRC),
+        r"did not get the 4 input bytes in 3 attempts.*CRC-32 is 00000000.*ed82cd11",
+    ),
+    "upload_odd": (board(upload=b"m-what\r\n" + READY), r"answered an upload with 'm-what' instead of m-load-done"),
+    "output_crc": (board(run=b"m-ticks-7\r\nm-output-00\r\nm-crc-00000001\r\n" + READY), r"do not agree with their CRC-32"),
+    "output_not_hex": (board(run=b"m-ticks-7\r\nm-output-0q\r\nm-crc-0\r\n" + READY), r"do not agree with their CRC-32"),
+    "ticks_lost": (
+        board(run=b"m-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY),
+        r"with 0 timings for 1 runs: the reply was garbled",
+    ),
+    "crc_lost": (board(run=b"m-ticks-7\r\n" + READY), r"expected one line m-crc-"),
+    "refused": (
+        board(run=b"e-[run: no whole input is loaded]\r\n" + READY),
+        r"answered `run 1` with an error: run: no whole",
+    ),
+    "stack_garbled": (board(stack=b"m-stack-x-y\r\n" + READY), r"answered `stack` with x-y, not with two numbers"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_has_its_message(name: str) -> None:
+    answer, message = FAULTS[name]
+    line = tcp_line if name in ("flood", "endless") else serial_line  # a terminal's buffer is too small for a flood
+    with linked(answer, line) as link, pytest.raises(DeviceError, match=message) as caught:
+        everything(link)
+    assert "the board on the desk" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_dribble_for_ever() -> None:
+    """Slower than any baud rate, and never a line end."""
+    stop = time.monotonic() + 20
+
+    def dribble(received: bytes) -> Iterator[bytes]:
+        while time.monotonic() < stop:
+            time.sleep(0.1)
+            yield b"m"
+
+    with linked(dribble, tcp_line) as link, pytest.raises(DeviceError, match=r"b'm+', and no m-ready within 0\.4 s"):
+        link.command("name")
+
+
+@pytest.mark.parametrize("line", [serial_line, tcp_line], ids=["pty", "socket"])
+def test_a_good_board_has_no_fault(line: Callable[..., object]) -> None:
+    with linked(board(), line) as link:
+        everything(link)
+
+
+def test_silence(line: Callable[..., object] = serial_line) -> None:
+    with (
+        linked(lambda _received: b"", line) as link,
+        pytest.raises(DeviceError, match=r"did not answer `name` within 0\.4 s"),
+    ):
+        link.command("name")
+
+
+def test_the_line_breaks() -> None:
+    with (
+        linked(board(run=b""), tcp_line) as link,
+        pytest.raises(DeviceError, match="connection to the board on the desk broke"),
+    ):
+        everything(link)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+@pytest.mark.parametrize("step", ["bulk", "upload"])
+def test_an_upload_is_sent_again(step: str, failures: int) -> None:
+    good = {"bulk": b"m-[Expecting 4 bytes]\r\n" + READY, "upload": b"m-load-done\r\n" + READY}[step]
+    bad = {"bulk": b"e-[Unknown command: bxlk]\r\n" + READY, "upload": BAD_CRC}[step]
+    with linked(board(**{step: lambda asked: bad if asked < failures else good})) as link:
+        upload(link, b"abcd")
+        assert run_loaded(link, 1, TIMEOUT_S).output == bytes([1, 2, 250, 4])
+
+
+def test_banner_missing() -> None:
+    with linked(board(), tcp_line, first=b"m-ready\r\n") as link, pytest.raises(DeviceError, match="its boot banner"):
+        link.boot(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("command", ["x" * 80, "na%me", "naïve", "a\nb"])
+def test_a_command_that_can_not_be_sent(command: str) -> None:
+    with linked(board()) as link, pytest.raises(DeviceError, match="can not be sent as a command"):
+        link.command(command)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", b"m-timestamp-mode-performance\r\nm-lap-us-5\r\nm-init-done\r\nm-ready\r\n", b"\x00\xffm-lap-us-12\r\nm-rea"],
+    ids=["waiting", "booting", "half_a_line"],
+)
+def test_a_real_port_is_brought_to_ready(first: bytes, tmp_path: Path) -> None:
+    with serial_line(board(), first) as path:
+        bench = tmp_path / "bench.toml"
+        bench.write_text(f'[cortex-m4]\nport = "{path}"\n')
+        with open_device(FIRMWARE, TARGET, bench=bench) as device:
+            assert isinstance(device, SerialBoard)
+            assert list(device.infer(np.zeros(4, np.int8))) == [1, 2, -6, 4]
+            measured = device.measure(np.zeros(4, np.int8), runs=1)
+    assert (measured.clock, measured.counter, measured.ticks, measured.tick_hz) == ("device", "dwt", (77,), 120_000_000)
+    assert measured.latency_us == (pytest.approx(77 / 120),)
+    assert measured.instructions is None
+    assert measured.stack_bytes == 200
+
+
+def test_a_real_port_stays_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.devices.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
+    with serial_line(lambda _received: b"") as path:
+        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        message = rf"cortex-m4 on {path} did not answer an empty command"
+        with pytest.raises(DeviceError, match=message), open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml"):
+            pass
+
+
+def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
+    with serial_line(board()) as path:
+        other = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        with pytest.raises(DeviceError, match=r"can not be opened: another program has it open.*close other"):
+            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml").__enter__()
+        os.close(other)
+
+
+@pytest.mark.parametrize("port", ["/dev/there-is-no-such-port", "nonsense://x"])
+def test_a_port_that_is_not_there(port: str, tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{port}"\n')
+    with pytest.raises(DeviceError, match=f"the port '{port}' of cortex-m4 can not be opened"):
+        open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[cortex-m4]\nprot = "/dev/ttyACM0"', r"cortex-m4\.prot: unknown key\. Did you mean 'port'"),
+        ("[cortex-m4]\nport = 3", r"cortex-m4\.port must be a string"),
+        ('[cortex-m4]\nport = "x"\nbaud = -1', r"cortex-m4\.baud = -1 is out of range"),
+        ('cortex-m4 = "/dev/ttyACM0"', r"cortex-m4 must be a table"),
+        ("[cortex-m4", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_bench_file(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_bench(tmp_path / "bench.toml")
+
+
+def test_without_a_bench_there_is_none(tmp_path: Path) -> None:
+    assert read_bench(tmp_path / "bench.toml") == {}
+
+
+def test_a_serial_target_needs_a_port(tmp_path: Path) -> None:
+    on_the_desk = replace(TARGET, device=replace(TARGET.device, transport="serial"))
+    with pytest.raises(DeviceError, match=r"nothing says where cortex-m4 is connected\. Write `\[cortex-m4\]`"):
+        open_device(FIRMWARE, on_the_desk, bench=tmp_path / "bench.toml")
+
+
+def test_a_stack_that_is_full_is_no_measurement(tmp_path: Path) -> None:
+    with serial_line(board(stack=b"m-stack-4096-4096\r\n" + READY)) as path:
+        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        with (
+            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
+            pytest.raises(DeviceError, match="has used all of its 4096 bytes of stack"),
+        ):
+            device.measure(np.zeros(4, np.int8), runs=1)
+
+
+def test_inputs_of_another_size(tmp_path: Path) -> None:
+    with serial_line(board()) as path:
+        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        with (
+            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
+            pytest.raises(DeviceError, match=r"takes 4 input bytes, got 20 \(float32\(5,\)\)"),
+        ):
+            device.infer(np.zeros(5, np.float32))
+
+
+def test_outputs_of_another_size(tmp_path: Path) -> None:
+    reply = b"m-ticks-7\r\nm-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY
+    with serial_line(board(run=reply)) as path:
+        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        with (
+            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
+            pytest.raises(DeviceError, match="answered with 1 output bytes; the model has 4"),
+        ):
+            device.infer(np.zeros(4, np.int8))
+
+
+def test_a_closed_device_says_so() -> None:
+    device = open_device(FIRMWARE, TARGET)
+    with pytest.raises(DeviceError, match="used outside its `with` block"):
+        device.infer(np.zeros(4, np.int8))

@@ -1,0 +1,121 @@
+"""Every target file is valid, renders and links; wrong ones are refused with the key's name and what would work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from example_graphs import small_cnn
+
+from pipeline import target
+from pipeline.codegen.arena import plan
+from pipeline.codegen.build import DoesNotFitError, cross_build
+from pipeline.codegen.library import write_library
+from pipeline.codegen.skeleton import write_skeleton
+from pipeline.devices.plugin import CORES
+from pipeline.errors import TargetError
+from pipeline.locations import data_dir
+from pipeline.target import Target
+
+FILES = sorted(p.stem for p in data_dir("targets").glob("*.toml"))
+CORTEX_M = [n for n in FILES if target.load(n).family == "cortex_m"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_figures_have_sources(name: str) -> None:
+    board = target.load(name)
+    assert board.name == name
+    assert len(board.source) > 20
+    assert len(board.power.source) > 20
+    assert board.tested != "not yet"
+    assert board.power.active_mw > 0
+
+
+@pytest.mark.parametrize("name", CORTEX_M)
+def test_the_energy_per_cycle_is_plausible(name: str) -> None:
+    """Between 10 and 2,000 pJ a cycle: a slip of the unit shows itself here."""
+    board = target.load(name)
+    assert 10 < board.power.active_mw * 1e-3 / board.cpu.clock_hz * 1e12 < 2000
+
+
+@pytest.mark.parametrize("name", CORTEX_M)
+def test_emulated_cores_have_a_cycle_model(name: str) -> None:
+    board = target.load(name)
+    assert board.device.transport != "qemu" or board.cpu.core in CORES
+
+
+def build(board: Target, folder: Path) -> None:
+    graph = small_cnn()
+    arena = plan(graph)
+    write_library(graph, folder / "model", None, arena)
+    write_skeleton(folder, graph, None, board, arena)
+    cross_build(folder, "small_cnn")
+
+
+@pytest.mark.cross
+@pytest.mark.parametrize("name", CORTEX_M)
+def test_renders_and_links(name: str, tmp_path: Path) -> None:
+    board = target.load(name)
+    build(board, tmp_path)
+    assert (
+        f"ORIGIN = 0x{board.memory.flash_origin:08x}, LENGTH = {board.memory.flash_bytes}"
+        in (tmp_path / "src" / "memory.ld").read_text()
+    )
+    assert (tmp_path / "build" / "small_cnn.bin").stat().st_size > 4000
+
+
+@pytest.mark.cross
+@pytest.mark.parametrize(("region", "memory"), [("FLASH", {"flash_bytes": 4096}), ("RAM", {"ram_bytes": 5000})])
+def test_the_linker_refuses_what_does_not_fit(region: str, memory: dict[str, int], tmp_path: Path) -> None:
+    board = target.load("cortex-m4")
+    with pytest.raises(DoesNotFitError) as caught:
+        build(replace(board, memory=replace(board.memory, **memory)), tmp_path)
+    assert caught.value.region == region
+    assert not (tmp_path / "build" / "small_cnn.elf").exists()
+
+
+BASE = 'inherits = "cortex-m4"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BASE + "[cpu]\nclok_hz = 1", r"mine\.toml\.cpu\.clok_hz: unknown key\. Did you mean 'clock_hz'\?"),
+        (BASE + "[cpu]\nclock_hz = -3", r"cpu\.clock_hz = -3 is out of range; it must be between 1 and"),
+        (BASE + "[cpu]\nclock_hz = 1.5", r"cpu\.clock_hz must be an integer, got 1\.5"),
+        (BASE + "[memory]\nram_bytes = 10", r"memory\.ram_bytes = 10 is out of range; it must be at least 1024"),
+        (BASE + '[device]\ntransport = "usb"', r"device\.transport = 'usb' is not known\..* Use one of: qemu, serial"),
+        (BASE + "[power]\nactive_mw = nan", r"power\.active_mw = nan is not a finite number"),
+        (BASE + 'name = "other"', r"name is 'other' but the file is mine\.toml"),
+        ('inherits = "cortex-m5"', r"unknown target 'cortex-m5'\. Did you mean 'cortex-m"),
+        ('inherits = "mine"', r"targets inherit in a circle: mine -> mine"),
+        ('family = "cortex_m"', r"description is missing"),
+        ("[cpu", r"is not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(TargetError, match=message):
+        target.load("mine", tmp_path)
+
+
+def test_a_board_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(BASE + 'description = "my board"\n[memory]\nram_bytes = 65_536\n')
+    board = target.load("mine", tmp_path)
+    base = target.load("cortex-m4")
+    assert board.memory == replace(base.memory, ram_bytes=65_536)
+    assert board.cpu == base.cpu
+    assert "mine" in target.names(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cortex-m44", "", "../cortex-m4", "/etc/passwd"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(TargetError, match=r"unknown target .*Known targets: .*cortex-m4"):
+        target.load(name)
+
+
+def test_core_clock_defaults_to_the_reference_clock() -> None:
+    board = target.load("cortex-m4")
+    assert board.core_hz == 25_000_000
+    assert replace(board, device=replace(board.device, core_clock_hz=0)).core_hz == 120_000_000
