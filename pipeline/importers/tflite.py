@@ -137,7 +137,10 @@ class _Assembly:
         x, y = (tuple(self._named(i) for i in edge) for edge in (self.file.inputs, self.file.outputs))
         if len({*x, *y}) < len(x) + len(y):
             raise GraphError(f"{self.file.name}: inputs ({', '.join(x)}) and outputs ({', '.join(y)}) must all be different")
-        self.tensors |= {self._named(i): self._tensor(i) for i in (*self.file.inputs, *self.file.outputs)}
+        edge = {self._named(i): self._tensor(i) for i in (*self.file.inputs, *self.file.outputs)}
+        for name in (name for name, tensor in edge.items() if tensor.data is not None):
+            raise GraphError(f"input or output {name!r} is a constant")
+        self.tensors |= edge
         graph = Graph(self.file.name, self.tensors, tuple(ops), x, y)
         return Imported(graph.with_ops(ops).checked(), inputs, outputs)
 
@@ -149,8 +152,8 @@ class _Assembly:
         if t.type == "INT8":
             return Edge(t.name, "int8", self._quant(t))
         around = [o for o in self.file.operators if i in (o.inputs if role == "input" else o.outputs)]
-        beyond = [(o.outputs if role == "input" else o.inputs)[:1] for o in around if o.builtin in CONVERSIONS]
-        tensors = [self.file.tensors[j] for j, *_ in beyond if j >= 0]
+        beyond = [j for o in around if o.builtin in CONVERSIONS for j in (o.outputs if role == "input" else o.inputs)[:1]]
+        tensors = [self.file.tensors[j] for j in beyond if j >= 0]
         if t.type not in EDGES or not tensors or len(tensors) < len(around) or any(x.type != "INT8" for x in tensors):
             raise GraphError(
                 f"{role} {t.name!r} is {t.type}; inputs and outputs must be int8, or float32 or uint8 with nothing but a "
@@ -159,11 +162,11 @@ class _Assembly:
         quant = self._quant(tensors[0])
         if any(self._quant(x) != quant for x in tensors):
             raise GraphError(f"{role} {t.name!r} is quantised in several ways; quantise it once")
-        aliases = {i, *(j for j, *_ in beyond)} - {beyond[0][0]}
+        aliases = {i, *beyond} - {beyond[0]}
         if aliases & self.renamed.keys() or (role == "output" and len(around) > 1):
             raise GraphError(f"{role} {t.name!r}: a tensor at the graph's edge is written twice")
         self.stripped |= {o.index for o in around}
-        self.renamed |= dict.fromkeys(aliases, beyond[0][0])
+        self.renamed |= dict.fromkeys(aliases, beyond[0])
         return Edge(t.name, EDGES[t.type], quant, self._quant(t) if t.type == "UINT8" else None)
 
     @staticmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.errors import GraphError
@@ -27,6 +26,7 @@ from pipeline.ops.relu6 import Relu6
 from pipeline.ops.reshape import Reshape
 from pipeline.ops.softmax import Softmax
 
+MAX_PADDED_BYTES = 64 << 20
 ACTIVATIONS: dict[str, Activation] = {tflite: ours for ours, tflite in TFLITE_ACTIVATION.items()}
 
 
@@ -73,7 +73,7 @@ class Node:
 
     def axes(self, i: int, rank: int) -> tuple[int, ...]:
         """Input i as axes of a tensor of `rank` dimensions, counted from the front."""
-        axes = tuple(int(a) for a in np.atleast_1d(self.constant(i, "the axes")))
+        axes = tuple(int(a) for a in self.constant(i, "the axes").reshape(-1)[:8])
         if any(not -rank <= a < rank for a in axes):
             raise self.fail(f"axes {axes} do not exist in a tensor of {rank} dimensions")
         return tuple(a % rank for a in axes)
@@ -92,7 +92,11 @@ class Node:
             raise self.fail(f"kernel {kernel}, stride {stride} and dilation {dilation} must be positive")
         if options.member("Padding", schema.Padding) == "VALID":
             return 0, 0, 0, 0
-        return same_pads(spatial(x), kernel, stride, dilation)
+        pads = same_pads(spatial(x), kernel, stride, dilation)
+        height, width = x.shape[1] + pads[0] + pads[1], x.shape[2] + pads[2] + pads[3]
+        if height * width * x.shape[3] > MAX_PADDED_BYTES:
+            raise self.fail(f"kernel {kernel} with dilation {dilation} pads the input {x.shape} to {height} by {width}")
+        return pads
 
 
 def _stride(o: Options) -> Pair:

@@ -101,7 +101,8 @@ class FileOperator:
         if self.options_type == "NONE" or self.options_table is None:
             table.Init(EMPTY_TABLE, 4)
         elif self.options_type == kind:
-            table.Init(self.options_table.Bytes, self.options_table.Pos)
+            with reading(self.where):
+                table.Init(self.options_table.Bytes, self.options_table.Pos)
         else:
             raise GraphError(f"{self.where} carries {self.options_type} where {kind} belong")
         return Options(self.where, table)

@@ -20,7 +20,7 @@ def _strided_slice(op: FileOperator, x: Values) -> Array:
     if masks["Ellipsis"] or masks["NewAxis"]:
         raise ValueError("ellipsis and new-axis masks")
     index: list[slice | int] = []
-    for i, (begin, end, stride) in enumerate(zip(*(a.tolist() for a in x[1:4]), strict=True)):
+    for i, (begin, end, stride) in enumerate(zip(*(a.reshape(-1).tolist() for a in x[1:4]), strict=True)):
         if masks["ShrinkAxis"] >> i & 1:
             index.append(begin)
         else:
@@ -30,7 +30,7 @@ def _strided_slice(op: FileOperator, x: Values) -> Array:
 
 def _reduced(op: FileOperator, x: Values) -> Array:
     keep = bool(op.options("ReducerOptions")["KeepDims"])
-    return np.asarray(np.prod(x[0], axis=tuple(np.atleast_1d(x[1]).tolist()), keepdims=keep))
+    return np.asarray(np.prod(x[0], axis=tuple(x[1].reshape(-1).tolist()), keepdims=keep))
 
 
 FOLDABLE: dict[str, Callable[[FileOperator, Values], Array]] = {

@@ -322,6 +322,7 @@ BAD: dict[str, tuple[str, Callable[[Any], None], str]] = {
     "NaN beta": ("cnn_int8", option("SOFTMAX", "beta", float("nan")), r"SOFTMAX '\S*' .*option Beta = nan is not a finite"),
     "zero beta": ("cnn_int8", option("SOFTMAX", "beta", 0.0), r"softmax '\S*': beta 0 times"),
     "huge stride": ("cnn_int8", option("CONV_2D", "strideH", 1 << 30), r"conv2d '\S*': output is"),
+    "huge kernel": ("cnn_int8", option("MAX_POOL_2D", "filterWidth", 1 << 30), r"MAX_POOL_2D '\S*' .* pads the input"),
     "live weights": ("cnn_int8", live_weights, r"tensor '\S*' must be a constant|before it is written"),
     "missing weights": ("cnn_int8", missing_weights, r"CONV_2D '\S*' \(operator 0\): input 1 is missing"),
     "axes": ("two_in_two_out", mean_axes, r"MEAN '\S*' .*axes \(1, 9\) do not exist in a tensor"),

@@ -1,0 +1,194 @@
+"""Mutated model files: each must end in a GraphError or in a graph that runs, quickly and in little memory.
+
+    python -m tests.importers.fuzz tflite 20000 --seed 1
+
+prints what happened as JSON, and each crash with the mutation that caused it (`--keep DIR` writes those files).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import GraphError
+from pipeline.ir import Graph
+
+FILES = Path(__file__).parent / "files"
+INTERESTING = (0, 1, 2, 4, 7, 127, 128, 255, 256, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 4)
+RUNNABLE_BYTES = 1 << 20  # graphs with larger tensors are only checked, not run
+RUNNABLE_WINDOW = 64
+RUNNABLE_MACS = 1 << 21
+
+Random = np.random.Generator
+Mutation = Callable[[bytes, Random], bytes]
+
+
+def flip_bits(content: bytes, rng: Random) -> bytes:
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 17))):
+        data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+    return bytes(data)
+
+
+def truncate(content: bytes, rng: Random) -> bytes:
+    return content[: rng.integers(len(content))]
+
+
+def overwrite_words(content: bytes, rng: Random) -> bytes:
+    """Lengths, offsets and enum values replaced by ones that look for trouble."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 5))):
+        at = int(rng.integers(len(data) // 4)) * 4
+        value = int(rng.choice(INTERESTING)) if rng.random() < 0.7 else int(rng.integers(2**32))
+        data[at : at + 4] = value.to_bytes(4, "little")
+    return bytes(data)
+
+
+def nudge_words(content: bytes, rng: Random) -> bytes:
+    """Small changes of what is there: an offset that points to the neighbour, a dimension one larger."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 5))):
+        at = int(rng.integers(len(data) // 4)) * 4
+        value = int.from_bytes(data[at : at + 4], "little") + int(rng.integers(-8, 9))
+        data[at : at + 4] = (value % 2**32).to_bytes(4, "little")
+    return bytes(data)
+
+
+def splice(content: bytes, rng: Random) -> bytes:
+    """A piece removed, doubled, or moved to another place."""
+    a, b = sorted(int(i) for i in rng.integers(len(content), size=2))
+    b = min(b, a + 64)
+    to = int(rng.integers(len(content)))
+    kept = content if rng.random() < 0.5 else content[:a] + content[b:]
+    return kept[:to] + (content[a:b] if rng.random() < 0.7 else b"") + kept[to:]
+
+
+BYTES: tuple[Mutation, ...] = (flip_bits, truncate, overwrite_words, nudge_words, splice)
+
+
+def edit_tflite_fields(content: bytes, rng: Random) -> bytes:
+    """A well-formed flatbuffer whose fields make no sense: one to four of them changed through the object API."""
+    from tests.importers.tflite_edit import edited
+
+    def edit(model: Any) -> None:
+        for _ in range(int(rng.integers(1, 5))):
+            _edit_one(model, rng)
+
+    return edited(content, edit)
+
+
+def _edit_one(model: Any, rng: Random) -> None:
+    graph = model.subgraphs[0]
+    pools: list[list[Any]] = [
+        graph.tensors,
+        [t.quantization for t in graph.tensors if t.quantization is not None],
+        graph.operators,
+        [op.builtinOptions for op in graph.operators if op.builtinOptions is not None],
+        model.operatorCodes,
+        [graph],
+    ]
+    pool = pools[int(rng.integers(len(pools)))]
+    thing = pool[int(rng.integers(len(pool)))]
+    names = [n for n, v in vars(thing).items() if isinstance(v, int | float | list | np.ndarray | np.number | bytes)]
+    if not names:
+        return
+    name = names[int(rng.integers(len(names)))]
+    setattr(thing, name, _changed(getattr(thing, name), rng))
+
+
+def _changed(value: Any, rng: Random) -> Any:
+    """Another value of the same kind that the writer can still write."""
+    if isinstance(value, bool | np.bool_):
+        return not value
+    if isinstance(value, bytes):
+        return rng.bytes(int(rng.integers(40)))
+    if isinstance(value, float | np.floating):
+        return float(rng.choice([0.0, -1.0, np.nan, np.inf, 1e-45, 1e30, float(value) * 2]))
+    if isinstance(value, int | np.integer):
+        return int(rng.choice([0, 1, 2, 3, 5, 9, 17, 100, 126, int(value)])) if value <= 127 else int(rng.integers(128))
+    items = list(value)
+    if items and isinstance(items[0], int | float | np.number):
+        what = int(rng.integers(4))
+        at = int(rng.integers(len(items)))
+        if what == 0:
+            items[at] = _changed(items[at], rng)
+        elif what == 1:
+            items.pop(at)
+        elif what == 2:
+            items.insert(at, items[int(rng.integers(len(items)))])
+        elif isinstance(items[0], int | np.integer):
+            items[at] = int(rng.choice([-1, 0, 1, 1000, 2**31 - 1, -(2**31)]))
+        return np.array(items, value.dtype) if isinstance(value, np.ndarray) else items
+    if items:
+        items.append(items.pop(int(rng.integers(len(items)))))
+    return items
+
+
+def exercise(graph: Graph) -> None:
+    """A graph that passed its checks must also run."""
+    largest = max(t.nbytes for t in graph.tensors.values())
+    windows = max((max(getattr(op, "kernel", (1,))) for op in graph.ops), default=1)
+    pads = max((max(getattr(op, "pads", (0,))) for op in graph.ops), default=0)
+    if largest <= RUNNABLE_BYTES and graph.macs() <= RUNNABLE_MACS and max(windows, pads) <= RUNNABLE_WINDOW:
+        graph.run(*(np.zeros((1, *graph[n].shape), graph[n].dtype) for n in graph.inputs))
+
+
+def fuzz(
+    load: Callable[[bytes], Graph],
+    seeds: list[bytes],
+    mutations: tuple[Mutation, ...],
+    count: int,
+    seed: int,
+    keep: Path | None,
+) -> dict[str, Any]:
+    """Loads `count` mutated files; nothing but a GraphError may come out."""
+    rng = np.random.default_rng(seed)
+    outcomes: Counter[str] = Counter()
+    slowest = 0.0
+    for i in range(count):
+        mutation = mutations[i % len(mutations)]
+        content = mutation(seeds[int(rng.integers(len(seeds)))], rng)
+        start = time.perf_counter()
+        try:
+            exercise(load(content))
+            outcomes["valid"] += 1
+        except GraphError:
+            outcomes["refused"] += 1
+        except Exception:
+            outcomes["crashed"] += 1
+            print(f"file {i} ({mutation.__name__}):", traceback.format_exc(), file=sys.stderr)
+            if keep:
+                keep.mkdir(exist_ok=True)
+                (keep / f"crash_{seed}_{i}").write_bytes(content)
+        slowest = max(slowest, time.perf_counter() - start)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"files": count, **outcomes, "slowest_s": round(slowest, 3), "peak_mb": peak_mb}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("format", choices=("tflite",))
+    parser.add_argument("count", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path)
+    arguments = parser.parse_args()
+    from pipeline.importers.tflite import load_tflite
+
+    seeds = [path.read_bytes() for path in sorted(FILES.glob("*.tflite"))]
+    mutations = (*BYTES, edit_tflite_fields, edit_tflite_fields)
+    np.seterr(all="ignore")
+    print(json.dumps(fuzz(load_tflite, seeds, mutations, arguments.count, arguments.seed, arguments.keep)))
+
+
+if __name__ == "__main__":
+    main()
