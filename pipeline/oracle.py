@@ -118,13 +118,11 @@ def _ask_worker(model: bytes, *arguments: str) -> int:
     _require()
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.oracle", *arguments],
-        input=model,
-        capture_output=True,
-        timeout=PROBE_TIMEOUT_S,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    command, environment = [sys.executable, "-m", "pipeline.oracle", *arguments], {**os.environ, "PYTHONPATH": path}
+    try:
+        done = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_TIMEOUT_S, env=environment)
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"TFLM took longer than {PROBE_TIMEOUT_S} s to find the arena size and was stopped.") from None
     if done.returncode or not done.stdout.strip().isdigit():
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise BuildError(f"the arena size of the .tflite file could not be found: {reason}")

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,8 @@ from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import Vectors, random
 from pipeline.devices.host import HostC
 from pipeline.errors import BuildError, GraphError, MismatchError, TargetError
-from pipeline.ir import Graph
+from pipeline.ir import Array, Graph
+from pipeline.preprocess import Preprocess
 from pipeline.stage import Firmware, QuantizedModel
 from pipeline.target import Target
 
@@ -68,7 +68,7 @@ def write_firmware(
         write_skeleton(work, graph, model.preprocess, target, arena)
         report("building the firmware")
         image = _build(work, p, graph, arena, layers, target, tflm_dir)
-        np.savez(work / "vectors.npz", **_arrays(vectors))
+        np.savez(work / "vectors.npz", allow_pickle=False, **_arrays(vectors, model.preprocess))
         write_manifest(work, graph, model.preprocess, target, arena, layers, image, proof)
     return Firmware(
         folder=folder,
@@ -102,7 +102,7 @@ def prove(
     return Proof(len(vectors), len(vectors), len(vectors), oracle.smallest_arena(tflite), note)
 
 
-def _equal(expected: tuple[Any, ...], got: tuple[Any, ...]) -> bool:
+def _equal(expected: tuple[Array, ...], got: tuple[Array, ...]) -> bool:
     return all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(expected, got, strict=True))
 
 
@@ -127,14 +127,22 @@ def _aside(folder: Path) -> Iterator[Path]:
     """A work folder beside `folder` that takes its place when the block succeeds, and is gone when it does not."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
         raise BuildError(f"{folder} exists and is no firmware folder of ours; it is left alone. Give another place.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    folder = folder.absolute()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as e:
+        raise BuildError(
+            f"the firmware folder can not be made in {folder.parent}: {e.strerror}. Give another place."
+        ) from None
     try:
         work.chmod(0o755)
         yield work
+        old = work.with_name(f"{work.name}.old")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         work.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -165,8 +173,9 @@ def _build(
         raise TargetError(sizes.ram_message(graph, arena, target, uploaded) + f" The linker: {e}.") from None
 
 
-def _arrays(vectors: Vectors) -> dict[str, Any]:
-    """The first few vectors, as the firmware takes and gives them."""
+def _arrays(vectors: Vectors, preprocess: Preprocess | None) -> dict[str, Array]:
+    """The first few vectors, as the firmware takes and gives them, and the tables that turn its raw input into int8."""
     n = KEPT_VECTORS
-    kept = {f"input_{i}": x[:n] for i, x in enumerate(vectors.inputs)}
-    return {**kept, **{f"output_{i}": y[:n] for i, y in enumerate(vectors.outputs)}}
+    inputs = {f"input_{i}": x[:n] for i, x in enumerate(vectors.inputs)}
+    outputs = {f"output_{i}": y[:n] for i, y in enumerate(vectors.outputs)}
+    return {**inputs, **outputs, **({"preprocess_tables": preprocess.tables} if preprocess else {})}

@@ -95,9 +95,10 @@ class HostC:
             f"-DINPUT_SIZES={sizes(self.graph.inputs)}", f"-DOUTPUT_SIZES={sizes(self.graph.outputs)}",
             str(harness / "replay.c"), str(source / f"{p}.c"), "-o", str(program),
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S)
+        done = self._finish(command, b"", COMPILE_TIMEOUT_S)
         if done.returncode:
-            lines = re.findall(r".*(?:error:|undefined|cannot find).*", done.stderr) or ["no message"]
+            complaints = done.stderr.decode(errors="replace")
+            lines = re.findall(r".*(?:error:|undefined|cannot find).*", complaints) or ["no message"]
             raise BuildError(
                 f"the generated C of {self.graph.name!r} does not build for the host: {lines[0]} ({len(lines)} such lines; "
                 f"compiler: {command[0]}, flags {' '.join(WARNINGS)})."
@@ -109,13 +110,7 @@ class HostC:
             raise BuildError(f"the host build of {self.graph.name!r} is used outside its `with` block.")
         n = self._examples(inputs)
         frames = np.concatenate([np.ascontiguousarray(x).reshape(n, -1).view(np.uint8) for x in inputs], axis=1)
-        done = subprocess.run(
-            [str(self._program), *mode],
-            input=frames.tobytes(),
-            capture_output=True,
-            timeout=REPLAY_TIMEOUT_S,
-            env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # nothing is allocated; the leak check fails under ptrace
-        )
+        done = self._finish([str(self._program), *mode], frames.tobytes(), REPLAY_TIMEOUT_S)
         report = done.stderr.decode(errors="replace")
         if done.returncode:
             first = next((line for line in report.splitlines() if "error" in line.lower()), report[:200] or "no message")
@@ -134,6 +129,18 @@ class HostC:
             np.ascontiguousarray(part).view(np.dtype(t.dtype)).reshape(n, *t.shape)
             for part, t in zip(parts, wanted, strict=True)
         )
+
+    def _finish(self, command: list[str], given: bytes, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+        # Nothing is allocated, so nothing leaks; and the leak check fails where processes are traced.
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+        try:
+            return subprocess.run(command, input=given, capture_output=True, timeout=timeout_s, env=environment)
+        except subprocess.TimeoutExpired:
+            what = Path(command[0]).name
+            raise BuildError(
+                f"{what} took longer than {timeout_s:g} s on the generated C of {self.graph.name!r} and was stopped; replay "
+                f"fewer vectors, or look for what else keeps this machine busy."
+            ) from None
 
     def _examples(self, inputs: tuple[Array, ...]) -> int:
         for i, (name, x) in enumerate(zip(self.graph.inputs, inputs, strict=True)):

@@ -61,6 +61,12 @@ def test_outside_its_block_it_says_so() -> None:
         HostC(small_cnn()).run(*random_inputs(small_cnn(), 1))
 
 
+def test_a_program_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "REPLAY_TIMEOUT_S", 1e-6)
+    with HostC(small_cnn()) as c, pytest.raises(BuildError, match="replay took longer than 1e-06 s"):
+        c.run(*random_inputs(small_cnn(), 1))
+
+
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CC", raising=False)

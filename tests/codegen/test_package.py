@@ -87,6 +87,8 @@ def test_vectors_are_the_references(firmware: Firmware) -> None:
     kept = np.load(firmware.folder / "vectors.npz")
     model = model_of(small_cnn(), raw=True)
     assert kept["input_0"].dtype == np.uint8
+    assert model.preprocess is not None
+    np.testing.assert_array_equal(kept["preprocess_tables"], model.preprocess.tables)
     expected = golden(model.graph, (kept["input_0"],), model.preprocess)
     np.testing.assert_array_equal(kept["output_0"], expected.outputs[0])
 
@@ -217,6 +219,12 @@ def test_a_mismatch_names_the_first_layer(tmp_path: Path) -> None:
         lambda folder: write_firmware(model_of(broken), BOARD, folder, vectors=golden(broken, random_inputs(broken, 40))),
     )
     assert "No firmware is kept" in message
+
+
+def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BuildError, match=r"the firmware folder can not be made in .*file: File exists"):
+        write_firmware(model_of(strided()), BOARD, tmp_path / "file" / "firmware")
 
 
 def test_float_inputs_are_refused(tmp_path: Path) -> None:
