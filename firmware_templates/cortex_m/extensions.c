@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "command.h"
 #include "console.h"
+#include "layer_trace.h"
 #include "startup.h"
 
 enum { PROTOCOL_VERSION = 1, SILENCE_US = 2000000, OUTPUTS_A_LINE = 32 };
@@ -93,6 +94,15 @@ void bulk_receive(void)
     }
     input_expected = input_received = the->loaded_bytes;
     put_line("m-load-done");
+}
+
+void layer_trace(uint32_t index, const void *values, uint32_t bytes)
+{
+    put_text("m-layer-");
+    put_unsigned(index);
+    put_text("-");
+    put_hex(crc32(0, values, bytes), 8);
+    put_line_end();
 }
 
 static void put_outputs(void)

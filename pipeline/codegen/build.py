@@ -68,11 +68,12 @@ def tflm_arch(target: Target) -> str:
     return target.cpu.core + ("+fp" if target.cpu.fpu and target.cpu.core in ("cortex-m4", "cortex-m7") else "")
 
 
-def cross_build(folder: Path, name: str, tflm_dir: Path | None = None) -> Image:
-    """Run `make` in `folder`, warnings as errors; leaves build/<name>.{elf,bin,hex,map}, no objects. With `tflm_dir` also
-    build/<name>_tflm.elf. BuildError with the compiler's first complaint, DoesNotFitError with the linker's."""
+def cross_build(folder: Path, name: str, tflm_dir: Path | None = None, options: str = "") -> Image:
+    """Run `make` in `folder`, warnings as errors, with further compiler `options`; leaves build/<name>.{elf,bin,hex,map}, no
+    objects. With `tflm_dir` also build/<name>_tflm.elf. BuildError with the compiler's first complaint, DoesNotFitError with
+    the linker's."""
     require_tools(doctor.CROSS_COMPILER, doctor.MAKE)
-    _make(folder, "all", f"WARNINGS={STRICT}")
+    _make(folder, "all", f"WARNINGS={STRICT} {options}".rstrip())
     if tflm_dir is not None:
         _make(folder, "tflm", f"TFLM_DIR={tflm_dir.resolve()}")
     elf = folder / "build" / f"{name}.elf"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 from pipeline.ir import Array
-
-if TYPE_CHECKING:
-    from pipeline.stage import Firmware
 
 Clock = Literal["device", "simulated", "host"]
 
@@ -41,10 +39,10 @@ class Device(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
     def infer(self, x: Array) -> Array:
-        """One example, raw bytes in (the firmware's own input dtype, (*input shape)), the raw int8 output back."""
+        """One example: the raw bytes of all inputs in order; back come the raw int8 bytes of all outputs, flat."""
 
-    def measure(self, x: Array, *, runs: int) -> Measurement: ...
+    def replay(self, xs: Iterable[Array]) -> Iterator[Array]:
+        """`infer` of one example after another, each answer as soon as it is there."""
 
-
-class DeviceFactory(Protocol):
-    def __call__(self, firmware: Firmware) -> Device: ...
+    def measure(self, x: Array, *, runs: int) -> Measurement:
+        """Timing of `runs` inferences of one example."""

@@ -18,7 +18,8 @@ from pipeline.devices.base import Measurement
 from pipeline.devices.board import Board
 from pipeline.devices.host import HostC
 from pipeline.devices.plugin import CORES
-from pipeline.devices.qemu import CPI, CPI_HIGH, CPI_LOW
+from pipeline.devices.qemu import CPI, CPI_HIGH, CPI_LOW, QemuBoard
+from pipeline.devices.trace import first_wrong_layer
 from pipeline.errors import MismatchError, RecipeError
 from pipeline.evaluate import scores
 from pipeline.ir import Array
@@ -56,7 +57,7 @@ class Measure:
                     advance()
             right = {"device": equal(golden, answers)}
             if not right["device"].all():
-                raise device_mismatch(artifact, golden, right["device"], device.where)
+                raise device_mismatch(artifact, ctx, golden, right["device"], device)
             measurement = timed(device, golden, self.runs)
         right |= host_oracles(artifact, golden)
         oracles = {"tflm": None, **{who: int(mask.sum()) for who, mask in right.items()}}
@@ -123,23 +124,27 @@ def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, Array]:
     return right
 
 
-def device_mismatch(firmware: Firmware, golden: Vectors, right: Array, where: str) -> MismatchError:
-    """What to say when the device answers wrongly: which layer, if the same C on this host is wrong as well."""
+def device_mismatch(firmware: Firmware, ctx: Context, golden: Vectors, right: Array, device: Board) -> MismatchError:
+    """What to say when the device answers wrongly: which layer, found with the first wrong vector."""
     wrong = np.flatnonzero(~right)
-    pick = wrong[:1]
+    return MismatchError(
+        f"{device.where} answered {len(wrong)} of {len(right)} vectors with other bytes than the integer reference, first "
+        f"vector {wrong[0]}. {_culprit(firmware, ctx, golden, wrong[:1], device)}."
+    )
+
+
+def _culprit(firmware: Firmware, ctx: Context, golden: Vectors, pick: Array, device: Board) -> str:
     graph = firmware.model.graph
     inputs, int8_inputs = (tuple(x[pick] for x in xs) for xs in (golden.inputs, golden.int8_inputs))
     with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
         found = oracle.first_difference(graph, int8_inputs, host.layers(*inputs))
-    cause = (
-        f"The generated C is wrong on this host too: {found}"
-        if found
-        else "The same C is right on this host, so the cross compiler, the core or its memory makes the difference"
-    )
-    return MismatchError(
-        f"{where} answered {len(wrong)} of {len(right)} vectors with other bytes than the integer reference, first vector "
-        f"{wrong[0]}. {cause}."
-    )
+    if found:
+        return f"The generated C is wrong on this host too: {found}"
+    cause = "The same C is right on this host, so compiler, core or memory make the difference"
+    if not isinstance(device, QemuBoard):
+        return cause
+    layer = first_wrong_layer(firmware, ctx.target, rows(inputs)[0], int8_inputs)
+    return f"{cause}: {layer or 'but not when it reports each layer, so it changes from build to build'}"
 
 
 def _timings(m: Measurement) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from example_graphs import small_cnn
 
 from pipeline import oracle, target
+from pipeline.codegen.build import cross_build
 from pipeline.codegen.package import write_firmware
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.errors import MismatchError
@@ -159,6 +161,27 @@ def test_a_firmware_of_other_weights_names_the_layer(firmware: Firmware, tmp_pat
         Measure(vectors=20).run(other, ctx)
     assert not log.values
     assert not log.files
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+def test_a_wrong_compiler_names_the_layer_on_the_board(firmware: Firmware, tmp_path: Path) -> None:
+    """Code that is wrong on the board only: the host build of the same C is right."""
+    folder = tmp_path / "firmware"
+    shutil.copytree(firmware.folder, folder)
+    kernel = folder / "model" / "kernels" / "depthwise_conv2d_s8.h"
+    text = kernel.read_text()
+    assert text.count("nn_clamp(acc,") == 1
+    wrong = "#ifdef __arm__\n#define WRONG 3\n#else\n#define WRONG 0\n#endif\n"
+    kernel.write_text(wrong + text.replace("nn_clamp(acc,", "nn_clamp(acc + WRONG,"))
+    broken = replace(firmware, folder=folder, elf=cross_build(folder, "digits").elf)
+    ctx, _, _ = context(tmp_path)
+    message = (
+        r"other bytes than the integer reference, first vector 0\. The same C is right on this host, so compiler, core or "
+        r"memory make the difference: layer 1 \(depthwise_conv2d 'dw'\) is the first to differ on the board\."
+    )
+    with pytest.raises(MismatchError, match=message):
+        Measure(vectors=3).run(broken, ctx)
 
 
 def test_rows_hold_all_tensors_of_an_example() -> None:
