@@ -106,17 +106,43 @@ class Prune:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if macs(middle) <= target else (middle, high)
-        return self._removed(groups, high)
+        return self._given_back(module, data, example, self._removed(groups, high), groups, target)
+
+    def _given_back(
+        self,
+        module: nn.Module,
+        data: Dataset,
+        example: Tensor,
+        removed: Mapping[str, list[int]],
+        groups: Groups,
+        target: int,
+    ) -> dict[str, list[int]]:
+        """`removed` less what rounding to `round_to` took beyond `target`: block by block, the group that lost the largest
+        share first. A block that does not fit never will, since the others only add to it."""
+        kept = {name: list(channels) for name, channels in removed.items()}
+        candidates = set(kept)
+        while candidates:
+            name = max(sorted(candidates), key=lambda n: len(kept[n]) / len(groups.importance[n]))
+            dearest_first = sorted(kept[name], key=lambda c: -float(groups.importance[name][c]))
+            fewer = {**kept, name: sorted(dearest_first[self.round_to :])}
+            fewer = {n: channels for n, channels in fewer.items() if channels}
+            if cost(cut_all(module, example, fewer), data.input_shape).macs > target:
+                candidates.remove(name)
+                continue
+            kept = fewer
+            candidates &= set(kept)
+        return kept
 
     def _removed(self, groups: Groups, level: int) -> dict[str, list[int]]:
         """Channels to remove by group at `level` (of _LEVELS: all but the minimum)."""
         fraction = level / _LEVELS
-        everything = torch.cat(list(groups.importance.values()))
-        threshold = float(torch.quantile(everything, fraction))
+        sizes = [len(scores) for scores in groups.importance.values()]
+        lowest = torch.zeros(sum(sizes), dtype=torch.bool)
+        lowest[torch.cat(list(groups.importance.values())).argsort(stable=True)[: round(fraction * sum(sizes))]] = True
         removed: dict[str, list[int]] = {}
-        for name, scores in groups.importance.items():
+        for (name, scores), low in zip(groups.importance.items(), lowest.split(sizes), strict=True):
             channels = len(scores)
-            wanted = int((scores <= threshold).sum()) if self.scope == "global" else round(channels * fraction)
+            wanted = int(low.sum()) if self.scope == "global" else round(channels * fraction)
             left = max(channels - wanted, self.min_channels)
             left = min(channels, math.ceil(left / self.round_to) * self.round_to)
             if left < channels:
