@@ -183,26 +183,34 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except PipelineError as e:
-        _complain(str(e))
+        _complain(" ".join(("Error:", str(e), *getattr(e, "__notes__", ()))))
         raise typer.Exit(e.exit_code) from None
     except KeyboardInterrupt as e:
         ended = isinstance(e, Terminated)
-        _complain("terminated." if ended else "interrupted.")
+        _complain("Terminated." if ended else "Interrupted.")
         raise typer.Exit(143 if ended else 130) from None
     except ModuleNotFoundError as e:
-        _complain(f"the Python package {e.name!r} is not installed. Reinstall tinyml-pipeline; `pipeline doctor` lists all.")
+        _complain(
+            f"Error: the Python package {e.name!r} is not installed. Reinstall tinyml-pipeline; `pipeline doctor` lists all."
+        )
         raise typer.Exit(1) from None
     except (typer.Exit, BrokenPipeError):
         raise
     except Exception as e:
-        _complain(f"an unexpected {type(e).__name__}: {' '.join(str(e).split())[:300]}. The details are in {_trace_file()}.")
+        what = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
+        _complain(f"Error: an unexpected {what}. The details are in {_trace_file()}.")
         raise typer.Exit(1) from None
 
 
 def _complain(message: str) -> None:
-    typer.echo(
-        f"Error: {message}" if not message.endswith(("interrupted.", "terminated.")) else message.capitalize(), err=True
-    )
+    """One paragraph on standard error, broken between words on a terminal and not at all elsewhere."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    text = Text(message)
+    text.highlight_regex(r"^Error:", "bold red")
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 def _trace_file() -> Path:

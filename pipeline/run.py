@@ -137,9 +137,10 @@ def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
     except KeyboardInterrupt:
         shutil.rmtree(folder.work, ignore_errors=True)
         raise
-    except BaseException:
+    except BaseException as e:
         if any(folder.work.iterdir()):
-            folder.work.rename(folder.final.with_name(f"{folder.final.name}.failed"))
+            failed = folder.work.rename(folder.final.with_name(f"{folder.final.name}.failed"))
+            e.add_note(f"What was made until then is in {failed}.")
         else:
             folder.work.rmdir()
         raise
