@@ -27,8 +27,8 @@ def load_checkpoint(module: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise RecipeError(f"model.checkpoint {path} does not exist.")
     arrays = _arrays_of(path) if path.suffix == ".npz" else _state_dict_of(path)
-    own = module.state_dict()
-    if not arrays.keys() & own.keys() and all(n.rsplit(".", 1)[-1] in _KERAS_ENDINGS for n in arrays):
+    endings = {n.rpartition(".")[2] for n in arrays}
+    if endings & {"kernel", "depthwise_kernel"} and endings <= set(_KERAS_ENDINGS):
         arrays = from_keras(module, arrays, path)
     _assign(module, arrays, path)
 

@@ -40,15 +40,12 @@ class Groups:
 
 
 def dependency_graph(module: nn.Module, example: Tensor) -> Any:
-    """torch-pruning's graph of `module`, traced anew; NotSafe when it can not be traced."""
+    """torch-pruning's graph of `module`, traced anew."""
     for p in module.parameters():
         p.requires_grad_(True)  # the trace follows gradients
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # unwrapped parameters; the proof below catches what would matter
-            return tp.DependencyGraph().build_dependency(module, example, verbose=False)
-    except Exception as e:
-        raise NotSafe(f"torch-pruning can not trace it ({type(e).__name__}: {e})") from e
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # unwrapped parameters; the proof below catches what would matter
+        return tp.DependencyGraph().build_dependency(module, example, verbose=False)
 
 
 def find_groups(module: nn.Module, example: Tensor, criterion: Criterion, round_to: int) -> Groups:
@@ -57,8 +54,10 @@ def find_groups(module: nn.Module, example: Tensor, criterion: Criterion, round_
     try:
         graph = dependency_graph(module, example)
         found = list(graph.get_all_groups(root_module_types=[nn.modules.conv._ConvNd, nn.Linear]))
-    except NotSafe as e:
-        return Groups({}, {"the whole model": str(e)})
+    except Exception as e:
+        return Groups({}, {"the whole model": f"torch-pruning can not trace it ({_first_line(e)})"})
+    if not found:
+        return Groups({}, {"the whole model": "torch-pruning finds no layers in it"})
     names = {m: n for n, m in module.named_modules()}
     importance: dict[str, Tensor] = {}
     whole: dict[str, str] = {}
@@ -88,9 +87,12 @@ def _score(group: Any, criterion: Criterion) -> Tensor:
         raise NotSafe("it has one channel")
     if criterion == "random":
         return torch.rand(channels)
-    scores = _IMPORTANCE[criterion]()(group)
-    if scores is None:  # no layer of the kind that the criterion looks at, as bn_scale without a batch norm
-        scores = _IMPORTANCE["magnitude"]()(group)
+    try:
+        scores = _IMPORTANCE[criterion]()(group)
+        if scores is None:  # no layer of the kind that the criterion looks at, as bn_scale without a batch norm
+            scores = _IMPORTANCE["magnitude"]()(group)
+    except Exception as e:  # torch-pruning's coupling points outside of a layer
+        raise NotSafe(f"torch-pruning couples its channels wrongly ({_first_line(e)})") from e
     if scores is None or scores.shape != (channels,) or not torch.isfinite(scores).all():
         raise NotSafe(f"its channels have no {criterion} importance")
     return torch.as_tensor(scores).detach().clone()
@@ -102,15 +104,16 @@ def remove_channels(module: nn.Module, example: Tensor, name: str, channels: Seq
     smaller, silenced = copy.deepcopy(module), copy.deepcopy(module)
     with torch.no_grad():
         before = module(example)
-    group = _group(smaller, example, name, channels)
-    _silence(silenced, smaller, group)
     try:
+        group = _group(smaller, example, name, channels)
+        _silence(silenced, smaller, group)
         group.prune()
         with torch.no_grad():
             after, expected = smaller(example), silenced(example)
+    except NotSafe:
+        raise
     except Exception as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise NotSafe(f"the model no longer runs without {len(channels)} of its channels ({reason})") from e
+        raise NotSafe(f"the model no longer runs without {len(channels)} of its channels ({_first_line(e)})") from e
     if after.shape != before.shape:
         raise NotSafe("it makes the model's output")
     if not torch.allclose(after, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max() + 1e-6)):
@@ -156,3 +159,7 @@ def _silence(module: nn.Module, twin: nn.Module, group: Any) -> None:
                 reader.weight[indexes] = 0.0
             else:
                 reader.weight[:, indexes] = 0.0
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,353 @@
+"""train, prune and distill on real digits: what they give, log and refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from recording import context
+from torch import Tensor, nn
+
+from pipeline.data import source
+from pipeline.data.checkpoint import load_checkpoint
+from pipeline.data.dataset import DataRecipe, Dataset, load
+from pipeline.data.source import ModelRecipe, Source
+from pipeline.errors import PipelineError, RecipeError
+from pipeline.stage import FloatModel
+from pipeline.stages import _fit
+from pipeline.stages._channels import NotSafe, find_groups, remove_channels
+from pipeline.stages._cost import cost
+from pipeline.stages._fit import Schedule, augment, predict, thread_count
+from pipeline.stages.distill import Distill
+from pipeline.stages.prune import Prune
+from pipeline.stages.train import Train
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load(DataRecipe(limit=700), 0)
+
+
+@pytest.fixture(scope="module")
+def model(data: Dataset) -> FloatModel:
+    """digits_cnn, not trained."""
+    return FloatModel(source.load(ModelRecipe(), data, 0).module, data)
+
+
+def state(module: nn.Module) -> list[Tensor]:
+    return list(module.state_dict().values())
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(state(a), state(b), strict=True))
+
+
+def test_train_learns_logs_every_epoch_and_leaves_its_source_alone(data: Dataset, tmp_path: Path) -> None:
+    first = source.load(ModelRecipe(), data, 0)
+    before = [t.clone() for t in state(first.module)]
+    ctx, log = context(tmp_path)
+    trained = Train(epochs=4, learning_rate=0.01).run(first, ctx)
+    assert [step for step, _ in log.epochs] == [0, 1, 2, 3]
+    assert all(set(v) == {"train_loss", "val_loss", "val_accuracy"} for _, v in log.epochs)
+    assert log.epochs[-1][1]["train_loss"] < log.epochs[0][1]["train_loss"]
+    assert log.metrics_["accuracy"] > 0.85
+    assert log.metrics_["worst_class_recall"] == min(v for n, v in log.metrics_.items() if n.startswith("recall_"))
+    assert log.metrics_["macs"] == 789_760
+    assert log.progress == ["train: epochs 4/4"]
+    assert not trained.module.training
+    assert trained.teacher is None
+    assert all(torch.equal(a, b) for a, b in zip(before, state(first.module), strict=True))
+    again = source.load(ModelRecipe(), data, 5).module
+    load_checkpoint(again, log.files[0])
+    assert np.array_equal(predict(again.eval(), data, data.x_test), predict(trained.module, data, data.x_test))
+
+
+def test_the_best_epoch_on_validation_is_kept(data: Dataset, tmp_path: Path) -> None:
+    ctx, log = context(tmp_path)
+    trained = Train(epochs=5, learning_rate=0.02).run(source.load(ModelRecipe(), data, 0), ctx)
+    accuracy = (predict(trained.module, data, data.x_val).argmax(axis=1) == data.y_val).mean()
+    assert accuracy == max(values["val_accuracy"] for _, values in log.epochs)
+
+
+def test_same_seed_same_weights_other_seed_others(data: Dataset, tmp_path: Path) -> None:
+    first = source.load(ModelRecipe(), data, 0)
+    runs = [Train(epochs=2).run(first, context(tmp_path, seed)[0]).module for seed in (3, 3, 4)]
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_training_leaves_torchs_settings_alone(data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    threads, expected = torch.get_num_threads(), torch.rand(3)
+    torch.manual_seed(11)
+    Train(epochs=1).run(source.load(ModelRecipe(), data, 0), context(tmp_path)[0])
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_sgd_trains_too(data: Dataset, tmp_path: Path) -> None:
+    ctx, log = context(tmp_path)
+    Train(epochs=4, optimizer="sgd", learning_rate=0.05, label_smoothing=0.0).run(source.load(ModelRecipe(), data, 0), ctx)
+    assert log.metrics_["accuracy"] > 0.6
+
+
+def test_a_checkpoint_passes_as_it_is(data: Dataset, model: FloatModel, tmp_path: Path) -> None:
+    ctx, log = context(tmp_path)
+    passed = Train(epochs=50).run(Source(model.module, data, tmp_path / "weights.pt"), ctx)
+    assert same(passed.module, model.module)
+    assert log.epochs == []
+    assert "accuracy" in log.metrics_
+
+
+class Explodes(nn.Module):
+    """Its logits are finite until its weights have been changed once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(x.flatten(1) * 1e20) * 1e20
+
+
+def test_a_loss_that_is_no_number_ends_training(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as e:
+        Train(epochs=7, learning_rate=0.5).run(Source(Explodes(), data), context(tmp_path)[0])
+    assert str(e.value) == (
+        "train: the loss is no longer a number in epoch 1 of 7. Try a lower train.learning_rate than 0.5, for instance 0.05, "
+        "and check that data.mean and data.std fit the raw values."
+    )
+    assert e.value.exit_code == 1
+
+
+def test_a_validation_loss_that_is_no_number_is_found(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fit, "_validate", lambda module, data: (float("nan"), 0.5))
+    with pytest.raises(PipelineError, match="the loss is no longer a number in epoch 1 of 2"):
+        Train(epochs=2).run(source.load(ModelRecipe(), data, 0), context(tmp_path)[0])
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    schedule = Schedule(10, 1.0)
+    factors = [schedule.factor(i, 100) for i in range(101)]
+    assert factors[0] == pytest.approx(0.2)
+    assert max(factors) == factors[4] == factors[5] == 1.0
+    assert factors[100] == pytest.approx(0.0)
+    assert all(a >= b for a, b in zip(factors[5:], factors[6:], strict=False))
+
+
+def test_threads_are_few_for_small_models() -> None:
+    assert thread_count(1_000_000) == 1
+    assert thread_count(100_000_000) >= 1
+
+
+def test_augmentation_moves_images_whole(data: Dataset) -> None:
+    x = torch.arange(2 * 3 * 6 * 6, dtype=torch.float32).reshape(2, 3, 6, 6)
+    plain = augment(data, x, np.random.default_rng(0))
+    assert plain is x
+    grown = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(50):
+        moved = augment(replace(data, shift=1), x, rng)
+        for i in range(2):
+            found = [(r, c) for r in range(3) for c in range(3) if torch.equal(moved[i], grown[i, :, r : r + 6, c : c + 6])]
+            assert len(found) == 1
+            seen.add(found[0])
+    assert len(seen) == 9
+    flipped = augment(replace(data, flip=True), x.repeat(20, 1, 1, 1), rng)
+    kinds = {"as it was" if torch.equal(a, b) else "flipped" for a, b in zip(flipped, x.repeat(20, 1, 1, 1), strict=True)}
+    assert kinds == {"as it was", "flipped"}
+    assert all(torch.equal(a, b) or torch.equal(a.flip(2), b) for a, b in zip(flipped, x.repeat(20, 1, 1, 1), strict=True))
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "taylor", "bn_scale", "random"])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_prune_reaches_its_macs_with_channels_in_fours(
+    criterion: str, scope: str, model: FloatModel, tmp_path: Path
+) -> None:
+    ctx, log = context(tmp_path)
+    pruned = Prune.run(Prune(keep=0.4, criterion=criterion, scope=scope, steps=1, epochs=0), model, ctx)  # type: ignore[arg-type]
+    found = cost(pruned.module, model.data.input_shape)
+    assert 0.05 * 789_760 < found.macs <= 0.4 * 789_760
+    assert log.metrics_["macs"] == found.macs
+    assert log.metrics_["macs_before"] == 789_760
+    assert log.metrics_["macs_kept"] == found.macs / 789_760
+    assert all(layer.channels % 4 == 0 for layer in found.layers if layer.name != "dense")
+    assert pruned.teacher is model.module
+    assert "| dense | 10 -> 10 |" in log.texts["pruning.md"]
+    assert "- dense: it makes the model's output" in log.texts["pruning.md"]
+
+
+def test_prune_in_steps_fine_tunes_after_each(model: FloatModel, tmp_path: Path) -> None:
+    ctx, log = context(tmp_path)
+    Prune(keep=0.4, steps=2, epochs=3).run(model, ctx)
+    assert [step for step, _ in log.epochs] == [0, 1, 2]
+    assert log.progress == ["prune: epochs 1/1", "prune: epochs 2/2"]
+
+
+def test_keep_1_changes_nothing(model: FloatModel, tmp_path: Path) -> None:
+    assert same(Prune(keep=1.0, epochs=0).run(model, context(tmp_path)[0]).module, model.module)
+
+
+def test_pruning_repeats_itself(model: FloatModel, tmp_path: Path) -> None:
+    stage = Prune(keep=0.5, criterion="random", steps=1, epochs=1)
+    assert same(*(stage.run(model, context(tmp_path)[0]).module for _ in range(2)))
+
+
+def test_a_keep_out_of_reach_says_what_is_left(model: FloatModel, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as e:
+        Prune(keep=0.01, min_channels=12, steps=1).run(model, context(tmp_path)[0])
+    assert str(e.value) == (
+        "prune.keep = 0.01 can not be reached: 7,897 of now 789,760 MACs are wanted, but with every layer at its minimum (12 "
+        "channels, multiples of 4) it is 127,200 MACs. Raise keep, or lower min_channels or round_to. Left whole: dense: it "
+        "makes the model's output."
+    )
+
+
+class PaddedShortcut(nn.Module):
+    """ResNet for CIFAR with shortcut A: a strided slice, padded with zero channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, padding=1)
+        self.conv = nn.Conv2d(8, 16, 3, stride=2, padding=1)
+        self.last = nn.Conv2d(16, 16, 3, padding=1)
+        self.dense = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = F.relu(self.conv(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4)))
+        return self.dense(F.relu(self.last(x)).mean((2, 3)))
+
+
+def test_groups_that_break_the_model_stay_whole_and_are_named(data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = PaddedShortcut().eval()
+    ctx, log = context(tmp_path)
+    pruned = Prune(keep=0.8, steps=1, epochs=0, criterion="magnitude").run(FloatModel(module, data), ctx)
+    channels = {layer.name: layer.channels for layer in cost(pruned.module, data.input_shape).layers}
+    assert channels["stem"] == 8
+    assert channels["last"] < 16
+    assert channels["conv"] == 16
+    assert "- conv: torch-pruning couples its channels wrongly (index 8 is out of bounds" in log.texts["pruning.md"]
+
+
+class Reverses(nn.Module):
+    """Channels are read in another order than they are made: no dependency graph of ours sees that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)
+        self.dense = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.first(x))
+        return self.dense(F.relu(self.second(y.flip(1))).mean((2, 3)))
+
+
+def test_a_cut_that_computes_something_else_is_not_believed() -> None:
+    torch.manual_seed(0)
+    module = Reverses().eval()
+    example = torch.randn(2, 1, 8, 8)
+    with pytest.raises(NotSafe, match="computes something else: a layer reads channels that moved"):
+        remove_channels(module, example, "first", [0, 1])
+    assert remove_channels(module, example, "second", [0, 1])(example).shape == (2, 10)
+    assert "first" in find_groups(module, example, "magnitude", 2).whole
+
+
+class Grouped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Conv2d(8, 1, 1), nn.ReLU()
+        )
+        self.dense = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(self.body(x).flatten(1))
+
+
+def test_grouped_convolutions_and_single_channels_stay_whole(data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(RecipeError) as e:
+        Prune(keep=0.5, steps=1, criterion="magnitude").run(FloatModel(Grouped().eval(), data), context(tmp_path)[0])
+    assert "no group of layers can lose channels" in str(e.value)
+    assert "body.0: a convolution in 2 groups hangs on it" in str(e.value)
+    assert "body.4: it has one channel" in str(e.value)
+
+
+def test_a_model_that_can_not_be_traced_stays_whole(data: Dataset, tmp_path: Path) -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.from_numpy(self.dense(x.flatten(1)).detach().numpy())
+
+    with pytest.raises(RecipeError, match="the whole model: torch-pruning finds no layers in it"):
+        Prune(keep=0.5, steps=1, criterion="magnitude").run(FloatModel(Frozen().eval(), data), context(tmp_path)[0])
+
+
+class Odd(nn.Module):
+    """A layer reads twice as many channels as another makes, in a way that no tracing explains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 16), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x.flatten(1))
+        return self.second(y.reshape(len(x), 8, 2).sum(dim=2))
+
+
+def test_channels_that_are_added_up_stay_whole() -> None:
+    module = Odd().eval()
+    assert "first" in find_groups(module, torch.randn(2, 1, 8, 8), "magnitude", 2).whole
+
+
+def test_a_model_that_fails_when_traced_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, *args: object, **kwargs: object) -> None:
+        raise ValueError("no such operator\nmore")
+
+    monkeypatch.setattr("torch_pruning.DependencyGraph.build_dependency", fail)
+    groups = find_groups(Odd().eval(), torch.randn(2, 1, 8, 8), "magnitude", 2)
+    assert groups.whole == {"the whole model": "torch-pruning can not trace it (no such operator)"}
+
+
+def test_distill_needs_a_teacher(model: FloatModel, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as e:
+        Distill().run(model, context(tmp_path)[0])
+    assert str(e.value) == (
+        "distill has no teacher: it is the model before pruning, and nothing was pruned. Add a [prune] table to the recipe or "
+        "remove [distill]."
+    )
+
+
+def test_distill_follows_the_teacher_and_not_the_labels(data: Dataset, tmp_path: Path) -> None:
+    teacher = Train(epochs=6, learning_rate=0.01).run(source.load(ModelRecipe(), data, 0), context(tmp_path)[0]).module
+    student = source.load(ModelRecipe("digits_cnn", arguments={"width": 8}), data, 1).module
+    wrong = replace(data, y_train=(data.y_train + 1) % 10, y_val=predict(teacher, data, data.x_val).argmax(axis=1))
+    artifact = FloatModel(student, wrong, teacher)
+    ctx, log = context(tmp_path)
+    taught = Distill(epochs=6, weight=1.0, learning_rate=0.01).run(artifact, ctx)
+    agreed = predict(taught.module, data, data.x_test).argmax(axis=1) == predict(teacher, data, data.x_test).argmax(axis=1)
+    assert agreed.mean() > 0.75
+    assert taught.teacher is teacher
+    assert len(log.epochs) == 6
+
+
+def test_the_distillation_loss_is_hintons() -> None:
+    torch.manual_seed(0)
+    teacher, x, logits, y = nn.Linear(5, 3), torch.randn(4, 5), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    loss = Distill(temperature=3.0, weight=0.25).loss(teacher)(x, logits, y)
+    p = F.softmax(teacher(x) / 3, dim=1)
+    divergence = (p * (p.log() - F.log_softmax(logits / 3, dim=1))).sum(dim=1).mean()
+    assert loss.item() == pytest.approx((0.25 * 9 * divergence + 0.75 * F.cross_entropy(logits, y)).item(), rel=1e-5)
