@@ -13,10 +13,10 @@ from pipeline.report.figures import KINDS, Report, layers, median, show
 from pipeline.report.table import basis, rows, verdict
 
 _CAPTIONS = {
-    "accuracy": "Accuracy and the recall of the class that fares worst, on the test images, after each stage.",
-    "cost": "What pruning saved: multiply-accumulates of one inference and parameters.",
+    "accuracy": "Accuracy and the recall of the class that fares worst after each stage.",
+    "cost": "Multiply-accumulates of one inference, and parameters, after each stage.",
     "layers": "The int8 layers in order of execution: bytes of constants, multiply-accumulates, bytes of the output.",
-    "recall": "Recall of each class on the test images.",
+    "recall": "Recall of each class.",
     "arena": "The firmware's working memory over time: each box is a tensor, as wide as it lives (computed).",
 }
 
@@ -62,7 +62,10 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     cards: list[tuple[str, str, str, str]] = []
     before = next((s.value("accuracy") for s in report.stages if s.value("accuracy") is not None), None)
     if "accuracy" in last:
-        detail = f"float {show('accuracy', before)}" if before is not None else ""
+        vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.model.data.x_test)
+        parts = [f"float {show('accuracy', before)}"] if before is not None else []
+        parts += [f"{vectors:,} of {images:,} images"] if vectors < images else []
+        detail = ", ".join(parts)
         cards.append(("accuracy on the device", show("accuracy", last["accuracy"].value), detail, last["accuracy"].kind))
     macs = [f.value for s in report.stages for f in s.figures if f.name == "macs"]
     if macs:

@@ -28,13 +28,15 @@ def basis(report: Report, kind: Kind) -> str:
     """Where figures of this kind come from in this run, for the heading above their rows."""
     target, m = report.target, report.measured.measurement
     clock = f"{target.cpu.clock_hz / 1e6:g} MHz"
+    vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.model.data.x_test)
+    some = f"; accuracy of the {vectors:,} images replayed, of {images:,}" if vectors < images else ""
     if kind == "simulated":
         band = f" {m.cycles_low:,} to {m.cycles_high:,}" if m.cycles_low and m.cycles_high else ""
-        return f"in the emulator, {m.device}; latency = estimated cycles{band} / {clock}, no flash wait states"
+        return f"in the emulator, {m.device}{some}; latency = estimated cycles{band} / {clock}, no flash wait states"
     if kind == "estimated":
         return f"power model {target.power.active_mw:g} mW x latency"
     if kind == "measured":
-        return f"on the device, {m.device}"
+        return f"on the device, {m.device}{some}"
     return KINDS[kind]
 
 

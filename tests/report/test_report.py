@@ -69,6 +69,13 @@ def test_no_row_mixes_kinds(report: Report) -> None:
     assert accuracy["simulated"] == ["", "", "", "", "", "96.9 %"]
 
 
+def test_figures_of_fewer_images_say_so(report: Report) -> None:
+    assert "images replayed" not in printed(report, 200)
+    exact = BitExact(100, 100, {"device": 100})
+    text = printed(replace(report, measured=replace(report.measured, bit_exact=exact)), 200)
+    assert "accuracy of the 100 images replayed, of 355" in text
+
+
 def test_a_difference_is_said_aloud(report: Report) -> None:
     exact = BitExact(360, 359, {"tflm": 360, "host_c": 360, "device": 359})
     text = printed(replace(report, measured=replace(report.measured, bit_exact=exact)), 120)
