@@ -5,7 +5,7 @@
 #include "requant.h"
 
 typedef struct {
-    int32_t kept[4], kept_step[4];       /* the output's axes, and how far apart their values lie in the input */
+    int32_t kept[3], kept_step[3];       /* the output's axes, and how far apart their values lie in the input */
     int32_t reduced[2], reduced_step[2]; /* the axes that are summed over */
     int32_t x_zero_sum, y_zero;          /* x_zero_sum: the input's zero point times the count */
     int32_t multiplier, shift;
@@ -24,13 +24,12 @@ static inline void mean_s8(const mean_s8_params *p, const int8_t *x, int8_t *y)
 {
     for (int32_t i = 0; i < p->kept[0]; i++)
         for (int32_t j = 0; j < p->kept[1]; j++)
-            for (int32_t k = 0; k < p->kept[2]; k++)
-                for (int32_t l = 0; l < p->kept[3]; l++) {
-                    const int8_t *first = x + i * p->kept_step[0] + j * p->kept_step[1] + k * p->kept_step[2] + l * p->kept_step[3];
-                    const int32_t sum = mean_s8_sum(p, first) - p->x_zero_sum;
-                    const int32_t mean = nn_requantize(sum, p->multiplier, p->shift) + p->y_zero;
-                    *y++ = (int8_t)nn_clamp(mean, INT8_MIN, INT8_MAX);
-                }
+            for (int32_t k = 0; k < p->kept[2]; k++) {
+                const int8_t *first = x + i * p->kept_step[0] + j * p->kept_step[1] + k * p->kept_step[2];
+                const int32_t sum = mean_s8_sum(p, first) - p->x_zero_sum;
+                const int32_t mean = nn_requantize(sum, p->multiplier, p->shift) + p->y_zero;
+                *y++ = (int8_t)nn_clamp(mean, INT8_MIN, INT8_MAX);
+            }
 }
 
 #endif

@@ -57,11 +57,11 @@ class Mean(Op):
         steps = [math.prod(x.shape[i + 1 :]) for i in range(len(x.shape))]
         kept = [(x.shape[i], steps[i]) for i in range(len(x.shape)) if i not in self.axes]
         reduced = [(x.shape[i], steps[i]) for i in sorted(self.axes)]
-        (k0, k1, k2, k3), (r0, r1) = ([(1, 0)] * (4 - len(kept)) + kept), ([(1, 0)] * (2 - len(reduced)) + reduced)
+        kept, reduced = [(1, 0)] * (MAX_RANK - 1 - len(kept)) + kept, [(1, 0)] * (MAX_AXES - len(reduced)) + reduced
         multiplier, shift = self._requant(graph)
         params = {
-            "kept": (k0[0], k1[0], k2[0], k3[0]), "kept_step": (k0[1], k1[1], k2[1], k3[1]),
-            "reduced": (r0[0], r1[0]), "reduced_step": (r0[1], r1[1]),
+            "kept": tuple(n for n, _ in kept), "kept_step": tuple(step for _, step in kept),
+            "reduced": tuple(n for n, _ in reduced), "reduced_step": tuple(step for _, step in reduced),
             "x_zero_sum": x.zero_point * self._count(graph), "y_zero": y.zero_point,
             "multiplier": multiplier, "shift": shift,
         }  # fmt: skip

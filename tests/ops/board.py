@@ -4,10 +4,12 @@ semihosting, so that one boot runs them all."""
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.codegen.arena import Plan, Slot, plan
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
 from pipeline.ir import Array, Graph
@@ -18,14 +20,18 @@ CPU = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffreestanding", "-nostdlib", "-ffunction-sections")
 
 
+GUARD_BYTES, GUARD = 32, 0x5A  # around every activation, and what they must still hold afterwards
+
+
 def run_on_board(graph: Graph, inputs: tuple[Array, ...], folder: Path) -> tuple[Array, ...]:
-    """The outputs for n examples, each (n, *tensor.shape), computed in `folder`."""
-    n, p = len(inputs[0]), prefix(graph)
-    write_library(graph, folder / "model")
+    """The outputs for n examples, each (n, *tensor.shape), computed in `folder`; AssertionError when a kernel has written
+    outside its output."""
+    n, p, spaced = len(inputs[0]), prefix(graph), guarded(graph)
+    write_library(graph, folder / "model", arena=spaced)
     command = [
         "arm-none-eabi-gcc", *CPU, *FLAGS, "-I", str(folder / "model"), "-T", str(HERE / "board" / "board.ld"),
         f'-DMODEL_HEADER="{p}.h"', f"-DMODEL(name)={p}_##name", f"-DMODEL_ARENA_BYTES={p.upper()}_ARENA_BYTES",
-        f"-DEXAMPLES={n}",
+        f"-DEXAMPLES={n}", f"-DGUARD={GUARD}",
         f"-DINPUT_BYTES={','.join(str(graph[name].nbytes) for name in graph.inputs)}",
         f"-DOUTPUT_BYTES={','.join(str(graph[name].nbytes) for name in graph.outputs)}",
         str(HERE / "board" / "board.c"), str(folder / "model" / f"{p}.c"),
@@ -39,9 +45,44 @@ def run_on_board(graph: Graph, inputs: tuple[Array, ...], folder: Path) -> tuple
     emulator += ["-semihosting-config", "enable=on,target=native", "-kernel", "board.elf"]
     done = subprocess.run(emulator, cwd=folder, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"the emulated board failed ({done.returncode}): {done.stderr}"
-    rows = np.frombuffer((folder / "outputs.bin").read_bytes(), np.uint8).reshape(n, -1)
+    _check_guards(spaced, np.fromfile(folder / "arena.bin", np.uint8).reshape(n, -1))
+    rows = np.fromfile(folder / "outputs.bin", np.uint8).reshape(n, -1)
     parts = np.split(rows, np.cumsum([graph[name].nbytes for name in graph.outputs])[:-1], axis=1)
     return tuple(
         np.ascontiguousarray(part).view(np.dtype(graph[name].dtype)).reshape(n, *graph[name].shape)
         for part, name in zip(parts, graph.outputs, strict=True)
     )
+
+
+def guarded(graph: Graph) -> Plan:
+    """The graph's plan spread out: what shares memory within an operator still does, nothing else, with gaps in between."""
+    tight, end = plan(graph), GUARD_BYTES
+    slots: dict[str, Slot] = {}
+    scratch: dict[int, Slot] = {}
+
+    def place(slot: Slot) -> Slot:
+        nonlocal end
+        start, end = end, end + -(-slot.nbytes // 16) * 16 + GUARD_BYTES
+        return replace(slot, offset=start)
+
+    for name in graph.inputs:
+        slots[name] = place(tight.slots[name])
+    for i, op in enumerate(graph.ops):
+        for name in op.outputs:
+            x, y = tight.slots.get(op.inputs[0]), tight.slots[name]
+            in_place = x is not None and x.offset == y.offset
+            slots[name] = replace(y, offset=slots[op.inputs[0]].offset) if in_place else place(y)
+        if i in tight.scratch:
+            scratch[i] = place(tight.scratch[i])
+    return replace(tight, slots=slots, scratch=scratch, arena_bytes=end)
+
+
+def _check_guards(spaced: Plan, arenas: Array) -> None:
+    outside = np.ones(arenas.shape[1], bool)
+    for slot in (*spaced.slots.values(), *spaced.scratch.values()):
+        outside[slot.offset : slot.offset + slot.nbytes] = False
+    hit = np.flatnonzero((arenas[:, outside] != GUARD).any(axis=0))
+    if len(hit):
+        at = np.flatnonzero(outside)[hit[0]]
+        near = min(spaced.slots, key=lambda name: abs(spaced.slots[name].offset + spaced.slots[name].nbytes - at))
+        raise AssertionError(f"a kernel wrote outside its output, near the end of {near!r}")

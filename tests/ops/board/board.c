@@ -1,4 +1,5 @@
-/* Runs a generated library over the vectors in inputs.bin and writes the answers to outputs.bin, by Arm semihosting. */
+/* Runs a generated library over the vectors in inputs.bin and writes the answers to outputs.bin, and each time the whole arena,
+ * which was filled with GUARD before, to arena.bin: by Arm semihosting. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,13 +75,18 @@ void reset(void)
         *to = 0;
 
     const uint32_t in = open_file("inputs.bin", 10, MODE_READ), out = open_file("outputs.bin", 11, MODE_WRITE);
+    const uint32_t dump = open_file("arena.bin", 9, MODE_WRITE);
     for (int example = 0; example < EXAMPLES; example++) {
+        for (size_t i = 0; i < sizeof arena; i++)
+            arena[i] = GUARD;
         for (size_t i = 0; i < sizeof input_bytes / sizeof *input_bytes; i++)
             transfer(SYS_READ, in, MODEL(input)(arena, (int)i), input_bytes[i]);
         MODEL(invoke)(arena);
         for (size_t i = 0; i < sizeof output_bytes / sizeof *output_bytes; i++)
             transfer(SYS_WRITE, out, MODEL(output)(arena, (int)i), output_bytes[i]);
+        transfer(SYS_WRITE, dump, arena, sizeof arena);
     }
     call_host(SYS_CLOSE, &out);
+    call_host(SYS_CLOSE, &dump);
     leave(0);
 }

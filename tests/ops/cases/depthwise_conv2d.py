@@ -40,6 +40,8 @@ CASES = {
     "torch_pad1_stride2": depthwise((8, 8, 4), pads=(1, 1, 1, 1), stride=(2, 2)),
     "pads_uneven": depthwise((5, 6, 3), pads=(0, 2, 1, 0)),
     "dilation_valid": depthwise((9, 9, 3), dilation=(2, 3)),
+    "dilation_only_wide": depthwise((6, 9, 3), dilation=(1, 3), same=True),
+    "dilation_only_high": depthwise((9, 6, 3), dilation=(3, 1), same=True),
     "dilation_same_multiplier2": depthwise((9, 8, 3), dilation=(2, 2), same=True, m=2),
     "per_tensor": depthwise((6, 6, 4), per_channel=False),
     "no_bias": depthwise((6, 6, 4), reach=0, same=True),

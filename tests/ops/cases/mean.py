@@ -26,6 +26,8 @@ CASES = {
     "columns": mean((1, 5, 7, 6), (2,), keep=True),
     "channels": mean((1, 5, 7, 6), (3,)),
     "outer_and_inner": mean((1, 5, 7, 6), (1, 3)),
+    "all_kept_axes": mean((2, 3, 4, 5), (3,)),
+    "middle_of_four": mean((2, 3, 4, 5), (1,), keep=True),
     "sequence": mean((1, 12, 5), (1,)),
     "vector": mean((1, 33), (1,)),
     "zero_points_low": mean((1, 4, 4, 5), (1, 2), zeros=(-128, -128)),

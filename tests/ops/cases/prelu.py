@@ -18,6 +18,7 @@ CASES = {
     "channels": prelu((1, 4, 5, 6), (1, 1, 6)),
     "one_slope": prelu((1, 4, 5, 6), (1, 1, 1)),
     "each_its_own": prelu((1, 4, 5, 6), (4, 5, 6)),
+    "rows_and_channels": prelu((1, 4, 5, 6), (4, 1, 6)),
     "rank2": prelu((1, 12), (12,)),
     "given_at_run_time": prelu((1, 4, 5, 6), (1, 1, 6), learnt=False),
     "same_scales": prelu((1, 4, 5, 6), (1, 1, 6), scales=(0.05, 0.01, 0.05), zeros=(3, 0, 3)),

@@ -32,6 +32,8 @@ CASES = {
     "torch_output_padding_only": upconv((4, 5, 3), (4, 2, 2, 3), (9, 11)),
     "stride3_of_2x2": upconv((3, 4, 3), (4, 2, 2, 3), (9, 12), stride=(3, 3)),
     "stride_uneven": upconv((3, 4, 3), (4, 3, 3, 3), stride=(1, 3)),
+    "kernel_uneven": upconv((3, 4, 3), (4, 4, 2, 3), stride=(2, 3)),
+    "crop_uneven": upconv((4, 5, 3), (4, 3, 4, 3), (7, 8), crop=(2, 1)),
     "1x1": upconv((3, 4, 3), (4, 1, 1, 3), (6, 8)),
     "one_pixel": upconv((1, 1, 6), (4, 4, 4, 6), stride=(1, 1)),
     "per_tensor": upconv((4, 5, 3), (4, 3, 3, 3), per_channel=False),
