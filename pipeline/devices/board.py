@@ -97,7 +97,7 @@ class Board(ABC):
                 "be trusted. Raise `stack_bytes` under [memory] in the target file and build it again."
             )
         return Measurement(
-            device=f"{self.identity.board} ({self.where})",
+            device=self.where,
             clock=self.clock,
             ticks=run.ticks,
             tick_hz=self.identity.tick_hz,

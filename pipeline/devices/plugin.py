@@ -93,19 +93,29 @@ def build(qemu: str) -> Path:
     key = hashlib.sha256(source.read_bytes() + repr((compiler, options)).encode()).hexdigest()[:16]
     library = cache_dir() / f"cortex_m_cycles-{key}.so"
     if not library.is_file():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=library.parent) as work:  # renamed into place: two runs may build at once
-            made = Path(work) / library.name
-            command = [compiler, *options, str(source), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-            if done.returncode:
-                first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-                raise DeviceError(
-                    f"QEMU's plugin that counts cycles does not compile with {compiler}: {first.strip()}. Try another "
-                    f"compiler (CC=gcc), or {INSTEAD}."
-                )
-            made.replace(library)
+        try:
+            _compile([compiler, *options, str(source)], library)
+        except (OSError, subprocess.TimeoutExpired) as e:
+            raise DeviceError(
+                f"QEMU's plugin that counts cycles can not be built in {library.parent}: {e}. Name a folder that can be "
+                f"written in XDG_CACHE_HOME, or {INSTEAD}."
+            ) from None
     return library
+
+
+def _compile(command: list[str], library: Path) -> None:
+    """Beside its place and then renamed: two runs may build it at once."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as work:
+        made = Path(work) / library.name
+        done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+            raise DeviceError(
+                f"QEMU's plugin that counts cycles does not compile with {command[0]}: {first.strip()}. Try another "
+                f"compiler (CC=gcc), or {INSTEAD}."
+            )
+        made.replace(library)
 
 
 def cache_dir() -> Path:
@@ -117,7 +127,10 @@ def _api(qemu: str) -> int:
     """The plugin interface of this QEMU: 1 before version 9.0, 2 in 9.0, 3 (a copying qemu_plugin_insn_data) since 9.1."""
 
     def ask(option: str) -> str:
-        return subprocess.run([qemu, option], capture_output=True, text=True, timeout=30).stdout
+        try:
+            return subprocess.run([qemu, option], capture_output=True, text=True, timeout=30).stdout
+        except (OSError, subprocess.TimeoutExpired) as e:
+            raise DeviceError(f"{qemu} can not be run: {e}. Install qemu-system-arm again.") from None
 
     version = re.search(r"version (\d+)\.(\d+)", ask("--version"))
     if version is None:

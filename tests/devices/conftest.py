@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from example_graphs import small_cnn, two_inputs
+from probe_firmware import build_probe
 
 from pipeline import target
-from pipeline.codegen.arena import plan
-from pipeline.codegen.build import cross_build
 from pipeline.codegen.package import write_firmware
-from pipeline.codegen.skeleton import write_skeleton
 from pipeline.data.dataset import DataRecipe, Dataset, load
-from pipeline.ir import Graph, Quant, Tensor
-from pipeline.ops.relu import Relu
+from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess, byte_tables
 from pipeline.stage import Firmware, QuantizedModel
 
@@ -60,18 +55,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Callable
 
     def make(board: str = "cortex-m4") -> Firmware:
         if board not in built:
-            built[board] = build_probe(board, tmp_path_factory.mktemp("probe"), digits)
+            built[board] = build_probe(target.load(board), tmp_path_factory.mktemp("probe"), digits)
         return built[board]
 
     return make
-
-
-def build_probe(board: str, folder: Path, digits: Dataset) -> Firmware:
-    tensor = Tensor((1, 16), "int8", Quant((0.5,), 0))
-    relu = Relu(inputs=("x",), outputs=("y",))
-    graph = Graph("probe", {"x": tensor, "y": tensor}, (relu,), ("x",), ("y",)).checked()
-    write_skeleton(folder, graph, None, target.load(board), plan(graph))
-    shutil.copytree(Path(__file__).parent / "probe", folder / "model")
-    image = cross_build(folder, "probe")
-    model = QuantizedModel(graph, digits, None)
-    return Firmware(folder, image.elf, model, image.flash_bytes, image.ram_bytes, 32, "", "feedfacecafebeef")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from probe_firmware import build_probe
 
 from pipeline import target
 from pipeline.codegen.vectors import random
+from pipeline.data.dataset import Dataset
 from pipeline.devices import open_device
 from pipeline.devices.board import Board
 from pipeline.devices.qemu import QemuBoard
@@ -133,6 +136,21 @@ def test_a_hang_is_noticed(probe: Callable[..., Firmware], monkeypatch: pytest.M
         device.infer(first_byte(4))
 
 
+def test_a_timer_that_wraps_is_counted_on(probe: Callable[..., Firmware]) -> None:
+    """840 million instructions take 21 million ticks; SysTick has 16.7 million."""
+    with open_device(probe(), M4, counter="systick") as device:
+        measured = device.measure(first_byte(5), runs=1)
+    assert measured.instructions == pytest.approx(840e6, rel=1e-5)
+
+
+def test_a_cycle_counter_that_stands_still_is_not_used(tmp_path: Path, digits: Dataset) -> None:
+    """QEMU's DWT always reads 0: the firmware notices, and says what it counts with instead."""
+    board = replace(M4, device=replace(M4.device, timer="dwt"))
+    with open_device(build_probe(board, tmp_path, digits), board) as device:
+        assert device.identity.timer == "systick"
+        assert device.measure(first_byte(0), runs=1).ticks[0] > 0
+
+
 def processes(elf: Path) -> list[int]:
     """Every process of this machine that runs `elf` in QEMU."""
     found = []
@@ -178,6 +196,19 @@ def test_an_emulator_that_is_killed(own_elf: Firmware) -> None:
 
 
 @linux_only
+def test_an_emulator_that_is_killed_in_the_middle_of_a_run(probe: Callable[..., Firmware], tmp_path: Path) -> None:
+    elf = tmp_path / "own.elf"
+    elf.write_bytes(probe().elf.read_bytes())
+    with open_device(replace(probe(), elf=elf), M4) as device:
+        (qemu,) = processes(elf)
+        killer = threading.Timer(0.3, os.kill, (qemu, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(DeviceError, match="QEMU was killed by signal 9: it printed no reason"):
+            device.infer(first_byte(4))
+        killer.join()
+
+
+@linux_only
 def test_an_exception_leaves_no_emulator(own_elf: Firmware) -> None:
     def use() -> None:
         with open_device(own_elf, M4):
@@ -204,6 +235,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
 from pipeline import target
+from pipeline.data.dataset import Dataset
 from pipeline.devices import open_device
 firmware = SimpleNamespace(elf=Path(sys.argv[1]), model_id=sys.argv[2], ram_bytes=0, flash_bytes=0)
 with open_device(firmware, target.load("cortex-m4"), counter="systick") as device:
@@ -305,6 +337,29 @@ def test_a_plugin_that_does_not_compile(
     with pytest.raises(DeviceError, match=r"does not compile with .*broken-cc: error: this compiler is broken"):
         open_device(built, M4).__enter__()
     assert list((tmp_path / "cache" / "tinyml-pipeline").iterdir()) == []
+
+
+def test_a_cache_that_can_not_be_written(
+    firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = firmware()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DeviceError, match=r"can not be built in .*Name a folder that can be written in XDG_CACHE_HOME"):
+        open_device(built, M4).__enter__()
+
+
+def test_a_qemu_that_is_no_program(
+    firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = firmware()
+    (tmp_path / "qemu-system-arm").write_bytes(b"\x7fELF is all there is")
+    (tmp_path / "qemu-system-arm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match=r"qemu-system-arm can not be run: .*Exec format error"):
+        open_device(built, M4).__enter__()
+    with pytest.raises(DeviceError, match=r"QEMU ended with exit code 1: .*qemu-system-arm: Exec format error"):
+        open_device(built, M4, counter="systick").__enter__()
 
 
 def test_an_unknown_core_has_no_estimate(firmware: Callable[..., Firmware]) -> None:

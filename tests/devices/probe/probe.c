@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-enum { ANSWER, UNDEFINED_INSTRUCTION, BAD_ADDRESS, STACK_OVERFLOW, ENDLESS };
+enum { ANSWER, UNDEFINED_INSTRUCTION, BAD_ADDRESS, STACK_OVERFLOW, ENDLESS, LONG };
 
 void *probe_input(void *arena, int index)
 {
@@ -26,6 +26,7 @@ static int deeper(volatile uint8_t *above)
 void probe_invoke(void *arena)
 {
     uint8_t *x = arena;
+    uint32_t rounds = 420u * 1000 * 1000;
 
     switch (x[0]) {
     case UNDEFINED_INSTRUCTION:
@@ -40,6 +41,9 @@ void probe_invoke(void *arena)
     case ENDLESS:
         for (;;)
             __asm volatile("");
+    case LONG:                          /* 840 million instructions: longer than SysTick counts without a wrap */
+        __asm volatile("1:\n\tsubs %0, #1\n\tbne 1b" : "+l"(rounds) : : "cc");
+        break;
     default:
         break;
     }

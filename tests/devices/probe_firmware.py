@@ -1,0 +1,27 @@
+"""A firmware that misbehaves on request: the board's own code around tests/devices/probe/probe.c."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.codegen.arena import plan
+from pipeline.codegen.build import cross_build
+from pipeline.codegen.skeleton import write_skeleton
+from pipeline.data.dataset import Dataset
+from pipeline.ir import Graph, Quant, Tensor
+from pipeline.ops.relu import Relu
+from pipeline.stage import Firmware, QuantizedModel
+from pipeline.target import Target
+
+
+def build_probe(board: Target, folder: Path, digits: Dataset) -> Firmware:
+    """Its first input byte says what goes wrong."""
+    tensor = Tensor((1, 16), "int8", Quant((0.5,), 0))
+    relu = Relu(inputs=("x",), outputs=("y",))
+    graph = Graph("probe", {"x": tensor, "y": tensor}, (relu,), ("x",), ("y",)).checked()
+    write_skeleton(folder, graph, None, board, plan(graph))
+    shutil.copytree(Path(__file__).parent / "probe", folder / "model")
+    image = cross_build(folder, "probe")
+    model = QuantizedModel(graph, digits, None)
+    return Firmware(folder, image.elf, model, image.flash_bytes, image.ram_bytes, 32, "", "feedfacecafebeef")
