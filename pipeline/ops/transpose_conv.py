@@ -73,9 +73,10 @@ class TransposeConv(Op):
         return (Kernel("transpose_conv_s8", params, self.inputs[:1], self.outputs),)
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
-        y, kernel = graph[self.output], spatial(graph[self.inputs[1]])
-        same = same_pads(spatial(y), kernel, self.stride)  # with the output as the image, as TFLite has it
-        if self.crop == (same[0], same[2]):
+        x, y, kernel = spatial(graph[self.inputs[0]]), graph[self.output], spatial(graph[self.inputs[1]])
+        # TFLite takes the output for the image of a convolution, whose size and padding must give the input.
+        same = same_pads(spatial(y), kernel, self.stride)
+        if self.crop == (same[0], same[2]) and x == tuple(-(-n // s) for n, s in zip(spatial(y), self.stride, strict=True)):
             return (self._node(y.shape, self.output, "SAME"),)
         if self.crop == (0, 0):
             return (self._node(y.shape, self.output, "VALID"),)
