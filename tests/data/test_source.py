@@ -73,8 +73,8 @@ def test_unknown_built_in() -> None:
     with pytest.raises(RecipeError) as e:
         build(ModelRecipe("resnet_8"), (1, 8, 8), 10)
     assert str(e.value) == (
-        f"model.factory = 'resnet_8' is not known. Did you mean 'resnet8'? Use one of {', '.join(models.names())}, or your own "
-        'as "package.module:function".'
+        f"model.factory = 'resnet_8' is not known. Did you mean 'resnet8'? Use one of {', '.join(models.names())}, or your "
+        'own as "package.module:function".'
     )
 
 
@@ -112,7 +112,7 @@ def test_missing_module_says_where_it_looked(tmp_path: Path) -> None:
 
 
 def test_unknown_argument_of_a_built_in() -> None:
-    with pytest.raises(RecipeError, match="got an unexpected keyword argument 'widht'. Its signature is"):
+    with pytest.raises(RecipeError, match=r"got an unexpected keyword argument 'widht'\. Its signature is"):
         build(ModelRecipe("digits_cnn", arguments={"widht": 3}), (1, 8, 8), 10)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,8 +120,8 @@ def test_a_loss_that_is_no_number_ends_training(data: Dataset, tmp_path: Path) -
     with pytest.raises(PipelineError) as e:
         Train(epochs=7, learning_rate=0.5).run(Source(Explodes(), data), context(tmp_path)[0])
     assert str(e.value) == (
-        "train: the loss is no longer a number in epoch 1 of 7. Try a lower train.learning_rate than 0.5, for instance 0.05, "
-        "and check that data.mean and data.std fit the raw values."
+        "train: the loss is no longer a number in epoch 1 of 7. Try a lower train.learning_rate than 0.5, for instance "
+        "0.05, and check that data.mean and data.std fit the raw values."
     )
     assert e.value.exit_code == 1
 
@@ -139,7 +140,7 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
     assert factors[0] == pytest.approx(0.2)
     assert max(factors) == factors[4] == factors[5] == 1.0
     assert factors[100] == pytest.approx(0.0)
-    assert all(a >= b for a, b in zip(factors[5:], factors[6:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[5:]))
 
 
 def test_threads_are_few_for_small_models() -> None:
@@ -205,9 +206,9 @@ def test_a_keep_out_of_reach_says_what_is_left(model: FloatModel, tmp_path: Path
     with pytest.raises(RecipeError) as e:
         Prune(keep=0.01, min_channels=12, steps=1).run(model, context(tmp_path)[0])
     assert str(e.value) == (
-        "prune.keep = 0.01 can not be reached: 7,897 of now 789,760 MACs are wanted, but with every layer at its minimum (12 "
-        "channels, multiples of 4) it is 127,200 MACs. Raise keep, or lower min_channels or round_to. Left whole: dense: it "
-        "makes the model's output."
+        "prune.keep = 0.01 can not be reached: 7,897 of now 789,760 MACs are wanted, but with every layer at its minimum "
+        "(12 channels, multiples of 4) it is 127,200 MACs. Raise keep, or lower min_channels or round_to. Left whole: "
+        "dense: it makes the model's output."
     )
 
 
@@ -326,8 +327,8 @@ def test_distill_needs_a_teacher(model: FloatModel, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as e:
         Distill().run(model, context(tmp_path)[0])
     assert str(e.value) == (
-        "distill has no teacher: it is the model before pruning, and nothing was pruned. Add a [prune] table to the recipe or "
-        "remove [distill]."
+        "distill has no teacher: it is the model before pruning, and nothing was pruned. Add a [prune] table to the recipe "
+        "or remove [distill]."
     )
 
 

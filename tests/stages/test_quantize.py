@@ -167,7 +167,7 @@ def test_one_image_is_enough_to_calibrate(tmp_path: Path) -> None:
 
 def test_a_calibration_set_for_other_data_is_refused(tmp_path: Path) -> None:
     data = replace(load(DataRecipe(limit=300), 0), source="faces.npz")
-    with pytest.raises(RecipeError, match="calibration set 'digits' is for 'digits', but the recipe's data is 'faces.npz'"):
+    with pytest.raises(RecipeError, match=r"set 'digits' is for 'digits', but the recipe's data is 'faces\.npz'"):
         Quantize(calibration="digits").run(FloatModel(plain_model(data), data), context(tmp_path)[0])
 
 
