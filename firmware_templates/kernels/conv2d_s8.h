@@ -2,6 +2,7 @@
 #ifndef NN_CONV2D_S8_H
 #define NN_CONV2D_S8_H
 
+#include "dot.h"
 #include "requant.h"
 #include "window.h"
 
@@ -39,8 +40,7 @@ static inline void conv2d_s8(const conv2d_s8_params *p, const int8_t *x, int8_t 
                     const int8_t *pixel = x + (row * g->x_w + col) * g->x_c + first_c;
                     const int8_t *w = p->w + ((o * g->k_h + i) * g->k_w + cols.first) * p->k_c;
                     for (int32_t j = 0; j < runs; j++) {
-                        for (int32_t c = 0; c < run; c++)
-                            acc += (pixel[c] - p->x_zero) * w[c];
+                        acc = nn_dot(acc, pixel, p->x_zero, w, run);
                         pixel += g->dilation_w * g->x_c;
                         w += run;
                     }

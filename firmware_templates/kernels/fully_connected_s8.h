@@ -2,6 +2,7 @@
 #ifndef NN_FULLY_CONNECTED_S8_H
 #define NN_FULLY_CONNECTED_S8_H
 
+#include "dot.h"
 #include "requant.h"
 
 typedef struct {
@@ -19,9 +20,7 @@ static inline void fully_connected_s8(const fully_connected_s8_params *p, const 
     for (int32_t row = 0; row < p->rows; row++, x += p->x_c) {
         const int8_t *w = p->w;
         for (int32_t o = 0; o < p->y_c; o++, w += p->x_c) {
-            int32_t acc = p->bias ? p->bias[o] : 0;
-            for (int32_t c = 0; c < p->x_c; c++)
-                acc += (x[c] - p->x_zero) * w[c];
+            int32_t acc = nn_dot(p->bias ? p->bias[o] : 0, x, p->x_zero, w, p->x_c);
             const int32_t q = p->per_channel ? o : 0;
             acc = nn_requantize(acc, p->multiplier[q], p->shift[q]) + p->y_zero;
             *y++ = (int8_t)nn_clamp(acc, p->clamp_min, p->clamp_max);

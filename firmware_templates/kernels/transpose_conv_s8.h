@@ -3,6 +3,7 @@
 #ifndef NN_TRANSPOSE_CONV_S8_H
 #define NN_TRANSPOSE_CONV_S8_H
 
+#include "dot.h"
 #include "requant.h"
 #include "window.h"
 
@@ -37,8 +38,7 @@ static inline void transpose_conv_s8(const transpose_conv_s8_params *p, const in
                             continue;
                         const int8_t *pixel = x + (row * g->x_w + col) * g->x_c;
                         const int8_t *w = p->w + ((o * g->k_h + i) * g->k_w + j) * g->x_c;
-                        for (int32_t c = 0; c < g->x_c; c++)
-                            acc += (pixel[c] - p->x_zero) * w[c];
+                        acc = nn_dot(acc, pixel, p->x_zero, w, g->x_c);
                     }
                 }
                 const int32_t q = p->per_channel ? o : 0;

@@ -1,4 +1,4 @@
-"""Another shape for the same values in the same order: TFLite's RESHAPE."""
+"""Another shape for the same values in the same order: TFLite's RESHAPE, and its SQUEEZE and EXPAND_DIMS."""
 
 from __future__ import annotations
 
