@@ -14,7 +14,7 @@ from pipeline.strict import limits, parse, read_toml
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """`core` is gcc's -mcpu; `fpu` gcc's -mfpu ("" for none, soft float); `clock_hz` the reference clock of all latencies."""
+    """`core` is gcc's -mcpu; `fpu` gcc's -mfpu ("": none, soft float); `clock_hz` the reference clock of all latencies."""
 
     core: str
     clock_hz: int = limits(low=1, high=10**10)
@@ -37,7 +37,7 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """How the device is reached by default. `hal` names firmware_templates/cortex_m/hal/<hal>.c; `machine` is QEMU's.
-    `core_clock_hz` is what the core's own timers count at on this device, where that is not the reference clock (0: it is)."""
+    `core_clock_hz` is what the core's own timers count at on this device, if not the reference clock (0: it is)."""
 
     transport: Literal["qemu", "serial", "ssh", "process"]
     machine: str = ""
