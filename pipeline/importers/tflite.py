@@ -15,12 +15,17 @@ import numpy as np
 
 from pipeline.errors import GraphError
 from pipeline.importers.imported import Edge, EdgeType, Imported
-from pipeline.importers.tflite_builtins import BUILTINS, Node
-from pipeline.importers.tflite_dilation import dilated, triples
+from pipeline.importers.tflite_builtins import BUILTINS
+from pipeline.importers.tflite_composites import composites
 from pipeline.importers.tflite_file import FileOperator, FileTensor, TfliteFile
+from pipeline.importers.tflite_node import Node
 from pipeline.importers.tflite_reader import MAX_FILE_BYTES, read_tflite
 from pipeline.importers.tflite_shapes import FOLDABLE, fold
 from pipeline.ir import Array, Graph, Op, Quant, Tensor
+from pipeline.ops.average_pool2d import AveragePool2d
+from pipeline.ops.conv2d import Conv2d
+from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
+from pipeline.ops.max_pool2d import MaxPool2d
 
 ADVICE = (
     "A .tflite file must be int8 throughout (`--calibration` can not quantize one): convert it with full int8 quantisation "
@@ -28,6 +33,7 @@ ADVICE = (
 )
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 SUPPORTED = ", ".join(sorted({*BUILTINS, *CONVERSIONS}))
+WINDOWED = (Conv2d, DepthwiseConv2d, AveragePool2d, MaxPool2d)
 EDGES: dict[str, EdgeType] = {"FLOAT32": "float32", "UINT8": "uint8"}
 
 
@@ -68,8 +74,6 @@ def _refuse_open_shapes(file: TfliteFile) -> None:
                 f"input {t.name!r} has the open shape {t.signature}; only the batch (first) dimension may be left open. "
                 "Convert the model with a fixed input shape"
             )
-        if len(t.shape) == 4 and t.shape[0] != 1:
-            raise GraphError(f"input {t.name!r} has a batch of {t.shape[0]}; convert the model with a batch of 1")
 
 
 def _refuse_other_arithmetic(file: TfliteFile) -> None:
@@ -101,14 +105,14 @@ def _one(types: Iterable[str]) -> str:
 
 
 def _refuse_unknown_operators(file: TfliteFile) -> None:
-    around = {op.index for triple in triples(file).values() for op in (triple.to_batch, triple.to_space)}
+    within = {op.index for composite in composites(file).values() for op in composite.parts}
     for op in file.operators:
         if op.builtin == "CUSTOM":
             raise GraphError(
                 f"{op.where} is the custom operator {op.custom_name!r}; custom operators have no int8 definition here. "
                 f"Export the model without it and do that step on the host. Supported: {SUPPORTED}"
             )
-        if op.builtin not in {*BUILTINS, *FOLDABLE, *CONVERSIONS, "SHAPE"} and op.index not in around:
+        if op.builtin not in {*BUILTINS, *FOLDABLE, *CONVERSIONS, "SHAPE"} and op.index not in within:
             raise GraphError(f"{op.where} is not supported. Supported operators: {SUPPORTED}")
 
 
@@ -124,13 +128,13 @@ class _Assembly:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.triples = triples(self.file)
+        self.composites = composites(self.file)
 
     def imported(self) -> Imported:
         inputs = tuple(self._edge(i, "input") for i in self.file.inputs)
         outputs = tuple(self._edge(i, "output") for i in self.file.outputs)
-        for triple in self.triples.values():
-            self.stripped |= {triple.to_batch.index, triple.to_space.index}
+        for composite in self.composites.values():
+            self.stripped |= {op.index for op in composite.parts[:-1]}
         ops = [op for o in self.file.operators if o.index not in self.stripped and not self._fold(o) for op in self._ops(o)]
         if not ops:
             raise GraphError(f"{self.file.name}: there is nothing to compute between its inputs and outputs")
@@ -142,7 +146,23 @@ class _Assembly:
             raise GraphError(f"input or output {name!r} is a constant")
         self.tensors |= edge
         graph = Graph(self.file.name, self.tensors, tuple(ops), x, y)
-        return Imported(graph.with_ops(ops).checked(), inputs, outputs)
+        for op in ops:
+            if isinstance(op, WINDOWED) and graph[op.inputs[0]].shape[0] != 1:
+                raise op.fail(f"computes one image at a time, not {graph[op.inputs[0]].shape[0]}; convert with a batch of 1")
+        try:
+            return Imported(graph.with_ops(ops).checked(), inputs, outputs)
+        except GraphError as e:
+            raise GraphError(f"{e}{self._open_shape()}") from None
+
+    def _open_shape(self) -> str:
+        """What to do when a shape that the file leaves open is the likely reason: only the batch may be open."""
+        for t in self.file.tensors.values():
+            if t.data is None and any(d < 0 for d in t.signature[1:]):
+                return (
+                    f". The file leaves the shape of {t.name!r} open ({', '.join(map(str, t.signature))}), to be computed "
+                    "at run time: convert the model with a fixed batch size of 1 (in Keras, Input(..., batch_size=1))"
+                )
+        return ""
 
     def _edge(self, i: int, role: Literal["input", "output"]) -> Edge:
         """How tensor i of the file relates to the graph: a float or uint8 one must have only conversions around it."""
@@ -193,11 +213,13 @@ class _Assembly:
         return value is not None
 
     def _ops(self, op: FileOperator) -> tuple[Op, ...]:
+        if op.index in self.composites:
+            composite = self.composites[op.index]
+            return composite.build(tuple(self._node(part) for part in composite.parts))
         if op.builtin not in BUILTINS:
             place = "on values that are not known beforehand" if op.builtin in FOLDABLE else "other than at the graph's edge"
             raise GraphError(f"{op.where} is not supported {place}. Supported operators: {SUPPORTED}")
-        ops = BUILTINS[op.builtin](self._node(op))
-        return dilated(self.triples[op.index], self._node, ops) if op.index in self.triples else ops
+        return BUILTINS[op.builtin](self._node(op))
 
     def _node(self, op: FileOperator) -> Node:
         here = {self._named(i): self._tensor(i) for i in (*op.inputs, *op.outputs) if i >= 0}

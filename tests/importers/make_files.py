@@ -52,6 +52,27 @@ def padded() -> Any:
     return K.Model(x, L.AveragePooling2D(3, strides=1)(y))
 
 
+def zoo() -> Any:
+    """The operators beyond those of plain convolutional nets."""
+    x = K.Input((8, 8, 4), batch_size=1)
+    a, b = L.Lambda(lambda v: tf.split(v, 2, axis=-1), output_shape=[(8, 8, 2), (8, 8, 2)])(x)
+    a = L.Multiply()([L.LeakyReLU(0.1)(a), L.Activation("sigmoid")(b)])
+    b = L.Subtract()([L.Activation("tanh")(b), L.PReLU(shared_axes=[1, 2], alpha_initializer="random_uniform")(a)])
+    y = L.Concatenate()([L.Maximum()([a, b]), L.Minimum()([a, b])])
+    y = L.Activation("hard_swish")(L.Conv2DTranspose(6, 3, strides=2, padding="same")(y))
+    y = L.Lambda(lambda v: v[:, 1:14:2, ::-1, :4], output_shape=(7, 16, 4))(y)
+    y = L.Lambda(lambda v: tf.image.resize(v, (14, 16), method="nearest"), output_shape=(14, 16, 4))(y)
+    y = L.Permute((2, 1, 3))(L.UpSampling2D((1, 2))(y))
+    y = L.Lambda(lambda v: tf.pad(v, [[0, 0], [1, 0], [0, 2], [0, 0]], constant_values=0.5), output_shape=(33, 16, 4))(y)
+    return K.Model(x, L.Lambda(lambda v: tf.squeeze(v, 1), output_shape=(16, 3))(L.Conv2D(3, (33, 1))(y)))
+
+
+def upsampled() -> Any:
+    """With an open batch the converter computes the height of an upsampled image at run time too."""
+    x = K.Input((4, 4, 2))
+    return K.Model(x, L.Conv2D(2, 3)(L.UpSampling2D(2)(x)))
+
+
 def wide() -> Any:
     """Enough weights for the converter to quantise them on their own (it leaves small tensors in float)."""
     x = K.Input((32,))
@@ -109,6 +130,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "two_in_two_out_float_edges": lambda: converted(two_in_two_out(), edges=tf.float32),
     "reshape_open_batch": lambda: converted(reshape_open_batch()),
     "padded": lambda: converted(padded()),
+    "zoo": lambda: converted(zoo()),
+    "upsampled_open_batch": lambda: converted(upsampled()),
     "looping": lambda: converted(looping(), quantize="float"),
 }
 

@@ -47,6 +47,12 @@ def test_control_flow() -> None:
         load_tflite(FILES / "looping.tflite")
 
 
+def test_shapes_left_open() -> None:
+    message = r"reshape '\S*': .* do not fill .*leaves the shape of '\S*' open \(-1, -1, .*fixed batch size of 1"
+    with pytest.raises(GraphError, match=message):
+        load_tflite(FILES / "upsampled_open_batch.tflite")
+
+
 def tensor(m: Any, builtin: str = "CONV_2D", i: int = 0) -> Any:
     return operand(m, builtin, i)
 
@@ -260,6 +266,21 @@ def mean_axes(m: Any) -> None:
     operator(m, "MEAN").inputs[1] = append_constant(m, np.array([1, 9], np.int32), "axes", schema.TensorType.INT32)
 
 
+def replaced(builtin: str, i: int, values: Any, type_: int) -> Callable[[Any], None]:
+    """Another constant as input i."""
+
+    def edit(m: Any) -> None:
+        operator(m, builtin).inputs[i] = append_constant(m, values, "replaced", type_)
+
+    return edit
+
+
+slice_strides = replaced("STRIDED_SLICE", 3, np.zeros(4, np.int32), schema.TensorType.INT32)
+permutation = replaced("TRANSPOSE", 1, np.zeros(4, np.int32), schema.TensorType.INT32)
+two_fills = replaced("PADV2", 2, np.zeros(2, np.int8), schema.TensorType.INT8)
+tiles = replaced("TILE", 1, np.array([2, 1, 1, 2, 1], np.int32), schema.TensorType.INT32)
+
+
 def bias_size(m: Any) -> None:
     op = operator(m, "CONV_2D")
     op.inputs[2] = append_constant(m, np.zeros(5, np.int32), "short_bias", schema.TensorType.INT32)
@@ -286,7 +307,7 @@ BAD: dict[str, tuple[str, Callable[[Any], None], str]] = {
     "input does not fit": ("cnn_int8", set_shape(1, 12, 12, 3), r"conv2d '\S*': output is \(1, 5, 4, 8\), but input"),
     "rank does not fit": ("cnn_int8", set_shape(1, 189), r"CONV_2D '\S*' \(operator 0\): '\S*' must have 4 dimensions"),
     "reshape does not fit": ("cnn_int8", set_shape(1, 49, builtin="RESHAPE", i=-1), r"reshape '\S*': 48 values of"),
-    "batch of four": ("cnn_int8", set_shape(4, 9, 7, 3), r"input '\S*' has a batch of 4"),
+    "batch of four": ("cnn_int8", set_shape(4, 9, 7, 3), r"conv2d '\S*': computes one image at a time, not 4"),
     "open width": ("cnn_int8", open_width, r"input '\S*' has the open shape \(-1, 9, -1, 3\)"),
     "buffer index": ("cnn_int8", buffer_index, r"tensor '\S*' is in buffer 4000, which is not in the file"),
     "buffer size": ("cnn_int8", buffer_size, r"constant '\S*': INT8\(8, 3, 3, 3\) takes 216 bytes, its buffer holds 215"),
@@ -323,9 +344,16 @@ BAD: dict[str, tuple[str, Callable[[Any], None], str]] = {
     "zero beta": ("cnn_int8", option("SOFTMAX", "beta", 0.0), r"softmax '\S*': beta 0 times"),
     "huge stride": ("cnn_int8", option("CONV_2D", "strideH", 1 << 30), r"conv2d '\S*': output is"),
     "huge kernel": ("cnn_int8", option("MAX_POOL_2D", "filterWidth", 1 << 30), r"MAX_POOL_2D '\S*' .* pads the input"),
+    "huge stride transposed": ("zoo", option("TRANSPOSE_CONV", "strideW", 1 << 30), r"TRANSPOSE_CONV '\S*' .* far beyond"),
+    "slice stride": ("zoo", slice_strides, r"STRIDED_SLICE '\S*' .*a stride of a slice is 0"),
+    "slice mask": ("zoo", option("STRIDED_SLICE", "newAxisMask", 1), r"STRIDED_SLICE '\S*' .*new-axis and offset"),
+    "permutation": ("zoo", permutation, r"transpose '\S*': permutation \(0, 0, 0, 0\) must name each of the 4 axes"),
+    "two fills": ("zoo", two_fills, r"PADV2 '\S*' .*the fill value '\S*' must be one int8 value"),
+    "concatenation axis": ("zoo", option("CONCATENATION", "axis", 9), r"CONCATENATION '\S*' .*axis 9 does not exist"),
+    "tiles": ("zoo", tiles, r"TILE '\S*' .*multiples \[2, 1, 1, 2, 1\] for the input .*only one axis"),
     "live weights": ("cnn_int8", live_weights, r"tensor '\S*' must be a constant|before it is written"),
     "missing weights": ("cnn_int8", missing_weights, r"CONV_2D '\S*' \(operator 0\): input 1 is missing"),
-    "axes": ("two_in_two_out", mean_axes, r"MEAN '\S*' .*axes \(1, 9\) do not exist in a tensor"),
+    "axes": ("two_in_two_out", mean_axes, r"MEAN '\S*' .*axis 9 does not exist in a tensor of 4"),
     "bias size": ("cnn_int8", bias_size, r"conv2d '\S*': bias 'short_bias' must be a constant of 8 int32 values"),
 }  # fmt: skip
 
