@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import json
 import logging
@@ -42,7 +43,7 @@ class RunLog(StageLog, Protocol):
 
 class Tracker(Protocol):
     """Used in a `with` block, which is the parent run: leaving it normally marks it FINISHED; an exception marks it FAILED
-    (KILLED for Ctrl-C and SIGTERM) with the message in the tag `error`."""
+    (KILLED for Ctrl-C and SIGTERM) with the message in the tag `error`. `page` says where a browser finds the run."""
 
     run_id: str
     page: str
@@ -110,6 +111,18 @@ def is_new(uri: str) -> bool:
     """True when opening the store will first create its tables, which takes seconds."""
     database = _database(uri)
     return database is not None and (not database.is_file() or database.stat().st_size == 0)
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time: two that create an SQLite store's tables at once would both fail."""
+    database = _database(uri)
+    if database is None:
+        yield
+        return
+    with database.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given up when the file is closed, also by a crash
+        yield
 
 
 def git_commit(folder: Path) -> str:
@@ -189,7 +202,6 @@ class _Store:
     """An MLflow client whose failures are TrackErrors that name the store."""
 
     def __init__(self, uri: str) -> None:
-        check_store(uri)
         _import_mlflow()
         from mlflow.tracking import MlflowClient
 
@@ -199,10 +211,11 @@ class _Store:
 
     def call(self, action: Callable[[Any], Any]) -> Any:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return action(self.client)
-        except (MlflowException, OSError) as e:
+        except (MlflowException, SQLAlchemyError, OSError) as e:
             reason = " ".join(str(e).split())[:400]
             raise TrackError(f"The MLflow store {self.uri} refused or failed: {reason}") from e
 
@@ -232,12 +245,15 @@ class MlflowTracker:
         self._experiment, self._run_name = experiment, run_name
 
     def __enter__(self) -> Self:
-        self._store = _Store(self._uri)
-        self._experiment_id = self._store.experiment(self._experiment)
+        check_store(self._uri)
+        with _alone(self._uri):
+            self._store = _Store(self._uri)
+            self._experiment_id = self._store.experiment(self._experiment)
         self.run_id = self._create(self._run_name, {})
         self.log = MlflowLog(self._store, self.run_id)
-        base = self._uri.rstrip("/") if self._uri.startswith("http") else "http://127.0.0.1:5000"
-        self.page = _PAGE.format(base=base, experiment=self._experiment_id, run=self.run_id)
+        server = self._uri.rstrip("/") if self._uri.startswith("http") else ""
+        page = _PAGE.format(base=server or "http://127.0.0.1:5000", experiment=self._experiment_id, run=self.run_id)
+        self.page = page if server else f"pipeline ui, then {page}"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

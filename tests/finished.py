@@ -78,7 +78,7 @@ def finished_run(folder: Path) -> Report:
         recipe_toml='name = "digits"\nseed = 1\n\n[data]\nsource = "digits"\n',
         target=target.load("cortex-m4"),
         run_id="0" * 32,
-        page="http://127.0.0.1:5000/#/experiments/1/runs/" + "0" * 32,
+        page="pipeline ui, then http://127.0.0.1:5000/#/experiments/1/runs/" + "0" * 32,
         folder=folder,
         stages=stages,
         measured=measured(folder),

@@ -190,6 +190,15 @@ def test_mlflow_keeps_quiet(tmp_path: Path) -> None:
     assert not (tmp_path / "mlruns").exists()
 
 
+def test_runs_that_begin_at_once_share_a_new_store(tmp_path: Path) -> None:
+    code = "from pipeline.track import MlflowTracker\nwith MlflowTracker('a', 'b') as t: t.log.params({'x': 1})"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new/mlflow.db"}
+    started = [subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE) for _ in range(3)]
+    for process in started:
+        _, said = process.communicate(timeout=120)
+        assert (process.returncode, said) == (0, b"")
+
+
 @pytest.fixture
 def free_port() -> int:
     with socket.socket() as s:
@@ -197,13 +206,17 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def test_ui_serves_the_store_and_ends_with_its_command(store: str, free_port: int, tmp_path: Path) -> None:
+def test_ui_serves_the_store_takes_runs_and_ends_with_its_command(store: str, free_port: int, tmp_path: Path) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store}
     command = [sys.executable, "-c", f"from pipeline.cli import app; app(['ui', '--port', '{free_port}'])"]
     with (tmp_path / "log").open("w") as log:
-        ui = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        ui = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
         assert b"<div id=" in _get(f"http://127.0.0.1:{free_port}/", patience_s=60)
+        with MlflowTracker("by-http", "r", f"http://127.0.0.1:{free_port}") as tracker:
+            tracker.log.text("hello", "note.txt")
+        assert tracker.page.startswith(f"http://127.0.0.1:{free_port}/#/experiments/")
+        assert client(store).get_run(tracker.run_id).info.status == "FINISHED"
     finally:
         ui.terminate()
         assert ui.wait(timeout=30) == 143

@@ -72,7 +72,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """One run on one target. `folder` is the run folder, `page` the run's page in MLflow."""
+    """One run on one target. `folder` is the run folder, `page` where MLflow shows it."""
 
     recipe: str
     recipe_toml: str

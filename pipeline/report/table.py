@@ -90,12 +90,11 @@ def verdict(report: Report) -> Text:
 
 def places(report: Report) -> Iterator[Text]:
     """Where everything is, one line each."""
-    local = "127.0.0.1" in report.page
     for label, place in (
         ("run folder", str(report.folder)),
         ("firmware", str(report.firmware)),
         ("report", str(report.folder / "report.html")),
-        ("MLflow", f"pipeline ui, then {report.page}" if local else report.page),
+        ("MLflow", report.page),
     ):
         yield Text.assemble((f"{label:<12}", "bold"), place)
 
