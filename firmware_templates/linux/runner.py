@@ -34,6 +34,8 @@ import threading
 import time
 import zlib
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is imported: ONNX Runtime 1.31 reports its use to Microsoft otherwise
+
 PROTOCOL = 1
 SILENCE_S = 60.0
 MAX_LINE = 32 * 2**20
@@ -289,7 +291,7 @@ class LiteRt:
 
 
 def saturates():
-    """x86 without VNNI adds pairs of int8 products in 16 bits, which overflow; ONNX Runtime has a slower, exact mode for it."""
+    """x86 without VNNI adds pairs of int8 products in 16 bits, which overflow; ONNX Runtime has an exact mode for it."""
     return platform.machine() in ("x86_64", "AMD64") and "vnni" not in (text_of("/proc/cpuinfo", 65536) or "")
 
 

@@ -90,7 +90,7 @@ class Runner:
         self._pulse.join(timeout=PING_S)
 
     def ask(self, op: str, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
-        """The runner's answer. Refusal when it says no, ConnectionLost when it is gone, DeviceError when it talks nonsense."""
+        """The runner's answer. Refusal when it says no, ConnectionLost when it is gone, DeviceError for nonsense."""
         number = next(self._ids)
         self._send({"id": number, "op": op, **fields}, op)
         return self._answer(number, op, timeout_s)
