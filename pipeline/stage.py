@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from pipeline.errors import GraphError
+
 if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
     from torch import nn
 
@@ -33,6 +35,15 @@ class FloatModel:
     teacher: nn.Module | None = None
 
 
+class Int8Model(Protocol):
+    """What firmware is generated from: an imported model, or a run's own with its data set."""
+
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def preprocess(self) -> Preprocess | None: ...
+
+
 @dataclass(frozen=True, eq=False)
 class QuantizedModel:
     """The int8 graph of record and how raw values become its input. `preprocess` is None when raw values are floats: then
@@ -49,12 +60,19 @@ class Firmware:
 
     folder: Path
     elf: Path
-    model: QuantizedModel
+    model: Int8Model
     flash_bytes: int
     ram_bytes: int
     arena_bytes: int
     sha256: str  # of the .bin
     model_id: str  # what the device must answer when asked who it is: first 16 hex digits of the graph's sha256
+
+    @property
+    def data(self) -> Dataset:
+        """What the model was quantized for; GraphError when it was imported, and came without."""
+        if isinstance(self.model, QuantizedModel):
+            return self.model.data
+        raise GraphError(f"{self.folder} was compiled from an imported model, which has no data set; give the inputs.")
 
 
 @dataclass(frozen=True, slots=True)

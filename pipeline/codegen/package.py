@@ -24,7 +24,7 @@ from pipeline.devices.host import HostC
 from pipeline.errors import BuildError, GraphError, MismatchError, TargetError
 from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess
-from pipeline.stage import Firmware, QuantizedModel
+from pipeline.stage import Firmware, Int8Model
 from pipeline.target import Target
 
 RANDOM_VECTORS = 16
@@ -35,7 +35,7 @@ Report = Callable[[str], None]
 
 
 def write_firmware(
-    model: QuantizedModel,
+    model: Int8Model,
     target: Target,
     folder: Path,
     *,
@@ -83,7 +83,7 @@ def write_firmware(
 
 
 def prove(
-    model: QuantizedModel, tflite: bytes, vectors: Vectors, library: Path, arena: Plan, report: Report = lambda _what: None
+    model: Int8Model, tflite: bytes, vectors: Vectors, library: Path, arena: Plan, report: Report = lambda _what: None
 ) -> Proof:
     """Replay `vectors` through the generated C and TFLM; MismatchError naming the first layer that differs."""
     graph = model.graph

@@ -62,7 +62,7 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     cards: list[tuple[str, str, str, str]] = []
     before = next((s.value("accuracy") for s in report.stages if s.value("accuracy") is not None), None)
     if "accuracy" in last:
-        vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.model.data.x_test)
+        vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.data.x_test)
         parts = [f"float {show('accuracy', before)}"] if before is not None else []
         parts += [f"{vectors:,} of {images:,} images"] if vectors < images else []
         detail = ", ".join(parts)

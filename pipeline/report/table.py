@@ -28,7 +28,7 @@ def basis(report: Report, kind: Kind) -> str:
     """Where figures of this kind come from in this run, for the heading above their rows."""
     target, m = report.target, report.measured.measurement
     clock = f"{target.cpu.clock_hz / 1e6:g} MHz"
-    vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.model.data.x_test)
+    vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.data.x_test)
     some = f"; accuracy of the {vectors:,} images replayed, of {images:,}" if vectors < images else ""
     if kind == "simulated":
         band = f" {m.cycles_low:,} to {m.cycles_high:,}" if m.cycles_low and m.cycles_high else ""

@@ -44,7 +44,7 @@ class Measure:
 
     def run(self, artifact: Firmware, ctx: Context) -> Measured:
         """What the device did, also in measure/measurement.json. DeviceError; MismatchError, naming the layer if known."""
-        data, graph = artifact.model.data, artifact.model.graph
+        data, graph = artifact.data, artifact.model.graph
         n = min(self.vectors or len(data.x_test), len(data.x_test))
         if n == 0:
             raise RecipeError(f"data set {data.name!r} has no test images to replay on the device.")
