@@ -176,10 +176,9 @@ def _reported() -> Iterator[None]:
     def terminate(signum: int, frame: Any) -> None:
         raise Terminated
 
+    before = {}
     if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), terminate)
+        before = {s: signal.signal(s, terminate) for s in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     except PipelineError as e:
@@ -200,6 +199,9 @@ def _reported() -> Iterator[None]:
         what = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
         _complain(f"Error: an unexpected {what}. The details are in {_trace_file()}.")
         raise typer.Exit(1) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _complain(message: str) -> None:

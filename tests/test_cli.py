@@ -1,8 +1,7 @@
-"""The command line as a user meets it: each command in a process of its own, its words and its exit code."""
+"""The command line as a user meets it: its words and its exit codes."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from pipeline import target as targets
 from pipeline.cli import app
@@ -19,72 +18,78 @@ from pipeline.recipe import load
 RECIPE = 'name = "small"\n[data]\nsource = "digits"\n[model]\nfactory = "digits_cnn"\n'
 
 
-def pipeline(*words: str | Path, cwd: Path, columns: int = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, words)]
-    settings = {**os.environ, "COLUMNS": str(columns), "MLFLOW_TRACKING_URI": f"sqlite:///{cwd}/mlflow.db", **environment}
-    return subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, timeout=300)
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def said(done: subprocess.CompletedProcess[str]) -> str:
+def pipeline(*words: str, columns: int = 120, **environment: str) -> Result:
+    return CliRunner().invoke(app, words, prog_name="pipeline", env={"COLUMNS": str(columns), **environment})
+
+
+def said(done: Result) -> str:
     """Standard error as one line, whatever the terminal's width."""
-    return re.sub(r"\s+", " ", done.stderr)
+    return " ".join(done.stderr.split())
 
 
-def test_help_is_fast_and_light(tmp_path: Path) -> None:
+def test_help_is_fast_and_light() -> None:
     times = []
+    command = ["-c", "from pipeline.cli import main; main()", "--help"]
     for _ in range(3):
         start = time.monotonic()
-        done = pipeline("--help", cwd=tmp_path)
+        assert subprocess.run([sys.executable, *command], capture_output=True, timeout=60).returncode == 0
         times.append(time.monotonic() - start)
-        assert done.returncode == 0
     assert min(times) < 0.5
-    command = [sys.executable, "-X", "importtime", "-c", "from pipeline.cli import main; main()", "--help"]
-    imported = subprocess.run(command, capture_output=True, text=True, timeout=60).stderr
+    imported = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, timeout=60
+    ).stderr
     assert "pipeline.cli" in imported
     assert not re.search(r"\| +(torch|mlflow|numpy|sklearn|matplotlib)\n", imported)
 
 
-def test_version(tmp_path: Path) -> None:
-    done = pipeline("--version", cwd=tmp_path)
-    assert (done.returncode, done.stdout.split()[0]) == (0, "pipeline")
+def test_version() -> None:
+    done = pipeline("--version")
+    assert (done.exit_code, done.stdout.split()[0]) == (0, "pipeline")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_targets(columns: int, tmp_path: Path) -> None:
-    done = pipeline("targets", cwd=tmp_path, columns=columns)
-    assert done.returncode == 0
+def test_targets(columns: int) -> None:
+    done = pipeline("targets", columns=columns)
+    assert done.exit_code == 0
     assert max(map(len, done.stdout.splitlines())) <= columns
     assert "…" not in done.stdout
     for name in targets.names():
         assert re.search(rf"^{name} ", done.stdout, re.MULTILINE)
 
 
-def test_one_target_in_full(tmp_path: Path) -> None:
-    done = pipeline("targets", "cortex-m4", cwd=tmp_path)
-    assert done.returncode == 0
+def test_one_target_in_full() -> None:
+    done = pipeline("targets", "cortex-m4")
+    assert done.exit_code == 0
     assert re.search(r"clock_hz +120,000,000", done.stdout)
     assert re.search(r"ram_origin +0x20000000", done.stdout)
 
 
-def test_targets_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "my-board.toml").write_text('inherits = "cortex-m4"\ndescription = "mine"\nsource = "my bench"\n')
-    done = pipeline("targets", "--targets-dir", "mine", cwd=tmp_path)
-    assert done.returncode == 0
+def test_targets_of_ones_own(work: Path) -> None:
+    (work / "mine").mkdir()
+    (work / "mine" / "my-board.toml").write_text('inherits = "cortex-m4"\ndescription = "mine"\nsource = "my bench"\n')
+    done = pipeline("targets", "--targets-dir", "mine")
+    assert done.exit_code == 0
     assert "my-board" in done.stdout
 
 
-def test_doctor_when_all_is_there(tmp_path: Path) -> None:
-    done = pipeline("doctor", cwd=tmp_path)
+def test_doctor_when_all_is_there() -> None:
+    done = pipeline("doctor")
     missing = "MISSING" in done.stdout
-    assert done.returncode == (1 if missing else 0)
+    assert done.exit_code == (1 if missing else 0)
     assert ("Everything a run needs is here." in done.stdout) != missing
     assert re.search(r"found +torch +2\.", done.stdout)
 
 
-def test_doctor_without_tools_says_how_to_get_them(tmp_path: Path) -> None:
-    done = pipeline("doctor", cwd=tmp_path, PATH=str(tmp_path))
-    assert done.returncode == 1
+def test_doctor_without_tools_says_how_to_get_them(work: Path) -> None:
+    done = pipeline("doctor", PATH=str(work))
+    assert done.exit_code == 1
     for tool in ("host C compiler", "arm-none-eabi-gcc", "qemu-system-arm", "make"):
         assert re.search(rf"MISSING +{tool}", done.stdout)
     assert "install" in done.stdout
@@ -133,70 +138,68 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_of_run(case: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_of_run(case: str, store: str, work: Path) -> None:
     words, code, message = BAD[case]
-    (tmp_path / "r.toml").write_text(RECIPE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    done = CliRunner().invoke(app, ["run", *words])
-    assert re.search(message, " ".join(done.stderr.split())), done.stderr
+    (work / "r.toml").write_text(RECIPE)
+    done = pipeline("run", *words, MLFLOW_TRACKING_URI=store)
+    assert re.search(message, said(done)), done.stderr
     assert done.exit_code == code
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("build/*"))
+    assert not list(work.glob("build/*"))
 
 
-def test_missing_toolchain(tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text(RECIPE)
-    done = pipeline("run", "r.toml", "-t", "cortex-m4", cwd=tmp_path, PATH=str(tmp_path))
-    assert done.returncode == 1
+def test_missing_toolchain(work: Path) -> None:
+    (work / "r.toml").write_text(RECIPE)
+    done = pipeline("run", "r.toml", "-t", "cortex-m4", PATH=str(work))
+    assert done.exit_code == 1
     assert re.search(
         r"^Error: target cortex-m4 needs .*arm-none-eabi-gcc .*not found on this machine\. Install: ", said(done)
     )
 
 
-def test_unreachable_tracking_server(tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text(RECIPE)
-    done = pipeline("run", "r.toml", "-t", "cortex-m4", cwd=tmp_path, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert done.returncode == 1
+def test_unreachable_tracking_server(work: Path) -> None:
+    (work / "r.toml").write_text(RECIPE)
+    done = pipeline("run", "r.toml", "-t", "cortex-m4", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.exit_code == 1
     assert re.search(r"Error: The MLflow server http://127\.0\.0\.1:9 .* does not answer", said(done))
-    assert not list(tmp_path.glob("build/*"))
+    assert not list(work.glob("build/*"))
 
 
-def test_an_unexpected_error_is_one_message_and_a_log_file(tmp_path: Path) -> None:
-    code = "import pipeline.target as t\nt.names = lambda *a: 1 // 0\nfrom pipeline.cli import main\nmain()"
-    done = subprocess.run([sys.executable, "-c", code, "targets"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    found = re.search(r"^Error: an unexpected ZeroDivisionError: .*The details are in (\S+\.log)\.$", said(done).strip())
+def test_an_unexpected_error_is_one_message_and_a_log_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "names", lambda *_: 1 // 0)
+    done = pipeline("targets")
+    assert done.exit_code == 1
+    found = re.search(r"^Error: an unexpected ZeroDivisionError: .*The details are in (\S+\.log)\.$", said(done))
     assert found, done.stderr
     log = Path(found[1])
     assert "Traceback" in log.read_text()
     log.unlink()
 
 
-def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -c 'from pipeline.cli import main; main()' targets | true"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
 
 
-def test_init_writes_a_recipe_that_loads(tmp_path: Path) -> None:
-    done = pipeline("init", "mine", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_init_writes_a_recipe_that_loads(work: Path) -> None:
+    done = pipeline("init", "mine")
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines() == [
         "mine/recipe.toml",
         "mine/model.py",
         "mine/data.npz",
         "Run it: pipeline run mine/recipe.toml --target cortex-m4",
     ]
-    recipe = load(tmp_path / "mine" / "recipe.toml")
+    recipe = load(work / "mine" / "recipe.toml")
     assert [s.name for s in recipe.stages] == ["train", "prune", "distill", "quantize", "codegen", "measure"]
-    again = pipeline("init", "mine", cwd=tmp_path)
-    assert again.returncode == 2
+    again = pipeline("init", "mine")
+    assert again.exit_code == 2
     assert "mine already exists and is not an empty folder; nothing was written" in said(again)
 
 
-def test_ui_with_nothing_recorded(tmp_path: Path) -> None:
-    done = pipeline("ui", cwd=tmp_path)
-    assert done.returncode == 1
+def test_ui_with_nothing_recorded() -> None:
+    done = pipeline("ui", MLFLOW_TRACKING_URI="sqlite:///mlflow.db")
+    assert done.exit_code == 1
     assert "Nothing is recorded in" in said(done)

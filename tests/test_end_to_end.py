@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
+
+
+@pytest.fixture(autouse=True)
+def _default_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
 
 SHORT = [
     *("--set", "train.epochs=2", "--set", "prune.epochs=2", "--set", "distill.epochs=1"),
@@ -21,6 +30,7 @@ SHORT = [
 
 
 def pipeline(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, recording into the default store."""
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, words)]
     settings = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     return subprocess.run(command, cwd=cwd, env={**settings, "COLUMNS": "80"}, capture_output=True, text=True, timeout=300)
@@ -109,19 +119,23 @@ def test_the_same_recipe_and_seed_give_the_same_firmware(folder: Path) -> None:
     assert sha256(first / "firmware" / "build" / "digits.bin") == sha256(second / "firmware" / "build" / "digits.bin")
 
 
-def test_a_model_of_ones_own_runs_as_init_wrote_it(tmp_path: Path) -> None:
-    assert pipeline("init", "mine", cwd=tmp_path).returncode == 0
-    done = pipeline("run", "mine/recipe.toml", "--target", "cortex-m4", *SHORT, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_model_of_ones_own_runs_as_init_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["init", "mine"]).exit_code == 0
+    done = CliRunner().invoke(app, ["run", "mine/recipe.toml", "--target", "cortex-m4", *SHORT])
+    assert done.exit_code == 0, done.stderr
+    assert "bit-exact  24 of 24 vectors" in done.stdout
     assert report_of(tmp_path / "build" / "own-model-cortex-m4-1")["bit_exact"]["equal"] == 24
 
 
-def test_a_model_too_large_for_its_target(folder: Path) -> None:
+def test_a_model_too_large_for_its_target(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "targets").mkdir()
     text = 'inherits = "cortex-m4"\ndescription = "tiny"\nsource = "this test"\n[memory]\nflash_bytes = 4096\n'
     (folder / "targets" / "tiny.toml").write_text(text)
-    done = pipeline("run", "--target", "tiny", *SHORT, "--set", "prune=false", "--set", "distill=false", cwd=folder)
-    assert done.returncode == 2
+    monkeypatch.chdir(folder)
+    words = ["run", "--target", "tiny", *SHORT, "--set", "prune=false", "--set", "distill=false"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
     assert "codegen   failed" in done.stderr
     assert "4,096" in done.stderr
     assert done.stderr.rstrip().endswith(f"What was made until then is in {folder}/build/digits-tiny-1.failed.")
