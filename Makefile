@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format slow bench clean
+.PHONY: help setup setup-test run test check format slow bench clean
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
@@ -24,13 +24,16 @@ $(VENV)/.test-installed: $(VENV)/.run-installed
 setup: $(VENV)/.run-installed
 	@sh scripts/setup.sh system
 
+setup-test: $(VENV)/.test-installed
+	@sh scripts/setup.sh system test
+
 run: setup
 	$(BIN)/pipeline run --target $(TARGET)
 
-test: setup $(VENV)/.test-installed
+test: setup-test
 	$(BIN)/python -m pytest -n 2 -m "not slow" --cov=pipeline --cov-report=term:skip-covered --cov-fail-under=85
 
-check: setup $(VENV)/.test-installed
+check: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,7 +43,7 @@ format: $(VENV)/.test-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-slow: setup $(VENV)/.test-installed
+slow: setup-test
 	$(BIN)/python -m pytest -m slow
 
 clean:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the project needs and nothing twice.
 #   setup.sh python VENV REQUIREMENT   the package with its pinned dependencies, into VENV
-#   setup.sh system                    the Arm cross compiler and QEMU, with apt when allowed
+#   setup.sh system [test]             the Arm cross compiler and QEMU (for the tests also sshd), with apt when allowed
 set -eu
 
 python_packages() {
@@ -35,6 +35,9 @@ system_packages() {
     missing=""
     command -v arm-none-eabi-gcc >/dev/null 2>&1 || missing="$missing gcc-arm-none-eabi"
     command -v qemu-system-arm >/dev/null 2>&1 || missing="$missing qemu-system-arm"
+    if [ "${1:-}" = test ] && ! PATH="$PATH:/usr/sbin:/sbin" command -v sshd >/dev/null 2>&1; then
+        missing="$missing openssh-server"
+    fi
     [ -n "$missing" ] || return 0
     sudo=""
     if [ "$(id -u)" != 0 ]; then sudo="sudo -n"; fi
@@ -46,7 +49,7 @@ system_packages() {
     fi
     cat >&2 <<EOF
 setup: missing:$missing. Install them, then run make again:
-  Debian, Ubuntu:  sudo apt-get install --no-install-recommends gcc-arm-none-eabi qemu-system-arm
+  Debian, Ubuntu:  sudo apt-get install --no-install-recommends$missing
   Fedora:          sudo dnf install arm-none-eabi-gcc-cs qemu-system-arm
   macOS:           brew install --cask gcc-arm-embedded && brew install qemu
 EOF
@@ -56,6 +59,6 @@ EOF
 : "${PYTHON:=python3}"
 case "${1:-}" in
     python) python_packages "$2" "$3" ;;
-    system) system_packages ;;
-    *) echo "usage: setup.sh python VENV REQUIREMENT | setup.sh system" >&2; exit 2 ;;
+    system) system_packages "${2:-}" ;;
+    *) echo "usage: setup.sh python VENV REQUIREMENT | setup.sh system [test]" >&2; exit 2 ;;
 esac

@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
-TOOLS = {"cross": "arm-none-eabi-gcc", "qemu": "qemu-system-arm"}
+TOOLS = {"cross": "arm-none-eabi-gcc", "qemu": "qemu-system-arm", "ssh": "sshd"}
+SEARCHED = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin:/sbin"  # sshd is outside a user's PATH
 
 # Two xdist workers share two cores: one thread each, and the same sums in the same order everywhere.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -22,7 +23,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker, tool in TOOLS.items():
-            if item.get_closest_marker(marker) and shutil.which(tool) is None:
+            if item.get_closest_marker(marker) and shutil.which(tool, path=SEARCHED) is None:
                 item.add_marker(pytest.mark.skip(reason=f"{tool} is not installed"))
 
 
