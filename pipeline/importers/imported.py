@@ -69,3 +69,8 @@ class Imported:
     graph: Graph
     inputs: tuple[Edge, ...]
     outputs: tuple[Edge, ...]
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How the device turns raw bytes into the graph's input: where the file has one input, and that is uint8."""
+        return self.inputs[0].preprocess() if len(self.inputs) == 1 else None

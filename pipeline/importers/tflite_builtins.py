@@ -48,7 +48,7 @@ def conv_2d(n: Node) -> tuple[Op, ...]:
     o = n.options("Conv2DOptions")
     x, w, stride, dilation = n.x(0, 4), n.x(1, 4), _stride(o), _dilation(o)
     pads = n.pads(o, x, spatial(w), stride, dilation)
-    inputs = n.names(0, 1, optional=2)
+    inputs = n.names(0, 1, bias=2)
     return (
         Conv2d(inputs=inputs, outputs=n.outputs, stride=stride, dilation=dilation, pads=pads, activation=n.activation(o)),
     )
@@ -59,7 +59,7 @@ def depthwise_conv_2d(n: Node) -> tuple[Op, ...]:
     x, w, stride, dilation = n.x(0, 4), n.x(1, 4), _stride(o), _dilation(o)
     # The options' depth multiplier is redundant (TFLite takes it from the shapes), and some writers leave it at 0.
     pads = n.pads(o, x, spatial(w), stride, dilation)
-    inputs = n.names(0, 1, optional=2)
+    inputs = n.names(0, 1, bias=2)
     return (
         DepthwiseConv2d(
             inputs=inputs, outputs=n.outputs, stride=stride, dilation=dilation, pads=pads, activation=n.activation(o)
@@ -72,7 +72,7 @@ def fully_connected(n: Node) -> tuple[Op, ...]:
     weights_format = o.member("WeightsFormat", schema.FullyConnectedOptionsWeightsFormat)
     if weights_format != "DEFAULT":
         raise n.fail(f"weights are stored as {weights_format}; only the default layout is supported")
-    return (FullyConnected(inputs=n.names(0, 1, optional=2), outputs=n.outputs, activation=n.activation(o)),)
+    return (FullyConnected(inputs=n.names(0, 1, bias=2), outputs=n.outputs, activation=n.activation(o)),)
 
 
 def pool_2d(n: Node) -> tuple[Op, ...]:
@@ -92,7 +92,7 @@ def transpose_conv(n: Node) -> tuple[Op, ...]:
     full = [(x[i] - 1) * stride[i] + kernel[i] for i in (0, 1)]
     if full[0] * full[1] * y.shape[3] > MAX_PADDED_BYTES:
         raise n.fail(f"input {n.x(2).shape} and stride {stride} make {full[0]} rows of {full[1]}, far beyond {y.shape}")
-    inputs = n.names(2, 1, optional=3)
+    inputs = n.names(2, 1, bias=3)
     return (TransposeConv(inputs=inputs, outputs=n.outputs, stride=stride, crop=(top, left), activation=n.activation(o)),)
 
 

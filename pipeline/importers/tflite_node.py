@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.errors import GraphError
@@ -36,11 +37,14 @@ class Node:
             raise self.fail(f"input {i} is missing")
         return name
 
-    def names(self, *required: int, optional: int | None = None) -> tuple[str, ...]:
-        """The required inputs, then the optional one where it is given."""
+    def names(self, *required: int, bias: int | None = None) -> tuple[str, ...]:
+        """The required inputs, then the bias where there is one. One of nothing but zeros is none."""
         given = tuple(self.name(i) for i in required)
-        extra = self.inputs[optional] if optional is not None and optional < len(self.inputs) else None
-        return (*given, extra) if extra is not None else given
+        extra = self.inputs[bias] if bias is not None and bias < len(self.inputs) else None
+        if extra is None:
+            return given
+        data = self.tensors[extra].data
+        return given if data is not None and data.dtype == np.int32 and not data.any() else (*given, extra)
 
     def x(self, i: int = 0, rank: int | None = None) -> Tensor:
         """Input i's tensor, of `rank` dimensions where that is given."""

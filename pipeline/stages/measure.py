@@ -26,6 +26,7 @@ from pipeline.ir import Array
 from pipeline.power.model import energy_uj
 from pipeline.stage import BitExact, Context, Firmware, Kind, Measured
 from pipeline.strict import limits
+from pipeline.target import Target
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Measure:
                     advance()
             right = {"device": equal(golden, answers)}
             if not right["device"].all():
-                raise device_mismatch(artifact, ctx, golden, right["device"], device)
+                raise device_mismatch(artifact, ctx.target, golden, right["device"], device)
             measurement = timed(device, golden, self.runs)
         right |= host_oracles(artifact, golden)
         oracles = {"tflm": None, **{who: int(mask.sum()) for who, mask in right.items()}}
@@ -124,16 +125,16 @@ def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, Array]:
     return right
 
 
-def device_mismatch(firmware: Firmware, ctx: Context, golden: Vectors, right: Array, device: Board) -> MismatchError:
+def device_mismatch(firmware: Firmware, target: Target, golden: Vectors, right: Array, device: Board) -> MismatchError:
     """What to say when the device answers wrongly: which layer, found with the first wrong vector."""
     wrong = np.flatnonzero(~right)
     return MismatchError(
         f"{device.where} answered {len(wrong)} of {len(right)} vectors with other bytes than the integer reference, first "
-        f"vector {wrong[0]}. {_culprit(firmware, ctx, golden, wrong[:1], device)}."
+        f"vector {wrong[0]}. {_culprit(firmware, target, golden, wrong[:1], device)}."
     )
 
 
-def _culprit(firmware: Firmware, ctx: Context, golden: Vectors, pick: Array, device: Board) -> str:
+def _culprit(firmware: Firmware, target: Target, golden: Vectors, pick: Array, device: Board) -> str:
     graph = firmware.model.graph
     inputs, int8_inputs = (tuple(x[pick] for x in xs) for xs in (golden.inputs, golden.int8_inputs))
     with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
@@ -143,7 +144,7 @@ def _culprit(firmware: Firmware, ctx: Context, golden: Vectors, pick: Array, dev
     cause = "The same C is right on this host, so compiler, core or memory make the difference"
     if not isinstance(device, QemuBoard):
         return cause
-    layer = first_wrong_layer(firmware, ctx.target, rows(inputs)[0], int8_inputs)
+    layer = first_wrong_layer(firmware, target, rows(inputs)[0], int8_inputs)
     return f"{cause}: {layer or 'but not when it reports each layer, so it changes from build to build'}"
 
 

@@ -283,7 +283,7 @@ tiles = replaced("TILE", 1, np.array([2, 1, 1, 2, 1], np.int32), schema.TensorTy
 
 def bias_size(m: Any) -> None:
     op = operator(m, "CONV_2D")
-    op.inputs[2] = append_constant(m, np.zeros(5, np.int32), "short_bias", schema.TensorType.INT32)
+    op.inputs[2] = append_constant(m, np.ones(5, np.int32), "short_bias", schema.TensorType.INT32)
 
 
 SCALES = r"tensor 'serving_default\S*': quantisation scales must be positive and finite"
