@@ -1,18 +1,28 @@
 """Prune, distill, quantize to int8, generate firmware, and measure it on the device; every stage recorded in MLflow.
 
-`pipeline.run_recipe(path, target)` is what `pipeline run` does. Nothing heavy is imported before it is called.
+`run_recipe(path, target)` is what `pipeline run` does, `compile_model(path, target)` what `pipeline compile` does, and
+`measure(firmware, inputs)` what `pipeline measure` does. Nothing heavy is imported before one of them is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.compile import compile_model, load_firmware
+    from pipeline.replay import Result, measure
     from pipeline.report.figures import Report
 
-__all__ = ["__version__", "run_recipe"]
+__all__ = ["Result", "__version__", "compile_model", "load_firmware", "measure", "run_recipe"]
+
+_HOME = {
+    "compile_model": "pipeline.compile",
+    "load_firmware": "pipeline.compile",
+    "measure": "pipeline.replay",
+    "Result": "pipeline.replay",
+}
 
 
 def run_recipe(
@@ -33,9 +43,13 @@ def run_recipe(
     return run(load(Path(recipe), settings), chosen, out=Path(out), bench=Path(bench) if bench else None)
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         import importlib.metadata
 
         return importlib.metadata.version("tinyml-pipeline")
+    if name in _HOME:
+        import importlib
+
+        return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'pipeline' has no attribute {name!r}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pipeline
 from pipeline.compile import compile_model, import_model, load_firmware
 from pipeline.errors import BuildError, GraphError, RecipeError, TargetError
 from pipeline.importers.tflite import import_tflite
@@ -33,6 +34,14 @@ def int8_firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled") / "int8"
     compile_model(FILES / "cnn_float_edges.tflite", load_target("cortex-m4"), folder)
     return folder
+
+
+def test_python_api() -> None:
+    assert pipeline.compile_model is compile_model
+    assert pipeline.measure is measure
+    assert pipeline.load_firmware is load_firmware
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = pipeline.nope
 
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
