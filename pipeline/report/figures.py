@@ -120,6 +120,26 @@ class Report:
         return (kind for kind in KINDS if kind in present)
 
 
+_LOST_POINTS = 2.0  # from float to int8: more than sound calibration costs
+
+
+def warnings(report: Report) -> list[str]:
+    """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
+    found = []
+    accuracy = report.json()["accuracy"]
+    classes = len(report.measured.firmware.data.classes)
+    if accuracy["device"] < 1.5 / classes:
+        found.append(f"the model hardly beats guessing among {classes} classes; see the training curves in MLflow.")
+    unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
+    if unseen:
+        found.append(f"{unseen.name}: one class is never recognised; see the recall by class in the report.")
+    before = next((accuracy[k] for k in ("distilled", "pruned", "float") if accuracy[k] is not None), None)
+    lost = 100 * (before - accuracy["int8"]) if before is not None and accuracy["int8"] is not None else 0.0
+    if lost > _LOST_POINTS:
+        found.append(f"int8 costs {lost:.1f} points of accuracy; try --set quantize.count=1000 or --set quantize.mode=qat.")
+    return found
+
+
 def layers(graph: Graph) -> tuple[Layer, ...]:
     return tuple(
         Layer(

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report.figures import KINDS, Report, layers, median, show
+from pipeline.report.figures import KINDS, Report, layers, median, show, warnings
 from pipeline.report.table import basis, rows, verdict
 
 _CAPTIONS = {
@@ -42,6 +42,7 @@ def render_page(report: Report, plots: Mapping[str, Path]) -> str:
         median_us=median(report.measured.measurement.latency_us),
         cards=_cards(report),
         verdict=verdict(report).plain,
+        warnings=warnings(report),
         exact=report.measured.bit_exact,
         sections=sections,
         plots=[(name, _CAPTIONS[name], _inline_svg(path)) for name, path in plots.items()],

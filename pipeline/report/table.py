@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.figures import KINDS, ROWS, Report, StageResult, median, show
+from pipeline.report.figures import KINDS, ROWS, Report, StageResult, median, show, warnings
 from pipeline.stage import Kind
 
 _LABEL_WIDTH, _CELL_WIDTH = 20, 10
@@ -114,6 +114,8 @@ def print_summary(report: Report, console: Console) -> None:
                 f"median of {len(m.latency_us)} runs {show('latency_us', median(m.latency_us))}",
             )
         )
+    for warning in warnings(report):
+        console.print(Text.assemble(("warning", "bold yellow"), f"  {warning}"))
     console.print()
     for line in places(report):
         console.print(line, soft_wrap=True)  # the terminal wraps: paths and addresses can be copied whole

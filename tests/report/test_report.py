@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.report import plots
-from pipeline.report.figures import KINDS, Figure, Report, StageResult, layers, median, show
+from pipeline.report.figures import KINDS, Figure, Report, StageResult, layers, median, show, warnings
 from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
 from pipeline.report.write import json_text, write_report
@@ -99,6 +99,22 @@ def test_a_difference_is_said_aloud(report: Report) -> None:
 )
 def test_figures_carry_their_unit(name: str, value: float, text: str) -> None:
     assert show(name, value) == text
+
+
+def test_what_should_not_be_overlooked_is_a_warning(report: Report, tmp_path: Path) -> None:
+    assert warnings(report) == []
+    bad = (
+        StageResult("train", (Figure("accuracy", 0.9, "computed"),), 1.0),
+        StageResult("quantize", (Figure("accuracy", 0.12, "computed"), Figure("worst_class_recall", 0.0, "computed")), 1.0),
+    )
+    worse = replace(report, stages=bad, measured=replace(report.measured, accuracy=0.12))
+    guessing, unseen, lost = warnings(worse)
+    assert guessing.startswith("the model hardly beats guessing among 10 classes")
+    assert unseen.startswith("quantize: one class is never recognised")
+    assert lost.startswith("int8 costs 78.0 points of accuracy; try --set quantize.count=1000")
+    assert guessing in " ".join(printed(worse, 300).split())
+    write_report(worse, tmp_path)
+    assert guessing in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_median() -> None:
