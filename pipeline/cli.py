@@ -132,7 +132,7 @@ def ui(
 ) -> None:
     """Serve MLflow's pages on the recorded runs, until Ctrl-C."""
     with _reported():
-        from pipeline.track import serve_ui
+        from pipeline.store import serve_ui
 
         serve_ui(port)
 

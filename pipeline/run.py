@@ -25,8 +25,9 @@ from pipeline.report.write import write_report
 from pipeline.stage import Context, Firmware, Kind, Measured, Stage
 from pipeline.stages._fit import batch_of
 from pipeline.stages.quantize import Quantize
+from pipeline.store import is_new, store_uri
 from pipeline.target import Target
-from pipeline.track import MlflowTracker, RunLog, Tracker, git_commit, is_new, store_uri
+from pipeline.track import MlflowTracker, RunLog, Tracker, git_commit
 
 
 def run(

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import store as store_address
 from pipeline import track
 from pipeline.errors import PipelineError, Terminated, TrackError
 from pipeline.track import MlflowTracker
@@ -112,9 +113,9 @@ def test_a_deleted_experiment_says_how_to_get_it_back(store: str) -> None:
 
 def test_default_store_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert track.store_uri() == "sqlite:///mlflow_runs/mlflow.db"
+    assert store_address.store_uri() == "sqlite:///mlflow_runs/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracker:5000")
-    assert track.store_uri() == "http://tracker:5000"
+    assert store_address.store_uri() == "http://tracker:5000"
 
 
 def test_a_dead_server_is_noticed_at_once() -> None:
@@ -123,7 +124,7 @@ def test_a_dead_server_is_noticed_at_once() -> None:
         port = s.getsockname()[1]
     start = time.monotonic()
     with pytest.raises(TrackError, match=rf"server http://127.0.0.1:{port} .* does not answer.*Connection refused.*unset"):
-        track.check_store(f"http://127.0.0.1:{port}")
+        store_address.check_store(f"http://127.0.0.1:{port}")
     assert time.monotonic() - start < 3
 
 
@@ -139,7 +140,7 @@ def test_any_answer_counts_as_a_server() -> None:
     server = HTTPServer(("127.0.0.1", 0), Forbidden)
     thread = threading.Thread(target=server.handle_request)
     thread.start()
-    track.check_store(f"http://127.0.0.1:{server.server_port}")
+    store_address.check_store(f"http://127.0.0.1:{server.server_port}")
     thread.join(timeout=5)
     server.server_close()
 
@@ -147,14 +148,14 @@ def test_any_answer_counts_as_a_server() -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("I am a diary, not a database.")
     with pytest.raises(TrackError, match=r"mlflow\.db is not an SQLite database"):
-        track.check_store(f"sqlite:///{tmp_path}/mlflow.db")
+        store_address.check_store(f"sqlite:///{tmp_path}/mlflow.db")
     assert (tmp_path / "mlflow.db").read_text().startswith("I am a diary")
 
 
 def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TrackError, match="can not be written"):
-        track.check_store(f"sqlite:///{tmp_path}/file/mlflow.db")
+        store_address.check_store(f"sqlite:///{tmp_path}/file/mlflow.db")
 
 
 def test_the_refused_file_store_is_reported(tmp_path: Path) -> None:
@@ -239,17 +240,17 @@ def _get(url: str, patience_s: float) -> bytes:
 def test_ui_refuses_what_it_can_not_serve(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     with pytest.raises(TrackError, match="Nothing is recorded"):
-        track.serve_ui(5000)
+        store_address.serve_ui(5000)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracker.example")
     with pytest.raises(TrackError, match="open it in a browser"):
-        track.serve_ui(5000)
+        store_address.serve_ui(5000)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(TrackError, match=rf"Port {port} can not be used.*--port {port + 1}"):
-            track.serve_ui(port)
+            store_address.serve_ui(port)
 
 
 def test_logging_levels_are_quiet() -> None:
