@@ -44,6 +44,7 @@ MAX_MODEL_BYTES = 2**30
 MAX_MODELS = 4
 MAX_RUNS = 200_000
 MAX_SECONDS = 300.0
+LITTLE_DISK = 4 * 2**20
 DTYPES = ("uint8", "int8", "int32", "int64", "float32")
 ENGINES = {
     "onnxruntime": "onnxruntime",
@@ -397,7 +398,7 @@ class Operations:
         if not importlib.util.find_spec("ensurepip"):
             raise Refused("NoVenv", "this Python has no ensurepip; on Debian: sudo apt install python3-venv")
         shutil.rmtree(path, ignore_errors=True)
-        self._tool("NoVenv", sys.executable, "-m", "venv", path)
+        self._tool("NoVenv", sys.executable, "-m", "venv", path)  # leaves the folder there when it fails
         source = ["--no-index", "--find-links", wheels] if wheels else []
         install = [
             "-m",
@@ -423,7 +424,9 @@ class Operations:
             raise Refused(error, f"{' '.join(command[:4])} took more than 15 minutes") from None
         if done.returncode:
             words = (done.stderr + done.stdout).decode("utf-8", "replace").strip()[-600:]
-            raise Refused("DiskFull" if "No space left" in words else error, words or f"exit status {done.returncode}")
+            free = min(shutil.disk_usage(folder).free for folder in (".", ".cache") if os.path.isdir(folder))
+            full = "No space left" in words or free < LITTLE_DISK  # venv keeps to itself why it failed
+            raise Refused("DiskFull" if full else error, words or f"exit status {done.returncode}")
 
     def load(self, request):
         """Model file into a session with explicit options; its bytes must have this sha256."""
@@ -724,7 +727,7 @@ def main():
         request = wire.requests.get()
         if request["op"] == "quit":
             wire.send({"id": request["id"], "ok": True})
-            return
+            os._exit(0)  # the other threads still hold stdin, which a proper shutdown would wait for
         wire.send(answer(operations, request))
 
 

@@ -27,8 +27,8 @@ class DiskError(DeviceError):
 
 
 def place(files: paramiko.SFTPClient, data: bytes, suffix: str) -> str:
-    """The remote path of a file with these bytes, uploaded if it is not there yet: written under a temporary name, read
-    back, renamed. DiskError when the host does not take it, paramiko's and socket's exceptions when the connection is lost."""
+    """The remote path of a file with these bytes, uploaded if it is not there: written under a temporary name, read back,
+    renamed. DiskError when the host does not take it, paramiko's and socket's exceptions when the connection is lost."""
     make_folder(files)
     final = f"{FOLDER}/{hashlib.sha256(data).hexdigest()}{suffix}"
     with contextlib.suppress(FileNotFoundError):

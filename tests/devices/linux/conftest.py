@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from example_graphs import small_cnn
 from loopback import SSHD, Pi, Wire
 
-from pipeline.codegen.to_onnx import save, to_float_onnx, to_onnx
+from pipeline.codegen.to_onnx import Raw, save, to_float_onnx, to_onnx
 from pipeline.codegen.to_tflite import to_tflite
+from pipeline.preprocess import Normalization, Preprocess
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,13 +21,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="sshd (openssh-server) is not installed"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "ssh: needs sshd (openssh-server)")
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """model.onnx, model_float.onnx and model.tflite of one small network."""
+    """model.onnx and model_float.onnx, which take raw bytes, and model.tflite of one small network."""
     folder = tmp_path_factory.mktemp("models")
     graph = small_cnn()
-    (folder / "model.onnx").write_bytes(save(to_onnx(graph)))
-    (folder / "model_float.onnx").write_bytes(save(to_float_onnx(graph)))
+    raw = Raw(Normalization(), Preprocess("uint8", (np.arange(256) - 128).astype(np.int8)[None]))
+    (folder / "model.onnx").write_bytes(save(to_onnx(graph, raw)))
+    (folder / "model_float.onnx").write_bytes(save(to_float_onnx(graph, raw)))
     (folder / "model.tflite").write_bytes(to_tflite(graph))
     return folder
 

@@ -1,0 +1,147 @@
+"""What a measurement on a Linux computer says. Nothing here connects to anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.devices.base import Clock
+from pipeline.power.pmic import RailEnergy
+
+OTHERS_CORES = 0.1
+"""More than this much of a core for other processes, and the computer was not idle."""
+THROTTLED_NOW, THROTTLED_SINCE_BOOT = 0xF, 0xF0000
+THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+"""Bits of `vcgencmd get_throttled`; sixteen higher: has happened since boot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every run of one model, batch 1. `reached`: the 95 % interval of the median is narrower than was asked for."""
+
+    ticks_ns: tuple[int, ...]
+    threads: int
+    reached: bool
+
+    def percentile_us(self, percent: float) -> float:
+        return float(np.percentile(self.ticks_ns, percent)) / 1000
+
+    def summary(self) -> dict[str, float]:
+        names = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+        return {f"latency_us_{name}": self.percentile_us(p) for name, p in names.items()} | {"runs": len(self.ticks_ns)}
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One node as the engine ran it, mean microseconds of one inference."""
+
+    node: str
+    operator: str
+    us: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """One model in a process of its own. `cold_start_ms`: engine import, model load and first answer; the file was in the
+    page cache. `operators` is None where the engine can not tell."""
+
+    file: str
+    engine: str
+    options: dict[str, Any]
+    load_ms: float
+    cold_start_ms: float
+    warmup_runs: int
+    warm: bool
+    peak_rss_bytes: int
+    timing: Timing
+    all_cores: Timing | None
+    per_second: float  # batch 1 on each core at once
+    operators: tuple[Operator, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How the computer was doing. `throttled` is None where nothing can tell, `others_cores` counts cores' worth."""
+
+    temperature_c: float | None
+    governors: tuple[str, ...]
+    frequencies_khz: tuple[int, ...]
+    throttled: int | None
+    others_cores: float
+
+    @staticmethod
+    def read(answer: dict[str, Any]) -> Conditions:
+        """From the runner's `state`."""
+        return Conditions(
+            answer["temperature_c"], tuple(answer["governors"]), tuple(answer["frequencies_khz"]), answer["throttled"],
+            float(answer["others_cores"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxMeasurement:
+    """`invalid` says why the latencies must not be quoted (empty: they may); `warnings` what else a reader should know.
+    `clock` is "device" on a Raspberry Pi and "host" where this computer stood in for one."""
+
+    device: str
+    clock: Clock
+    computer: dict[str, Any]  # the runner's `info`: model, OS, kernel, Python, engines
+    int8: ModelFigures
+    float32: ModelFigures | None
+    before: Conditions
+    after: Conditions
+    others_cores: float  # while latencies were taken
+    rails: RailEnergy | None
+    invalid: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def kind(self) -> Literal["measured", "host"]:
+        """For metrics: what this computer did in a Pi's place is no measurement of one."""
+        return "measured" if self.clock == "device" else "host"
+
+    def metrics(self) -> dict[str, float]:
+        """Names with units, the float model's prefixed with float_."""
+        found = _figures(self.int8)
+        if self.float32:
+            found |= {f"float_{k}": v for k, v in _figures(self.float32).items()}
+            found["int8_speedup"] = self.float32.timing.percentile_us(50) / self.int8.timing.percentile_us(50)
+        if self.rails:
+            found |= {
+                "energy_uj": self.rails.energy_uj,
+                "idle_power_mw": self.rails.idle_mw,
+                "busy_power_mw": self.rails.busy_mw,
+            }
+        return found | {"valid": float(not self.invalid)}
+
+
+def _figures(m: ModelFigures) -> dict[str, float]:
+    own = {
+        "load_ms": m.load_ms,
+        "cold_start_ms": m.cold_start_ms,
+        "peak_rss_bytes": m.peak_rss_bytes,
+        "inferences_per_second": m.per_second,
+    }
+    if m.all_cores:
+        own["latency_us_p50_all_cores"] = m.all_cores.percentile_us(50)
+    return m.timing.summary() | own
+
+
+def why_invalid(before: Conditions, after: Conditions, others_cores: float) -> list[str]:
+    """Reasons not to trust the latencies, in words."""
+    reasons = []
+    for when, c in (("before", before), ("after", after)):
+        now = [word for bit, word in THROTTLED.items() if (c.throttled or 0) >> bit & 1]
+        if now:
+            reasons.append(f"it was throttled {when} the measurement ({', '.join(now)}): check power supply and cooling")
+    new = (after.throttled or 0) & ~(before.throttled or 0) & THROTTLED_SINCE_BOOT
+    if new and not reasons:
+        words = ", ".join(word for bit, word in THROTTLED.items() if new >> (bit + 16) & 1)
+        reasons.append(f"it was throttled during the measurement ({words}): check power supply and cooling")
+    if others_cores > OTHERS_CORES:
+        reasons.append(f"other processes used {others_cores:.2f} of a core meanwhile: stop them")
+    elif before.others_cores > OTHERS_CORES:
+        reasons.append(f"other processes used {before.others_cores:.2f} of a core before it began: stop them")
+    return reasons
