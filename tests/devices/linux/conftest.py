@@ -8,21 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from example_graphs import small_cnn
-from loopback import SSHD, Pi, Wire
+from loopback import Pi, Wire
 
 from pipeline.codegen.to_onnx import Raw, save, to_float_onnx, to_onnx
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.preprocess import Normalization, Preprocess
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("ssh") and SSHD is None:
-            item.add_marker(pytest.mark.skip(reason="sshd (openssh-server) is not installed"))
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "ssh: needs sshd (openssh-server)")
 
 
 @pytest.fixture(scope="module")
