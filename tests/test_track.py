@@ -25,7 +25,11 @@ from pipeline.track import MlflowTracker
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    """A store with one run in it."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    with MlflowTracker("digits", "first", uri):
+        pass
+    return uri
 
 
 def client(store: str) -> Any:
