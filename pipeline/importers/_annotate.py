@@ -53,7 +53,7 @@ class Int8Quantizer(Quantizer):  # type: ignore[misc]
         super().__init__()
         self.input = _activation(qat, observer) if input_quant is None else _fixed(input_quant)
         self.activation = _activation(qat, observer)
-        self.unit = _fixed(Quant((1 / 256,), -128))
+        self.unit, self.tanh = _fixed(Quant((1 / 256,), -128)), _fixed(Quant((1 / 128,), 0))
         self.weight = {axis: _weight(qat, axis) for axis in (0, 1)}
 
     def annotate(self, model: GraphModule) -> GraphModule:
@@ -61,9 +61,11 @@ class Int8Quantizer(Quantizer):  # type: ignore[misc]
         for node in model.graph.nodes:
             if node.op == "placeholder":
                 node.meta[_KEY] = QuantizationAnnotation(output_qspec=self.input, _annotated=True)
-            elif node.op == "call_function" and node.target in _aten.TABLE and node not in fused:
+            elif node.op == "call_function" and node.target in _aten.TABLE and node not in fused and not _aten.is_size(node):
                 row = _aten.TABLE[node.target]
                 weights = {} if row.weight is None else {node.args[row.weight]: self.weight[row.channel_axis]}
+                if row.constants:
+                    weights = {n: self.activation for n in node.all_input_nodes if n.op == "get_attr"}
                 end = _end(node) if row.fuses else node
                 if end is not node:
                     fused.add(end)
@@ -79,11 +81,11 @@ class Int8Quantizer(Quantizer):  # type: ignore[misc]
 
     def _output(self, node: Node, output: _aten.Output) -> Any:
         if output == "shared":
-            source = node.args[0]
-            while isinstance(source, list | tuple):
-                source = source[0]
+            source: Any = node.args[0]
+            if source.target in _aten.TABLE and _aten.TABLE[source.target].output == "none":  # one of several results
+                source = source.args[0]
             return SharedQuantizationSpec(source)
-        return self.unit if output == "unit" else self.activation
+        return {"own": self.activation, "unit": self.unit, "tanh": self.tanh, "none": None}[output]
 
 
 def _end(node: Node) -> Node:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 from pipeline.errors import GraphError
 
@@ -50,7 +51,8 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
         ) from e
     assert isinstance(graph, GraphModule)
     _simplify(graph)
-    _check_batch(graph)
+    _check_batch(graph, example)
+    _fold_constants(graph)
     _fold_batch_norms(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -79,25 +81,28 @@ def path_of(node: Node) -> str:
 
 def _simplify(graph: GraphModule) -> None:
     for node in list(graph.graph.nodes):
-        if node.op == "call_module":  # _guards_fn: asserts about the example's shape
-            graph.graph.erase_node(node)
-        elif node.op == "call_function" and node.target in IDENTITIES:
+        if node.op not in ("call_module", "call_function"):
+            continue
+        if node.target in IDENTITIES:
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
-        elif node.op == "call_function" and node.target in (aten.view.default, aten._unsafe_view.default):  # strides differ
-            node.target = aten.reshape.default
-        elif node.op == "call_function" and node.target is aten.copy_.default:  # writes the caller's input: not our graph's
-            graph.graph.erase_node(node)
+        elif node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default  # real images may have other strides than the traced one
+        elif node.op == "call_module" or node.target is aten.copy_.default or str(node.target).startswith("aten._assert"):
+            graph.graph.erase_node(node)  # guards on the example's shape, writes to the caller's input, asserts
     graph.graph.eliminate_dead_code()
 
 
-def _check_batch(graph: GraphModule) -> None:
-    for node in graph.graph.find_nodes(op="placeholder"):
-        if isinstance(node.meta["val"].shape[0], int):
-            raise GraphError(
-                f"the model's forward fixes the batch size to {node.meta['val'].shape[0]}: it must take any. Use "
-                "x.flatten(1) or x.view(x.shape[0], -1) instead of sizes written as numbers."
-            )
+def _check_batch(graph: GraphModule, example: Tensor) -> None:
+    graph.recompile()
+    try:
+        with torch.no_grad():
+            graph(example[:1])
+    except (RuntimeError, AssertionError) as e:
+        raise GraphError(
+            f"the model's forward fixes the batch size to {len(example)}: it must take any. Use x.flatten(1) or "
+            "x.view(x.shape[0], -1) instead of sizes written as numbers."
+        ) from e
 
 
 def constant_of(graph: GraphModule, node: Any) -> Tensor | None:
@@ -108,6 +113,29 @@ def constant_of(graph: GraphModule, node: Any) -> Tensor | None:
     for part in str(node.target).split("."):
         value = getattr(value, part)
     return value if isinstance(value, Tensor) else None
+
+
+def _fold_constants(graph: GraphModule) -> None:
+    """Compute what depends on parameters and numbers only; divide and multiply matrices by constants as layers can."""
+    for node in list(graph.graph.nodes):
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
+            continue
+        arguments = [constant_of(graph, n) for n in node.all_input_nodes]
+        if all(a is not None for a in arguments) and isinstance(node.target, torch._ops.OpOverload):
+            known = dict(zip(node.all_input_nodes, arguments, strict=True))
+            with torch.no_grad():
+                value = node.target(*map_arg(node.args, known.__getitem__), **map_arg(node.kwargs, known.__getitem__))
+            with graph.graph.inserting_before(node):
+                node.replace_all_uses_with(_new_constant(graph, node, "value", value))
+            graph.graph.erase_node(node)
+        elif node.target in (aten.div.Tensor, aten.matmul.default) and (c := constant_of(graph, node.args[1])) is not None:
+            divides = node.target is aten.div.Tensor
+            if not divides and c.ndim != 2:
+                continue
+            with graph.graph.inserting_before(node):
+                other = _new_constant(graph, node, "factor", 1 / c.detach() if divides else c.detach().T.contiguous())
+            node.target = aten.mul.Tensor if divides else aten.linear.default
+            node.args = (node.args[0], other)
 
 
 def _fold_batch_norms(graph: GraphModule) -> None:

@@ -140,7 +140,7 @@ class Prune:
         lowest = torch.zeros(sum(sizes), dtype=torch.bool)
         lowest[torch.cat(list(groups.importance.values())).argsort(stable=True)[: round(fraction * sum(sizes))]] = True
         removed: dict[str, list[int]] = {}
-        for (name, scores), low in zip(groups.importance.items(), lowest.split(sizes), strict=True):
+        for (name, scores), low in zip(groups.importance.items(), torch.split(lowest, sizes), strict=True):
             channels = len(scores)
             wanted = int(low.sum()) if self.scope == "global" else round(channels * fraction)
             left = max(channels - wanted, self.min_channels)

@@ -171,11 +171,7 @@ def layer_sqnr(imported: Imported, expected: Mapping[str, Array], model: Quantiz
         if name not in imported.values:
             return
         node, value = imported.values[name]
-        wanted = (
-            expected[node].transpose(0, *(i for i in value.order[1:]))
-            if value.columns is None
-            else expected[node][:, list(value.columns)]
-        )
+        wanted = expected[node].transpose(value.order) if value.flat is None else expected[node][:, value.columns]
         got = dequantize(q, graph[name].scale, graph[name].zero_point).reshape(wanted.shape)
         noise = float(np.square(wanted - got, dtype=np.float64).sum())
         signal = float(np.square(wanted, dtype=np.float64).sum())

@@ -1,0 +1,227 @@
+"""torch networks as int8 Graphs: equal to torch's own quantised arithmetic within a step, and close to the float model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_cases import CASES, Case
+
+from pipeline.errors import GraphError
+from pipeline.fixedpoint import quantize
+from pipeline.importers._annotate import Int8Quantizer, convert_pt2e, prepare_pt2e
+from pipeline.importers._aten import TABLE
+from pipeline.importers._float_graph import trace
+from pipeline.importers._layout import channels_last
+from pipeline.importers.torch_export import check_supported, import_converted, refuse_unsupported
+from pipeline.ir import Array, Graph
+from pipeline.passes import optimize
+
+
+class Together(nn.Module):
+    """The networks of several cases side by side, reading one input: one export for all."""
+
+    def __init__(self, cases: Mapping[str, Case]) -> None:
+        super().__init__()
+        self.cases = nn.ModuleDict({name: randomised(case) for name, case in cases.items()})
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(case(x) for case in self.cases.values())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One case's: the Graph of it alone, the Graph's outputs as integers, torch's quantised and exact ones."""
+
+    graph: Graph
+    got: Array
+    simulated: Array
+    exact: Array
+
+
+def randomised(case: Case) -> nn.Module:
+    torch.manual_seed(0)
+    module = case.module().eval()
+    for name, buffer in module.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.copy_(torch.rand(buffer.shape) + 0.5)
+    return module
+
+
+def stored(x: Tensor) -> Array:
+    """As the Graph has it: images with channels last."""
+    return x.detach().numpy().transpose(channels_last(4) if x.ndim == 4 else range(x.ndim))
+
+
+def alone(graph: Graph, output: str) -> Graph:
+    """The part of `graph` that makes one of its outputs."""
+    needed, ops = {output}, []
+    for op in reversed(graph.ops):
+        if op.output in needed:
+            ops.append(op)
+            needed.update(op.inputs)
+    return replace(graph, outputs=(output,)).with_ops(reversed(ops)).checked()
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Answer]:
+    answers: dict[str, Answer] = {}
+    for shape in {case.shape for case in CASES.values()}:
+        cases = {name: case for name, case in CASES.items() if case.shape == shape}
+        together = Together(cases).eval()
+        rng = torch.Generator().manual_seed(1)
+        graph = trace(together, torch.randn(2, *shape, generator=rng))
+        refuse_unsupported(graph)
+        with torch.no_grad():
+            prepared = prepare_pt2e(graph, Int8Quantizer(None))
+            prepared(torch.randn(48, *shape, generator=rng))
+            converted = convert_pt2e(prepared)
+            imported = import_converted(converted, torch.randn(1, *shape, generator=rng), "cases").graph
+            x = torch.randn(16, *shape, generator=rng)
+            simulated, exact = converted(x), together(x)
+        source = imported[imported.inputs[0]]
+        q = quantize(stored(x), source.scale, source.zero_point).reshape(16, *source.shape)
+        for name, output, got, s, e in zip(cases, imported.outputs, imported.run(q), simulated, exact, strict=True):
+            shape_ = (16, *imported[output].shape[1:])
+            answers[name] = Answer(alone(imported, output), got.reshape(shape_).astype(np.int32), stored(s), stored(e))
+    return answers
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_graph_computes_what_torch_does(name: str, found: dict[str, Answer]) -> None:
+    case, answer = CASES[name], found[name]
+    y = answer.graph[answer.graph.outputs[0]]
+    steps = np.rint(answer.simulated / y.scale) + y.zero_point
+    assert answer.got.shape == steps.shape
+    assert np.abs(answer.got - steps).max() <= case.lsb
+    low, high = ((end - y.zero_point) * y.scale for end in (-128, 127))
+    noise = (answer.got - y.zero_point) * y.scale - np.clip(answer.exact, low, high)
+    assert 10 * np.log10(np.square(answer.exact).sum() / np.square(noise).sum()) > 24
+    if case.ops is not None:
+        assert tuple(op.kind for op in answer.graph.ops) == case.ops
+
+
+def test_passes_change_no_answer(found: dict[str, Answer]) -> None:
+    rng = np.random.default_rng(0)
+    for answer in found.values():
+        x = rng.integers(-128, 128, (4, *answer.graph[answer.graph.inputs[0]].shape), np.int8)
+        assert np.array_equal(optimize(answer.graph).run(x)[0], answer.graph.run(x)[0])
+
+
+def test_every_operator_of_the_table_has_a_case() -> None:
+    """By name; overloads of one operator count once."""
+    met: set[str] = set()
+    for shape in {case.shape for case in CASES.values()}:
+        together = Together({name: case for name, case in CASES.items() if case.shape == shape})
+        graph = trace(together, torch.zeros(2, *shape))
+        met |= {str(getattr(n.target, "overloadpacket", n.target)) for n in graph.graph.nodes if n.op == "call_function"}
+    missing = {str(getattr(t, "overloadpacket", t)) for t in TABLE} - met
+    assert missing == {"aten.t", "aten.clamp_min"}  # what torch.export writes as permute and clamp today
+
+
+class Encoder(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        return y[0] if isinstance(y, tuple) else y
+
+
+class Network(nn.Module):
+    """(N, 1, 8, 8) through rows of 8 values to 3 logits."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = Encoder(layer), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x.squeeze(1)).mean(1))
+
+
+UNSUPPORTED = {
+    "lstm": (nn.LSTM(8, 8, batch_first=True), "encoder.layer: lstm (recurrent; use convolutions over time)"),
+    "gru": (nn.GRU(8, 8, batch_first=True), "encoder.layer: gru (recurrent; use convolutions over time)"),
+    "attention": (
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+        "encoder.layer.self_attn: scaled_dot_product_attention (attention; use convolutions or pooling)",
+    ),
+    "layer_norm": (nn.LayerNorm(8), "encoder.layer: layer_norm (use batch norm)"),
+}
+
+
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_unsupported_layers_are_named_by_their_path(kind: str) -> None:
+    layer, message = UNSUPPORTED[kind]
+    with pytest.raises(GraphError) as e:
+        check_supported(Network(layer).eval(), torch.zeros(2, 1, 8, 8))
+    assert str(e.value).startswith(f"no int8 form for {message}")
+    assert "what can be compiled: " in str(e.value)
+    assert "conv2d" in str(e.value)
+
+
+class Function(nn.Module):
+    def __init__(self, f: object) -> None:
+        super().__init__()
+        self.f, self.p = f, nn.Parameter(torch.ones(3, 1, 8, 8))
+        self.weights = nn.Parameter(torch.randn(4, 1, 3, 3))
+        self.pool = nn.AdaptiveMaxPool2d(1, return_indices=True)
+        self.norm = nn.BatchNorm2d(1, track_running_stats=False)
+        self.norm1d = nn.BatchNorm1d(64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(self, x)  # type: ignore[operator, no-any-return]
+
+
+F = nn.functional
+EXPORT = "torch.export can not follow the model's forward: "
+REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
+    "branch": (lambda m, x: x if x.sum() > 0 else -x, EXPORT),
+    "parameter of a batch": (lambda m, x: x * m.p, EXPORT),
+    "ranks": (lambda m, x: x + x.mean((1, 2, 3)), EXPORT),
+    "batch of two": (lambda m, x: x.view(2, 64), "the model's forward fixes the batch size to 2: it must take any."),
+    "batch mixed": (lambda m, x: x.reshape(-1, 8), "reshape: mixes the batch with other axes ((8, 8) for one input)"),
+    "batch mean": (lambda m, x: x + x.mean((0, 1, 2, 3), keepdim=True), "mean: a mean over the batch has no meaning"),
+    "batch slice": (lambda m, x: x[1:] + x[:-1], "slice: takes part of the batch, which has no meaning for one inference"),
+    "uneven windows": (lambda m, x: F.adaptive_avg_pool2d(x, 3), "pooling of (8, 8) to (3, 3) has windows of different"),
+    "pool dilation": (lambda m, x: F.max_pool2d(x, 2, dilation=2), "max pooling with dilation [2, 2] has no int8 form"),
+    "counted padding": (lambda m, x: F.avg_pool2d(x, 2, padding=1), "use count_include_pad=False"),
+    "alpha": (lambda m, x: torch.add(x, F.relu(x), alpha=2), "add: 2 times an operand has no int8 form here"),
+    "computed weights": (
+        lambda m, x: F.conv2d(x, x[:1, :, :3, :3]),
+        "conv2d: the weights of conv2d are computed in forward; they must be parameters.",
+    ),
+    "two activations": (lambda m, x: x / (x.abs() + 1), "div: aten.div.Tensor of two activations has no int8 form"),
+    "max over rows": (lambda m, x: x.amax(2), "amax: a maximum over [2] has an int8 form over height and width only"),
+    "indexes": (lambda m, x: m.pool(x)[1] + 0.0, "no int8 form for pool: result 1 of adaptive_max_pool2d. "),
+    "negative pad": (lambda m, x: F.pad(x, (-1, 0)), "pad: negative padding has no int8 form; take a slice"),
+    "grouped transpose": (
+        lambda m, x: F.conv_transpose2d(x.expand(-1, 4, -1, -1) * 1.0, m.weights, groups=2),
+        "conv_transpose2d: a transposed convolution has an int8 form without groups and dilation only",
+    ),
+    "repeat": (
+        lambda m, x: F.max_pool2d(x.mean((2, 3), keepdim=True).expand(-1, -1, 4, 4), 2),
+        "expand: repeating (1, 1, 1, 1) has an int8 form for arithmetic only; use upsampling",
+    ),
+    "batch statistics": (lambda m, x: m.norm(x), "no int8 form for norm: _native_batch_norm_legit"),
+    "norm of features": (lambda m, x: m.norm1d(F.relu(x.flatten(1))), "'norm1d' follows neither a convolution nor a linear"),
+    "log_softmax": (lambda m, x: F.log_softmax(x.flatten(1), 1), "log_softmax (leave it out: the highest logit is the"),
+    "ranks of activations": (lambda m, x: x + x[:, 0], "add: (1, 1, 8, 8) and (1, 8, 8) do not line up; unsqueeze"),
+    "axes of a parameter": (lambda m, x: x * m.p[None, :1], "a parameter of shape (1, 1, 1, 8, 8) does not broadcast to"),
+    "nothing left": (lambda m, x: x[:, 1:] + 1.0, "slice: takes nothing from (1, 1, 8, 8)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_int8_form_is_refused_with_a_reason(case: str) -> None:
+    f, message = REFUSED[case]
+    with pytest.raises(GraphError) as e:
+        check_supported(Function(f).eval(), torch.zeros(2, 1, 8, 8))
+    assert message in str(e.value)
+    assert "\n" not in str(e.value)
