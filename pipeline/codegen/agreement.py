@@ -57,14 +57,22 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """`outputs` is end to end; `top1` the fraction of vectors whose largest output is the same (None without scores)."""
+class Comparison:
+    """Answers to `vectors` inputs against the reference's; `top1` is the fraction whose largest value is the same, None
+    when there are no scores to compare."""
 
     vectors: int
+    differences: Differences
+    top1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Each layer alone on `layer_vectors` inputs, and all of them in a row."""
+
     layer_vectors: int
     layers: tuple[Layer, ...]
-    outputs: Differences
-    top1: float | None
+    end_to_end: Comparison
 
     def checked(self) -> Agreement:
         """Self, or MismatchError naming the layers that are further from the reference than the table allows."""
@@ -82,16 +90,21 @@ class Agreement:
 
 def agreement(graph: Graph, *inputs: Array, layer_vectors: int = 16) -> Agreement:
     """Compare on n int8 vectors per graph input, (n, *shape); the layers on the first `layer_vectors` of them."""
-    n = len(inputs[0])
     some = [x[:layer_vectors] for x in inputs]
     values: dict[str, Array] = dict(zip(graph.inputs, some, strict=True))
     graph.trace(*some, visit=lambda name, y: values.__setitem__(name, y))
     layers = tuple(_layer(graph, op, values) for op in graph.ops)
-    reference, got = graph.run(*inputs), run_onnx(graph, *inputs)
-    outputs = Differences.between(got, reference, [_lsb(graph, name) for name in graph.outputs])
-    scores = len(got) == 1 and got[0].size > n
-    top1 = float(np.mean([g.argmax() == r.argmax() for g, r in zip(got[0], reference[0], strict=True)])) if scores else None
-    return Agreement(n, len(some[0]), layers, outputs, top1)
+    return Agreement(len(some[0]), layers, compare(graph, run_onnx(graph, *inputs), graph.run(*inputs)))
+
+
+def compare(graph: Graph, got: Sequence[Array], reference: Sequence[Array]) -> Comparison:
+    """Two sets of answers to the same n inputs, each (n, *output shape)."""
+    n = len(reference[0])
+    differences = Differences.between(got, reference, [_lsb(graph, name) for name in graph.outputs])
+    if len(got) > 1 or got[0].size == n:
+        return Comparison(n, differences, None)
+    same = got[0].reshape(n, -1).argmax(axis=1) == reference[0].reshape(n, -1).argmax(axis=1)
+    return Comparison(n, differences, float(same.mean()))
 
 
 def _layer(graph: Graph, op: Op, values: Mapping[str, Array]) -> Layer:

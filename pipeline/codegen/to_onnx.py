@@ -34,12 +34,11 @@ ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": Ten
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """What the file's one input takes instead of the graph's own quantised values: raw sensor values, NHWC.
+    """What the file's one input takes instead of the graph's own quantised values: raw sensor values, NHWC. At least one is
+    given: bytes go through `preprocess`, floats through `normalization` and the graph's input quantisation."""
 
-    Bytes go through `preprocess`, floats through `normalization` and the graph's input quantisation."""
-
-    normalization: Normalization
-    preprocess: Preprocess | None = None
+    preprocess: Preprocess | None
+    normalization: Normalization | None
 
     @property
     def dtype(self) -> str:
@@ -107,33 +106,38 @@ def _info(w: Writer, name: str) -> onnx.ValueInfoProto:
 
 
 def _quantized_input(w: QdqWriter, raw: Raw) -> onnx.ValueInfoProto:
-    """Nodes from raw values to the stored input. Bytes go through their table by Gather, which is exact; when the table is
-    q = raw - 128, raw bytes are the stored values already."""
-    name = _only_input(w.graph)
-    p = raw.preprocess
+    """Nodes from raw values to the stored input, exact for bytes; none at all when the tables say q = raw - 128."""
+    name, p = _only_input(w.graph), raw.preprocess
     if p is None:
-        w.known[name, "nhwc"] = w.quantized(_normalized(w, name, raw), name, f"{name}/quantized")
+        value = w.quantized(_normalized(w, name, raw), name, f"{name}/quantized")
     elif p.is_offset and p.dtype == "uint8":
-        w.known[name, "nhwc"] = name
+        value = name
     else:
-        shift = OFFSET if p.dtype == "int8" else 0  # the index is the byte for uint8, value + 128 for int8
-        tables = np.roll(p.tables.astype(np.int16) + OFFSET, shift, axis=1).astype(np.uint8)
-        offsets = np.arange(len(tables), dtype=np.int32) * 256 + np.int32(shift)
-        index = w.node("Cast", [name], f"{name}/int32", to=TensorProto.INT32)
-        index = w.node("Add", [index, w.constant(f"{name}/offset", offsets)], f"{name}/index")
-        table = w.constant(f"{name}/table", tables.reshape(-1))
-        w.known[name, "nhwc"] = w.node("Gather", [table, index], f"{name}/quantized")
+        value = _looked_up(w, name, p)
+    w.known[name, "nhwc"] = value
     return helper.make_tensor_value_info(name, ELEMENTS[raw.dtype], w.graph[name].shape)
 
 
 def _float_input(w: FloatWriter, raw: Raw) -> onnx.ValueInfoProto:
-    name = _only_input(w.graph)
-    w.known[name, "nhwc"] = _normalized(w, name, raw)
+    name, p = _only_input(w.graph), raw.preprocess
+    by_table = p if raw.normalization is None else None  # the tables are rounded, the normalisation is not
+    w.known[name, "nhwc"] = _looked_up(w, name, by_table) if by_table else _normalized(w, name, raw)
     return helper.make_tensor_value_info(name, ELEMENTS[raw.dtype], w.graph[name].shape)
+
+
+def _looked_up(w: Writer, name: str, p: Preprocess) -> str:
+    """The stored value of each raw byte, from its channel's table."""
+    shift = OFFSET if p.dtype == "int8" else 0  # the index is the byte for uint8, value + 128 for int8
+    tables = w.encode(w.graph[name], np.roll(p.tables, shift, axis=1))
+    offsets = np.arange(len(tables), dtype=np.int32) * 256 + np.int32(shift)
+    index = w.node("Cast", [name], f"{name}/int32", to=TensorProto.INT32)
+    index = w.node("Add", [index, w.constant(f"{name}/offset", offsets)], f"{name}/index")
+    return w.node("Gather", [w.constant(f"{name}/table", tables.reshape(-1)), index], f"{name}/looked_up")
 
 
 def _normalized(w: Writer, name: str, raw: Raw) -> str:
     """(raw - mean) / std along the last axis."""
+    assert raw.normalization is not None  # given when there is no preprocess
     value = name if raw.dtype == "float32" else w.node("Cast", [name], f"{name}/float", to=TensorProto.FLOAT)
     mean, std = (np.array(v, np.float32) for v in (raw.normalization.mean, raw.normalization.std))
     value = w.node("Sub", [value, w.constant(f"{name}/mean", mean)], f"{name}/centred")
@@ -184,7 +188,8 @@ def _metadata(w: Writer, raw: Raw | None, classes: tuple[str, ...]) -> dict[str,
     if raw:
         t = w.graph[w.graph.inputs[0]]
         values["inputs"] = [{"name": w.graph.inputs[0], "shape": t.shape, "dtype": raw.dtype, "values": "raw, NHWC"}]
-        values["normalization"] = asdict(raw.normalization)
+        if raw.normalization:
+            values["normalization"] = asdict(raw.normalization)
     else:
         values["inputs"] = [described(n) for n in w.graph.inputs]
     if classes:

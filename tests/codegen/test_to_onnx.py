@@ -66,20 +66,20 @@ def test_agreement_is_measured_layer_by_layer() -> None:
     graph = small_cnn()
     found = agreement(graph, *random_inputs(graph, 40)).checked()
     assert [layer.tensor for layer in found.layers] == [op.output for op in graph.ops]
-    assert found.outputs.values == 40 * graph[graph.outputs[0]].size
-    assert found.outputs.max_lsb <= 3
-    assert found.top1 is not None
-    assert found.top1 >= 0.95
+    assert found.end_to_end.differences.values == 40 * graph[graph.outputs[0]].size
+    assert found.end_to_end.differences.max_lsb <= 3
+    assert found.end_to_end.top1 is not None
+    assert found.end_to_end.top1 >= 0.95
 
 
 def test_several_inputs_outputs_and_odd_names() -> None:
     graph = two_inputs()
     inputs = random_inputs(graph, 20)
     found = agreement(graph, *inputs).checked()
-    assert found.outputs.values == sum(20 * graph[n].size for n in graph.outputs)
-    assert found.top1 is None
+    assert found.end_to_end.differences.values == sum(20 * graph[n].size for n in graph.outputs)
+    assert found.end_to_end.top1 is None
     with pytest.raises(GraphError, match="has 2 inputs"):
-        to_onnx(graph, Raw(Normalization()))
+        to_onnx(graph, Raw(None, Normalization()))
 
 
 def test_a_wrong_layer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_raw_bytes_give_the_very_input(dtype: str, per_channel: bool) -> None:
     normalization = Normalization((3.5,), (11.0,)) if per_channel else Normalization((8.0,), (16.0,))
     preprocess = byte_tables(normalization, dtype, x.quant, x.shape[3])  # type: ignore[arg-type]
     raw = np.random.default_rng(4).integers(0, 256, (20, *x.shape)).astype(np.uint8).view(dtype)
-    s = session(save(to_onnx(graph, Raw(normalization, preprocess))))
+    s = session(save(to_onnx(graph, Raw(preprocess, normalization))))
     got = np.stack([s.run(None, {graph.inputs[0]: v})[0] for v in raw])
     want = run_onnx(graph, preprocess.apply(raw))[0]
     np.testing.assert_array_equal((got.astype(np.int16) - 128).astype(np.int8), want)
@@ -115,7 +115,7 @@ def test_offset_bytes_need_no_node() -> None:
     graph = small_cnn()
     same = Preprocess("uint8", (np.arange(256) - 128).astype(np.int8)[None])
     ops = [n.op_type for n in to_onnx(graph).graph.node]
-    assert [n.op_type for n in to_onnx(graph, Raw(Normalization(), same)).graph.node] == ops
+    assert [n.op_type for n in to_onnx(graph, Raw(same, Normalization())).graph.node] == ops
 
 
 def test_per_channel_tables_are_looked_up_channel_by_channel(shared: Path) -> None:
@@ -125,7 +125,7 @@ def test_per_channel_tables_are_looked_up_channel_by_channel(shared: Path) -> No
     assert x.quant is not None
     preprocess = byte_tables(normalization, "uint8", x.quant, 3)
     raw = np.random.default_rng(5).integers(0, 256, (4, *x.shape)).astype(np.uint8)
-    s = session(save(to_onnx(graph, Raw(normalization, preprocess))))
+    s = session(save(to_onnx(graph, Raw(preprocess, normalization))))
     got = np.stack([s.run(None, {graph.inputs[0]: v})[0] for v in raw]).astype(np.int16) - 128
     np.testing.assert_array_equal(got, run_onnx(graph, preprocess.apply(raw))[0])
 
@@ -134,7 +134,7 @@ def test_raw_floats_are_normalized_inside() -> None:
     graph = small_cnn()
     x, normalization = graph[graph.inputs[0]], Normalization((2.0,), (3.0,))
     raw = np.random.default_rng(6).normal(20, 15, x.shape).astype(np.float32)
-    s = session(save(to_onnx(graph, Raw(normalization))))
+    s = session(save(to_onnx(graph, Raw(None, normalization))))
     (y,) = s.run(None, {graph.inputs[0]: raw})
     from pipeline.fixedpoint import quantize
 
@@ -151,7 +151,7 @@ def test_torch_module_gets_the_same_raw_input() -> None:
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)).eval()
     normalization = Normalization((8.0,), (16.0,))
     preprocess = Preprocess("uint8", (np.arange(256) - 128).astype(np.int8)[None])
-    model = module_to_onnx(module, graph, Raw(normalization, preprocess), ("a", "b"))
+    model = module_to_onnx(module, graph, Raw(preprocess, normalization), ("a", "b"))
     raw = np.random.default_rng(7).integers(0, 256, (1, 8, 8, 1)).astype(np.uint8)
     (got,) = session(save(model)).run(None, {graph.inputs[0]: raw})
     with torch.no_grad():
@@ -184,7 +184,7 @@ def test_mlperf_models(shared: Path, name: str, tmp_path: Path) -> None:
     files = sorted(folder.glob("input_*.bin"))
     vectors = np.stack([np.fromfile(f, np.int8).reshape(x.shape) for f in files])
     found = agreement(graph, vectors, layer_vectors=4).checked()
-    assert found.outputs.equal >= 0.6
+    assert found.end_to_end.differences.equal >= 0.6
     left = set(optimized(to_onnx(graph), tmp_path))
     assert not left & {"Transpose", "QuantizeLinear", "DequantizeLinear", "Conv", "Gemm", "Add"}, left
 

@@ -20,7 +20,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """model.onnx and model_float.onnx, which take raw bytes, and model.tflite of one small network."""
     folder = tmp_path_factory.mktemp("models")
     graph = small_cnn()
-    raw = Raw(Normalization(), Preprocess("uint8", (np.arange(256) - 128).astype(np.int8)[None]))
+    raw = Raw(Preprocess("uint8", (np.arange(256) - 128).astype(np.int8)[None]), Normalization())
     (folder / "model.onnx").write_bytes(save(to_onnx(graph, raw)))
     (folder / "model_float.onnx").write_bytes(save(to_float_onnx(graph, raw)))
     (folder / "model.tflite").write_bytes(to_tflite(graph))
