@@ -84,6 +84,10 @@ def import_model(path: Path, calibration: Path | None = None) -> Imported:
         )
     if suffix == ".tflite":
         return import_tflite(path)
+    if suffix in (".keras", ".h5") or path.is_dir():
+        from pipeline.importers.keras import import_keras
+
+        return import_keras(path, calibration)
     raise GraphError(f"{path} is of no type that is imported. Supported: {known}, and folders (TensorFlow SavedModels).")
 
 
