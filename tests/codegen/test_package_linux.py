@@ -133,13 +133,11 @@ def test_raw_floats(digits: Dataset, tmp_path: Path) -> None:
 def test_a_wrong_input_stage_is_not_delivered(
     model: QuantizedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(package_linux, "feed", lambda *args: tuple(x[:, :, ::-1] for x in _real_feed(*args)))
+    right = package_linux.feed
+    monkeypatch.setattr(package_linux, "feed", lambda *args: tuple(x[:, :, ::-1] for x in right(*args)))
     with pytest.raises(MismatchError, match="does not turn its raw input into the integers"):
         write_linux(model, PI, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-
-
-_real_feed = package_linux.feed
 
 
 def test_too_large_for_the_card(model: QuantizedModel, tmp_path: Path) -> None:
