@@ -95,6 +95,69 @@ def run(
             json.write_text(json_text(report), encoding="utf-8")
 
 
+@app.command("compile")
+def compile_(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .keras or .h5 file, or a SavedModel.")],
+    target: Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="See `pipeline targets`.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The firmware folder; else build/<model>-<target>.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An .npz with real inputs in `x`, for models that are not int8 yet.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures here too, as JSON.")] = None,
+    targets_dir: TargetsDir = None,
+) -> None:
+    """Turn a model that some other tool made into proven firmware."""
+    with _reported():
+        _check_output(json)
+        from rich.console import Console
+
+        from pipeline.codegen.manifest import read_manifest
+        from pipeline.compile import compile_model
+        from pipeline.report.imported import compiled_json, print_compiled, write_json
+
+        console = Console(stderr=True)
+        with console.status("starting") as status:
+            firmware = compile_model(
+                model, target, out, calibration, targets_dir=targets_dir, report=lambda what: status.update(what)
+            )
+        manifest = read_manifest(firmware.folder)
+        print_compiled(firmware, manifest, Console())
+        write_json(compiled_json(firmware, manifest), json)
+
+
+@app.command()
+def measure(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A firmware folder, of `compile` or of a run.")],
+    inputs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".npy, or .npz with `x` and labels in `y`; else the folder's own.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N inputs.")] = None,
+    outputs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the device's raw int8 answers here (.npy).")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures here too, as JSON.")] = None,
+    bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
+) -> None:
+    """Replay inputs on the device a firmware folder was built for; compare every byte, time it, score it."""
+    with _reported():
+        _check_output(json)
+        _check_output(outputs, "--outputs")
+        from rich.console import Console
+
+        from pipeline.replay import measure as replay
+        from pipeline.replay import save_outputs
+        from pipeline.report.imported import measured_json, print_measured, write_json
+        from pipeline.report.progress import Display
+
+        with Display(Console(stderr=True)) as display, display.stage("measure"):
+            result = replay(folder, inputs, limit=limit, bench=bench, progress=display.progress)
+        print_measured(result, Console())
+        write_json(measured_json(result), json)
+        save_outputs(result, outputs)
+
+
 @app.command()
 def targets(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this target in full.")] = None,
@@ -159,13 +222,13 @@ def _one_target(names: list[str], targets_dir: Path | None) -> Target:
     raise RecipeError(f"--target was given {len(names)} times ({', '.join(names)}); run the command once for each.")
 
 
-def _check_output(path: Path | None) -> None:
-    """Refuse a --json that could not be written, before minutes of work."""
+def _check_output(path: Path | None, option: str = "--json") -> None:
+    """Refuse an output file that could not be written, before minutes of work."""
     if path is None:
         return
     folder = path.resolve().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise RecipeError(f"--json {path} can not be written: give a file in an existing folder you may write to.")
+        raise RecipeError(f"{option} {path} can not be written: give a file in an existing folder you may write to.")
 
 
 @contextmanager

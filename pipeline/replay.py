@@ -105,6 +105,16 @@ def measure(
     )
 
 
+def save_outputs(result: Result, path: Path | None) -> None:
+    """The device's raw answers as .npy; for a model with several outputs, one file each: answers_0.npy, answers_1.npy..."""
+    if path is None:
+        return
+    for i, y in enumerate(result.outputs):
+        name = path if len(result.outputs) == 1 else path.with_name(f"{path.stem}_{i}{path.suffix}")
+        with name.open("wb") as file:
+            np.save(file, y, allow_pickle=False)
+
+
 @contextmanager
 def _silent(_description: str, _total: int) -> Iterator[Advance]:
     yield lambda steps=1, note="": None

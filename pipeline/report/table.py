@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report.figures import KINDS, ROWS, Report, StageResult, median, show, warnings
-from pipeline.stage import Kind
+from pipeline.stage import BitExact, Kind
 
 _LABEL_WIDTH, _CELL_WIDTH = 20, 10
 
@@ -81,11 +81,16 @@ def _grid(columns: int) -> Table:
 def verdict(report: Report) -> Text:
     """Whether the device, and every oracle, gave the reference's very bytes."""
     exact = report.measured.bit_exact
-    names = {"tflm": "TFLite Micro", "host_c": "generated C on the host", "device": "device"}
-    said = [f"{names.get(k, k)} {'not on this machine' if n is None else f'{n:,}'}" for k, n in exact.oracles.items()]
     good = exact.vectors == exact.equal
     style, word = ("green", "bit-exact") if good else ("red", "NOT bit-exact")
-    return Text.assemble((word, f"bold {style}"), f"  {exact.equal:,} of {exact.vectors:,} vectors: {', '.join(said)}")
+    return Text.assemble((word, f"bold {style}"), f"  {oracle_line(exact)}")
+
+
+def oracle_line(exact: BitExact) -> str:
+    """On how many vectors who gave the integer reference's very bytes."""
+    names = {"tflm": "TFLite Micro", "host_c": "generated C on the host", "device": "device"}
+    said = [f"{names.get(k, k)} {'not on this machine' if n is None else f'{n:,}'}" for k, n in exact.oracles.items()]
+    return f"{exact.equal:,} of {exact.vectors:,} vectors: {', '.join(said)}"
 
 
 def places(report: Report) -> Iterator[Text]:

@@ -1,0 +1,86 @@
+"""`pipeline compile` and `pipeline measure`, from the command line to the emulated board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipeline.cli import app
+from pipeline.compile import load_firmware
+
+FILE = Path(__file__).parent / "importers" / "files" / "cnn_uint8_edges.tflite"
+pytestmark = [pytest.mark.cross, pytest.mark.qemu]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("compiled")
+    done = run("compile", FILE, "--target", "cortex-m4", "--out", work / "fw", "--json", work / "compile.json")
+    assert done.exit_code == 0, done.output
+    for word in ("arena peak", "bit-exact", "flash", "conv2d"):
+        assert word in done.output
+    report = json.loads((work / "compile.json").read_text())
+    assert report["bit_exact"]["vectors"] == report["bit_exact"]["host_c"] > 0
+    assert report["flash_bytes"] == load_firmware(work / "fw")[0].flash_bytes
+    assert report["peak_layers"]
+    assert (work / "fw" / "arena.svg").is_file()
+    return work / "fw"
+
+
+def test_measure_scores_labelled_inputs_on_the_device(folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 256, (9, 9, 7, 3), dtype=np.uint8)
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(9) % 4)
+    done = run(
+        "measure", folder, "--inputs", tmp_path / "set.npz", "--limit", 7,
+        "--outputs", tmp_path / "answers.npy", "--json", tmp_path / "m.json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "m.json").read_text())
+    answers = np.load(tmp_path / "answers.npy", allow_pickle=False)
+    assert answers.dtype == np.int8
+    assert len(answers) == report["bit_exact"]["vectors"] == report["bit_exact"]["oracles"]["device"] == 7
+    right = int((answers.reshape(7, -1).argmax(axis=1) == np.arange(7) % 4).sum())
+    assert report["accuracy"]["device"] == pytest.approx(right / 7)
+    assert f"{right} of 7" in done.output
+    assert report["kind"] == "simulated"
+    assert report["measurement"]["energy_kind"] == "estimated"
+
+
+def test_measure_without_inputs_replays_the_kept_vectors(folder: Path) -> None:
+    done = run("measure", folder, "--limit", 2)
+    assert done.exit_code == 0, done.output
+    assert "2 of 2 vectors" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("compile", "nope.tflite", "--target", "cortex-m4"), 2, "nope.tflite does not exist"),
+        (("compile", __file__, "--target", "cortex-m4"), 2, "of no type that is imported"),
+        (("compile", FILE, "--target", "cortex-m5"), 2, "Did you mean"),
+        (("compile", FILE, "--target", "cortex-m4", "--json", "nowhere/x.json"), 2, "--json nowhere/x.json can not be"),
+        (("measure", "nowhere"), 1, "is no firmware folder"),
+        (("measure", "nowhere", "--outputs", "nowhere/x.npy"), 2, "--outputs nowhere/x.npy can not be written"),
+    ],
+)
+def test_mistakes_are_one_paragraph(arguments: tuple[object, ...], code: int, said: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == code
+    assert said in " ".join(done.output.split())
+    assert "Traceback" not in done.output
+
+
+def test_inputs_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 5, 5, 3), np.uint8))
+    done = run("measure", folder, "--inputs", tmp_path / "x.npy")
+    assert done.exit_code == 2
+    assert "takes examples of shape" in " ".join(done.output.split())
