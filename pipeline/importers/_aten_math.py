@@ -28,7 +28,8 @@ from pipeline.ops.sub import Sub
 from pipeline.ops.tanh import Tanh
 
 if TYPE_CHECKING:
-    from pipeline.importers._builder import Builder, Value
+    from pipeline.importers._builder import Builder
+    from pipeline.importers._stored import Value
 
 
 def table(b: Builder, node: Node) -> None:

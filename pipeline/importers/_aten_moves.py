@@ -21,7 +21,8 @@ from pipeline.ops.slice import Slice
 from pipeline.ops.strided_slice import StridedSlice
 
 if TYPE_CHECKING:
-    from pipeline.importers._builder import Builder, Value
+    from pipeline.importers._builder import Builder
+    from pipeline.importers._stored import Value
 
 
 def view(b: Builder, node: Node) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -14,13 +12,11 @@ from torch.fx import GraphModule, Node
 from pipeline.errors import GraphError
 from pipeline.importers import _aten
 from pipeline.importers._float_graph import constant_of, path_of
-from pipeline.importers._layout import Axes, channels_last, mergeable_order, moves, plain, reshape_order, same_bytes
+from pipeline.importers._layout import Axes, channels_last, plain
+from pipeline.importers._stored import StoredGraph, Value
 from pipeline.ir import Array, Op, Quant, Tensor
 from pipeline.ops._activation import Activation
 from pipeline.ops.lookup import Lookup
-from pipeline.ops.quantize import Quantize
-from pipeline.ops.reshape import Reshape
-from pipeline.ops.transpose import Transpose
 
 # By name: the operators exist in torch.ops only once torchao is imported.
 QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
@@ -30,32 +26,13 @@ _BIAS_LIMIT = 2**30
 """Half of int32: room for the sum of products that the bias is added to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A torch value in the Graph. `shape` is torch's with batch 1; axis i of the stored tensor is torch axis `order[i]`.
-    `flat`: a (1, features) value whose stored bytes are still those of an image of that shape and order."""
-
-    name: str
-    shape: Axes
-    order: Axes
-    flat: tuple[Axes, Axes] | None = None
-
-    @property
-    def columns(self) -> Array:
-        """Stored column j of a flat value is torch column `columns[j]`."""
-        assert self.flat is not None
-        shape, order = self.flat
-        return np.arange(int(np.prod(shape))).reshape(shape).transpose(order).reshape(-1)
-
-
-class Builder:
+class Builder(StoredGraph):
     """`values` maps torch nodes to what they are in the Graph; `nodes` maps activations of the Graph back."""
 
     def __init__(self, module: GraphModule, name: str) -> None:
+        super().__init__()
         self.module = module
         self.name = name
-        self.tensors: dict[str, Tensor] = {}
-        self.ops: list[Op] = []
         self.values: dict[Node, Value] = {}
         self.nodes: dict[str, tuple[str, Value]] = {}
         self.calls = Counter(path_of(n) for n in module.graph.nodes if n.target in _aten.TABLE)
@@ -123,15 +100,6 @@ class Builder:
         name = _aten.describe(node).partition(" ")[0]
         return f"{path}.{name}" if path else name
 
-    def write(
-        self, cls: type[Op], inputs: Sequence[str], shape: Sequence[int], quant: Quant, label: str, **attributes: Any
-    ) -> str:
-        """One operator and the tensor it writes, whose name is `label`, made unique."""
-        name = self._unique(label)
-        self.tensors[name] = Tensor(tuple(shape), "int8", quant)
-        self.ops.append(cls(inputs=tuple(inputs), outputs=(name,), **attributes))
-        return name
-
     def emit(
         self, node: Node, cls: type[Op], inputs: Sequence[str], order: Axes, *, flat: tuple[Axes, Axes] | None = None,
         shape: Axes | None = None, **attributes: Any,
@@ -156,12 +124,6 @@ class Builder:
         self.shape(node)
         self.values[node] = value
 
-    def add_constant(self, name: str, data: Array, quant: Quant) -> str:
-        """A new constant tensor; its name is made unique."""
-        unique = self._unique(name)
-        self.tensors[unique] = Tensor(data.shape, cast(Any, str(data.dtype)), quant, data)
-        return unique
-
     def add_weights(self, node: Node, x: Value, w: Array, scales: Array, bias: Any, axis: int) -> tuple[str, ...]:
         """Names of the weights (stored layout, channels along `axis`) and, if any, of the int32 bias of scale x * w.
 
@@ -183,64 +145,12 @@ class Builder:
             names.append(self.add_constant(f"{label}.bias", quantised, Quant(tuple(steps), 0, 0)))
         return tuple(names)
 
-    # Moving
-
-    def reshaped(self, x: str, shape: Sequence[int], label: str) -> str:
-        """`x` under another stored shape, by a free reshape."""
-        if self.tensors[x].shape == tuple(shape):
-            return x
-        return self.write(Reshape, (x,), shape, cast(Quant, self.tensors[x].quant), label)
-
-    def stored_as(self, value: Value, order: Axes) -> Value:
-        """`value` with its axes stored in `order`, moved if need be."""
-        value = self.unflattened(value)
-        name = self._moved(value, order)
-        return Value(self.reshaped(name, [value.shape[i] for i in order], f"{name}.reordered"), value.shape, order)
-
-    def _moved(self, value: Value, order: Axes) -> str:
-        """The bytes of `value` in another order, under whatever shape is at hand."""
-        name = value.name
-        if same_bytes(value.shape, value.order, order):
-            return name
-        sizes, permutation = moves(value.shape, value.order, order)
-        source = self.reshaped(name, sizes, f"{name}.grouped")
-        quant = cast(Quant, self.tensors[name].quant)
-        moved = [sizes[i] for i in permutation]
-        return self.write(Transpose, (source,), moved, quant, f"{name}.transposed", permutation=permutation)
-
-    def unflattened(self, value: Value) -> Value:
-        """`value` with its bytes in an order that its axes can tell."""
-        if value.flat is None:
-            return value
-        shape, order = value.flat
-        image = Value(self.reshaped(value.name, [shape[i] for i in order], f"{value.name}.image"), shape, order)
-        return self.reshape(image, value.shape)
-
-    def reshape(self, value: Value, shape: Axes) -> Value:
-        """torch's reshape of `value`; bytes move only where they must."""
-        value = self.unflattened(value)
-        stored = value.order
-        if reshape_order(value.shape, stored, shape) is None:
-            stored = mergeable_order(value.shape, stored, shape)
-        order = reshape_order(value.shape, stored, shape)
-        assert order is not None  # that is what mergeable_order is for
-        name = self.reshaped(self._moved(value, stored), [shape[i] for i in order], f"{value.name}.reshaped")
-        return Value(name, shape, order)
-
-    def requantised(self, value: Value, quant: Quant) -> Value:
-        """`value` under another quantisation, as operators that never rescale want it."""
-        tensor = self.tensors[value.name]
-        if tensor.quant == quant:
-            return value
-        name = self.write(Quantize, (value.name,), tensor.shape, quant, f"{value.name}.requantised")
-        return Value(name, value.shape, value.order, value.flat)
-
     # The ends
 
     def input(self, node: Node) -> str:
         shape = self.shape(node)
         order = channels_last(4) if len(shape) == 4 else plain(len(shape))
-        name = self._unique(node.name)
+        name = self.unique(node.name)
         self.tensors[name] = Tensor(tuple(shape[i] for i in order), "int8", self.quant(node))
         self.values[node] = Value(name, shape, order)
         self.nodes[name] = (node.name, self.values[node])
@@ -249,10 +159,3 @@ class Builder:
     def output(self, node: Node) -> str:
         value = self.value(node)
         return self.stored_as(value, channels_last(4) if len(value.shape) == 4 else plain(len(value.shape))).name
-
-    def _unique(self, name: str) -> str:
-        base = re.sub(r"[^\w.\-/]", "_", name)
-        unique, i = base, 1
-        while unique in self.tensors:
-            unique, i = f"{base}_{i}", i + 1
-        return unique

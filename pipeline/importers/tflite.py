@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.errors import GraphError
+from pipeline.importers.bounded import read_bytes
 from pipeline.importers.imported import Edge, EdgeType, Imported
 from pipeline.importers.tflite_builtins import BUILTINS
 from pipeline.importers.tflite_composites import composites
@@ -54,16 +55,6 @@ def import_tflite(source: str | Path | bytes, name: str | None = None) -> Import
     _refuse_other_arithmetic(file)
     _refuse_unknown_operators(file)
     return _Assembly(file).imported()
-
-
-def read_bytes(path: Path, limit: int) -> bytes:
-    """A file's content; GraphError when it is missing, unreadable or larger than `limit` bytes."""
-    try:
-        if path.stat().st_size > limit:
-            raise GraphError(f"{path} has {path.stat().st_size:,} bytes; models of up to {limit:,} bytes are read")
-        return path.read_bytes()
-    except OSError as e:
-        raise GraphError(f"{path} can not be read: {e.strerror or e}") from None
 
 
 def _refuse_open_shapes(file: TfliteFile) -> None:

@@ -19,8 +19,9 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from pipeline.errors import GraphError
 from pipeline.importers import _aten
-from pipeline.importers._builder import DEQUANTIZE, DEQUANTIZE_CHANNEL, QUANTIZE, Builder, Value
+from pipeline.importers._builder import DEQUANTIZE, DEQUANTIZE_CHANNEL, QUANTIZE, Builder
 from pipeline.importers._float_graph import constant_of, path_of, trace
+from pipeline.importers._stored import Value
 from pipeline.ir import Graph
 
 __all__ = ["Imported", "Value", "check_supported", "import_converted", "refuse_unsupported"]
