@@ -43,7 +43,7 @@ class Source:
 def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -> Source:
     """The model `recipe` describes, for `data`; relative paths and modules are looked up in `folder` and below the current
     one. RecipeError when the factory or the checkpoint does not fit."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights
         module = build(recipe, data.input_shape, len(data.classes), folder)
     path = None

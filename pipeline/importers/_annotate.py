@@ -85,7 +85,22 @@ class Int8Quantizer(Quantizer):  # type: ignore[misc]
             if source.target in _aten.TABLE and _aten.TABLE[source.target].output == "none":  # one of several results
                 source = source.args[0]
             return SharedQuantizationSpec(source)
+        if output == "joined":
+            return self._join([_root(n) for n in node.all_input_nodes if n.op != "get_attr"])
         return {"own": self.activation, "unit": self.unit, "tanh": self.tanh, "none": None}[output]
+
+    def _join(self, roots: list[Node]) -> Any:
+        """One range for all of `roots` that have a free one, the earliest keeping it; the importer rescales the others."""
+        free = sorted({r for r in roots if r.meta[_KEY].output_qspec is self.activation})
+        for root in free[1:]:
+            root.meta[_KEY].output_qspec = SharedQuantizationSpec(free[0])
+        return SharedQuantizationSpec(free[0]) if free else self.activation
+
+
+def _root(node: Node) -> Node:
+    """The node whose range `node` shares."""
+    spec = node.meta[_KEY].output_qspec
+    return _root(spec.edge_or_node) if isinstance(spec, SharedQuantizationSpec) else node
 
 
 def _end(node: Node) -> Node:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-Output = Literal["own", "shared", "unit", "tanh", "none"]
-"""How a result is quantised: by its own range; as the first input; over 0..1 with scale 1/256; over -1..1 with scale 1/128;
-not at all, because only parts of it are read."""
+Output = Literal["own", "shared", "joined", "unit", "tanh", "none"]
+"""How a result is quantised: by its own range; as the first input; with all inputs by one range, since the operator never
+rescales; over 0..1 with scale 1/256; over -1..1 with scale 1/128; not at all, because only parts of it are read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from pipeline.stages._cost import cost
 
 _WARM_UP = 0.05  # of all batches
 
-_SMALL_MACS = 4_000_000
-_MAX_THREADS = 8
+_LARGE_MACS = 50_000_000
+_MAX_THREADS = 4
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """loss(images, logits, labels): images for losses that ask another network, as distillation does."""
@@ -49,9 +49,9 @@ class Schedule:
 
 
 def thread_count(macs: int) -> int:
-    """One for small models, whose threads would wait more than they work; else this machine's cores. Fixed, because sums
-    split over another number of threads round differently, and the same seed would give another firmware."""
-    return 1 if macs < _SMALL_MACS else min(_MAX_THREADS, os.cpu_count() or 1)
+    """One for what fits a microcontroller: more threads gain little there, and on a busy machine they wait for each other.
+    Fixed, because sums split over another number of threads round differently: the same seed, another firmware."""
+    return 1 if macs < _LARGE_MACS else min(_MAX_THREADS, os.cpu_count() or 1)
 
 
 @contextmanager
