@@ -71,28 +71,33 @@ def run(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is made.")] = Path("build"),
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here too, as JSON.")] = None,
     bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
+    accept_new_host_key: Annotated[
+        bool, typer.Option("--accept-new-host-key", help="Trust an SSH host that known_hosts lacks, and remember it.")
+    ] = False,
     targets_dir: TargetsDir = None,
 ) -> None:
-    """Take a model through every stage to a target, and measure it there."""
+    """Take a model through every stage to one target or several, and measure it there."""
     with _reported():
         from rich.console import Console
 
-        chosen = _one_target(target or [], targets_dir)
+        chosen = _targets(target or [], targets_dir)
         _check_output(json)
         console = Console(stderr=True)
         if recipe is None:
             console.print("no recipe given: running the bundled example, the digits recipe", style="dim")
         from pipeline.recipe import default_path, load
         from pipeline.report.progress import Display
-        from pipeline.report.table import print_summary
-        from pipeline.report.write import json_text
-        from pipeline.run import run as run_recipe
+        from pipeline.report.table import print_outcome
+        from pipeline.report.write import outcome_text
+        from pipeline.run import run_targets
 
         loaded = load(recipe or default_path(), settings or ())
-        report = run_recipe(loaded, chosen, out=out, bench=bench, display=Display(console))
-        print_summary(report, Console())
+        outcome = run_targets(
+            loaded, chosen, out=out, bench=bench, accept_new_host_key=accept_new_host_key, display=Display(console)
+        )
+        print_outcome(outcome.reports, outcome.agreements, Console())
         if json is not None:
-            json.write_text(json_text(report), encoding="utf-8")
+            json.write_text(outcome_text(outcome.reports, outcome.agreements), encoding="utf-8")
 
 
 @app.command("compile")
@@ -201,6 +206,22 @@ def ui(
 
 
 @app.command()
+def clean(
+    target: Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="A Linux target of bench.toml.")],
+    bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
+    targets_dir: TargetsDir = None,
+) -> None:
+    """Remove what was put on a target's computer: models, the runner, its virtual environment."""
+    with _reported():
+        (chosen,) = _targets([target], targets_dir)
+        if chosen.family != "linux":
+            raise RecipeError(f"{chosen.name} is a microcontroller: nothing is kept there but its firmware.")
+        from pipeline.devices.linux import clean as clean_computer
+
+        typer.echo(clean_computer(chosen, bench=bench))
+
+
+@app.command()
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")]) -> None:
     """Write a commented recipe with a model and data of your own to start from."""
     with _reported():
@@ -211,15 +232,13 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or em
         typer.echo(f"Run it: pipeline run {folder / 'recipe.toml'} --target cortex-m4")
 
 
-def _one_target(names: list[str], targets_dir: Path | None) -> Target:
+def _targets(names: list[str], targets_dir: Path | None) -> list[Target]:
     from pipeline import target
 
-    if len(names) == 1:
-        return target.load(names[0], targets_dir)
-    known = ", ".join(target.names(targets_dir))
     if not names:
+        known = ", ".join(target.names(targets_dir))
         raise RecipeError(f"--target is missing. It must be given; known targets: {known}.")
-    raise RecipeError(f"--target was given {len(names)} times ({', '.join(names)}); run the command once for each.")
+    return [target.load(name, targets_dir) for name in dict.fromkeys(names)]
 
 
 def _check_output(path: Path | None, option: str = "--json") -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,63 +15,97 @@ from pipeline import doctor
 from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices.serial import BENCH, read_bench
-from pipeline.errors import BuildError, RecipeError
+from pipeline.errors import RecipeError
 from pipeline.importers.torch_export import check_supported
 from pipeline.recipe import Recipe
+from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
 from pipeline.report.write import write_report
-from pipeline.stage import Context, Firmware, Kind, Measured, Stage
+from pipeline.run_folder import run_folder
+from pipeline.stage import Context, Kind, Measured, Package, Stage
 from pipeline.stages._fit import batch_of
 from pipeline.stages.quantize import Quantize
 from pipeline.store import is_new, store_uri
 from pipeline.target import Target
 from pipeline.track import MlflowTracker, RunLog, Tracker, git_commit
 
+PER_TARGET = ("codegen", "measure")
 
-def run(
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One report a target, in the order asked for, and for each pair of targets how far their answers agree."""
+
+    reports: tuple[Report, ...]
+    agreements: tuple[TargetAgreement, ...]
+
+
+def run(recipe: Recipe, target: Target, **options: Any) -> Report:
+    """`run_targets` for one target; `options` are its own."""
+    return run_targets(recipe, (target,), **options).reports[0]
+
+
+def run_targets(
     recipe: Recipe,
-    target: Target,
+    targets: Sequence[Target],
     *,
     out: Path = Path("build"),
     bench: Path | None = None,
+    accept_new_host_key: bool = False,
     display: Display | None = None,
-) -> Report:
-    """Take the recipe's model through its stages to `target`; writes `out`/<recipe>-<target>-<n> and one MLflow run.
+) -> Outcome:
+    """Take the recipe's model through its stages to each of `targets`; writes `out`/<recipe>-<targets>-<n> and one MLflow
+    run. Stages before codegen run once. With several targets, each has a folder of its name in the run's folder.
 
     Raises a PipelineError with a message for the user. Then, as on Ctrl-C, the MLflow runs are marked FAILED (or KILLED), no
     device or tool is left running, and what the stages wrote is kept as <folder>.failed."""
     start = time.monotonic()
     check_order(recipe.stages)
-    _check_tools(target, bench)
+    for target in targets:
+        _check_tools(target, bench)
     with ExitStack() as stack:
         display = stack.enter_context(display or Display(Console(stderr=True, quiet=True)))
-        folder = stack.enter_context(run_folder(out, f"{recipe.name}-{target.name}"))
+        folder = stack.enter_context(run_folder(out, f"{recipe.name}-{'-'.join(t.name for t in targets)}"))
         with display.step(
             "creating the MLflow store (first time only)" if is_new(store_uri()) else "opening the MLflow store"
         ):
             tracker = stack.enter_context(MlflowTracker(recipe.name, folder.final.name))
         versions = doctor.versions()
-        _describe(tracker.log, recipe, target, versions)
+        _describe(tracker.log, recipe, targets, versions)
         with display.step("loading data and model"):
             first = load_source(recipe)
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
-        results, measured = _stages(recipe, first, target, folder.work, bench, tracker, display)
-        report = Report(
-            recipe=recipe.name,
-            recipe_toml=recipe.toml(),
-            target=target,
-            run_id=tracker.run_id,
-            page=tracker.page,
-            folder=folder.final,
-            stages=results,
-            measured=replace(measured, firmware=_moved(measured.firmware, folder)),
-            seconds=time.monotonic() - start,
-            versions=versions,
-        )
-        with display.step("writing the report"):
-            _record(tracker.log, report, write_report(report, folder.work), measured.firmware)
-    return report
+        loop = _Loop(recipe.seed, tracker, display, bench, accept_new_host_key)
+        shared = [s for s in recipe.stages if s.name not in PER_TARGET]
+        begun, model = loop.stages(shared, first, targets[0], folder.work)
+        reports = []
+        for target in targets:
+            suffix = f" {target.name}" if len(targets) > 1 else ""
+            work = folder.work / suffix.strip()
+            work.mkdir(exist_ok=True)
+            final = folder.final / suffix.strip()
+            ended, measured = loop.stages(recipe.stages[len(shared) :], model, target, work, suffix)
+            assert isinstance(measured, Measured)  # check_order
+            report = Report(
+                recipe=recipe.name,
+                recipe_toml=recipe.toml(),
+                target=target,
+                run_id=tracker.run_id,
+                page=tracker.page,
+                folder=final,
+                stages=begun + ended,
+                measured=replace(measured, package=_moved(measured.package, work, final)),
+                seconds=time.monotonic() - start,
+                versions=versions,
+            )
+            with display.step("writing the report"):
+                _record(tracker.log, report, write_report(report, work), measured.package, suffix.strip())
+            reports.append(report)
+        agreements = compare_targets(reports)
+        for pair in agreements:
+            tracker.log.metrics({f"top1_agreement.{'.'.join(pair.targets)}": pair.top1}, "computed")
+    return Outcome(tuple(reports), agreements)
 
 
 def check_order(stages: Sequence[Stage]) -> None:
@@ -116,57 +149,10 @@ def load_source(recipe: Recipe) -> Source:
     return loaded
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """`work` is where stages write; it becomes `final` when, and only when, all went well."""
-
-    work: Path
-    final: Path
-
-
-@contextmanager
-def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
-    """A new folder `out`/`prefix`-<n>. While it is being made it is called <n>.partial; after a failure <n>.failed, or it is
-    gone when it is empty or the run was interrupted."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = _reserve(out.resolve(), prefix)
-    except OSError as e:
-        raise BuildError(f"the run folder can not be made in {out}: {e.strerror}. Give another place with --out.") from None
-    try:
-        yield folder
-    except KeyboardInterrupt:
-        shutil.rmtree(folder.work, ignore_errors=True)
-        raise
-    except BaseException as e:
-        if any(folder.work.iterdir()):
-            failed = folder.work.rename(folder.final.with_name(f"{folder.final.name}.failed"))
-            e.add_note(f"What was made until then is in {failed}.")
-        else:
-            folder.work.rmdir()
-        raise
-    folder.work.rename(folder.final)
-
-
-def _reserve(out: Path, prefix: str) -> RunFolder:
-    """The first free number: mkdir decides between runs that start at once."""
-    number = 1
-    while True:
-        final = out / f"{prefix}-{number}"
-        work = out / f"{final.name}.partial"
-        if not final.exists() and not (out / f"{final.name}.failed").exists():
-            try:
-                work.mkdir()
-                return RunFolder(work, final)
-            except FileExistsError:
-                pass
-        number += 1
-
-
-def _moved(firmware: Firmware, folder: RunFolder) -> Firmware:
-    """The firmware as it is found once `work` has become `final`."""
-    moved = {k: folder.final / getattr(firmware, k).relative_to(folder.work) for k in ("folder", "elf")}
-    return replace(firmware, **moved)
+def _moved(package: Package, work: Path, final: Path) -> Package:
+    """The package as it is found once `work` has become `final`."""
+    paths: dict[str, Any] = {k: final / v.relative_to(work) for k, v in vars(package).items() if isinstance(v, Path)}
+    return replace(package, **paths)
 
 
 @dataclass(eq=False)
@@ -194,29 +180,35 @@ class _Recorder:
         self.log.text(text, name)
 
 
-def _stages(
-    recipe: Recipe,
-    first: Source,
-    target: Target,
-    folder: Path,
-    bench: Path | None,
-    tracker: Tracker,
-    display: Display,
-) -> tuple[tuple[StageResult, ...], Measured]:
-    artifact: Any = first
-    results: list[StageResult] = []
-    for stage in recipe.stages:
-        start = time.monotonic()
-        with display.stage(stage.name), tracker.stage(stage.name, settings_of(stage)) as log:
-            recorder = _Recorder(log)
-            artifact = stage.run(artifact, Context(target, folder, recipe.seed, recorder, display.progress, bench))
-            seconds = time.monotonic() - start
-            log.metrics({"stage_s": seconds}, "measured")
-        result = StageResult(stage.name, tuple(recorder.figures.values()), seconds)
-        display.finished(result)
-        results.append(result)
-    assert isinstance(artifact, Measured)  # check_order
-    return tuple(results), artifact
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What is the same for every stage of a run."""
+
+    seed: int
+    tracker: Tracker
+    display: Display
+    bench: Path | None
+    accept_new_host_key: bool
+
+    def stages(
+        self, stages: Sequence[Stage], artifact: Any, target: Target, folder: Path, suffix: str = ""
+    ) -> tuple[tuple[StageResult, ...], Any]:
+        """Run them in order, each a nested run called by its name and `suffix`; their results, and the last artifact."""
+        results: list[StageResult] = []
+        for stage in stages:
+            start = time.monotonic()
+            name = stage.name + suffix
+            with self.display.stage(name), self.tracker.stage(name, settings_of(stage)) as log:
+                recorder = _Recorder(log)
+                context = Context(
+                    target, folder, self.seed, recorder, self.display.progress, self.bench, self.accept_new_host_key
+                )
+                artifact = stage.run(artifact, context)
+                seconds = time.monotonic() - start
+                log.metrics({"stage_s": seconds}, "measured")
+            self.display.finished(StageResult(name, tuple(recorder.figures.values()), seconds))
+            results.append(StageResult(stage.name, tuple(recorder.figures.values()), seconds))
+        return tuple(results), artifact
 
 
 def settings_of(part: Any) -> dict[str, Any]:
@@ -224,16 +216,15 @@ def settings_of(part: Any) -> dict[str, Any]:
     return {f.name: getattr(part, f.name) for f in fields(part) if f.init}
 
 
-def _describe(log: RunLog, recipe: Recipe, target: Target, versions: Mapping[str, str]) -> None:
+def _describe(log: RunLog, recipe: Recipe, targets: Sequence[Target], versions: Mapping[str, str]) -> None:
     """What was asked for and with what, before anything runs."""
     tables = recipe.settings()
+    names = ", ".join(t.name for t in targets)
     flat = {f"{t}.{k}": v for t, table in tables.items() if isinstance(table, Mapping) for k, v in table.items()}
-    log.params(
-        {"recipe": recipe.name, "seed": recipe.seed, "stages": ", ".join(tables["stages"]), "target": target.name, **flat}
-    )
+    log.params({"recipe": recipe.name, "seed": recipe.seed, "stages": ", ".join(tables["stages"]), "target": names, **flat})
     log.tags(
         {
-            "target": target.name,
+            "target": names,
             "recipe_sha256": recipe.sha256(),
             "git_commit": git_commit(recipe.folder) or git_commit(Path.cwd()),
             **({"overrides": "; ".join(recipe.overrides)} if recipe.overrides else {}),
@@ -243,16 +234,18 @@ def _describe(log: RunLog, recipe: Recipe, target: Target, versions: Mapping[str
     log.text(recipe.toml(), "recipe.toml")
 
 
-def _record(log: RunLog, report: Report, written: Sequence[Path], firmware: Firmware) -> None:
-    """The run's own figures, so that runs compare in MLflow's table, and its files."""
+def _record(log: RunLog, report: Report, written: Sequence[Path], package: Package, part: str) -> None:
+    """The run's own figures, so that runs compare in MLflow's table, and its files. With several targets, `part` is the
+    target's name: it ends the figures' names and holds the files."""
+    end = f".{part}" if part else ""
     last = {f.name: f for s in report.stages for f in s.figures}
     for name in (n for n in ROWS if n in last and n != "accuracy"):
-        log.metrics({name: last[name].value}, last[name].kind)
+        log.metrics({name + end: last[name].value}, last[name].kind)
     accuracies = {f"accuracy_{k}": v for k, v in report.json()["accuracy"].items() if v is not None}
-    log.metrics({"accuracy_device": accuracies.pop("accuracy_device")}, last["accuracy"].kind)
+    log.metrics({f"accuracy_device{end}": accuracies.pop("accuracy_device")}, last["accuracy"].kind)
     log.metrics(accuracies)
     exact = report.measured.bit_exact
-    log.metrics({"bit_exact_vectors": exact.vectors, "bit_exact_equal": exact.equal})
+    log.metrics({f"bit_exact_vectors{end}": exact.vectors, f"bit_exact_equal{end}": exact.equal})
     for path in written:
-        log.file(path, "plots" if path.parent.name == "plots" else "")
-    log.files(firmware.folder, "firmware")
+        log.file(path, "/".join(filter(None, (part, "plots" if path.parent.name == "plots" else ""))))
+    log.files(package.folder, "/".join(filter(None, (part, "firmware"))))

@@ -14,14 +14,17 @@ from pipeline.errors import GraphError
 if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
     from torch import nn
 
+    from pipeline.codegen.agreement import Comparison
     from pipeline.data.dataset import Dataset
     from pipeline.devices.base import Measurement
-    from pipeline.ir import Graph
+    from pipeline.devices.linux_figures import LinuxMeasurement
+    from pipeline.ir import Array, Graph
     from pipeline.preprocess import Preprocess
     from pipeline.target import Target
 
-Kind = Literal["computed", "measured", "simulated", "estimated"]
-"""computed: exactly, on this host; measured: on a real device; simulated: in an emulator; estimated: by a model."""
+Kind = Literal["computed", "measured", "simulated", "host", "estimated"]
+"""computed: exactly, on this host; measured: on a real device; simulated: in an emulator; host: timed on this computer,
+which stood in for the device; estimated: by a model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +55,19 @@ class QuantizedModel:
     graph: Graph
     data: Dataset
     preprocess: Preprocess | None
+    float_module: nn.Module | None = None  # what was quantized
 
 
-@dataclass(frozen=True, eq=False)
-class Firmware:
-    """A built folder. Sizes are of the linked image: flash = text + data, ram = data + bss + stack reserve (bytes)."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Package:
+    """What codegen delivers: a folder that was proven before it got its name. `model_id` is what a device must answer when
+    asked who it is: the first 16 hex digits of the graph's sha256."""
 
     folder: Path
-    elf: Path
     model: Int8Model
     flash_bytes: int
-    ram_bytes: int
-    arena_bytes: int
-    sha256: str  # of the .bin
-    model_id: str  # what the device must answer when asked who it is: first 16 hex digits of the graph's sha256
+    sha256: str  # of the file that runs: the .bin or the .onnx
+    model_id: str
 
     @property
     def data(self) -> Dataset:
@@ -75,26 +77,40 @@ class Firmware:
         raise GraphError(f"{self.folder} was compiled from an imported model, which has no data set; give the inputs.")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Firmware(Package):
+    """For a `cortex_m` target. Sizes are of the linked image, in bytes: flash = text + data, ram = data + bss + stack."""
+
+    elf: Path
+    ram_bytes: int
+    arena_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class BitExact:
     """How many vectors were replayed, and how many each oracle answered with the integer reference's very bytes. An oracle
-    that this machine can not run (TFLM's wheel is for Linux x86-64) is None, never a number."""
+    that this machine can not run (TFLM's wheel is for Linux x86-64) is None, never a number. Only ONNX Runtime, which rounds
+    otherwise, may be equal on fewer vectors than all."""
 
     vectors: int
     equal: int  # vectors on which every oracle that ran was equal
-    oracles: Mapping[str, int | None]  # "tflm", "host_c", "device"
+    oracles: Mapping[str, int | None]  # "tflm", "host_c", "device"; "tflm", "onnxruntime" on Linux
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The last artifact: what the device did. `accuracy` is of the device's own answers to the replayed vectors."""
+    """The last artifact: what the device did. `outputs` are its own answers to the replayed vectors, int8 (n, values), and
+    `accuracy` is theirs. `agreement` says how far a Linux target is from the integer reference; None where it must be equal.
+    `energy_uj` is None where nothing can tell."""
 
-    firmware: Firmware
-    measurement: Measurement
+    package: Package
+    measurement: Measurement | LinuxMeasurement
     bit_exact: BitExact
+    outputs: Array
     accuracy: float
-    energy_uj: float
+    energy_uj: float | None
     energy_kind: Kind
+    agreement: Comparison | None = None
 
 
 class Progress(Protocol):
@@ -128,6 +144,7 @@ class Context:
     log: StageLog
     progress: Progress
     bench: Path | None = None
+    accept_new_host_key: bool = False
 
 
 class Stage(Protocol):

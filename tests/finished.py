@@ -55,9 +55,19 @@ def measured(folder: Path) -> Measured:
     )
     model = QuantizedModel(small_graph(), load(DataRecipe(), seed=1), None)
     built = folder / "firmware"
-    firmware = Firmware(built, built / "digits.elf", model, 23456, 9216, 4096, "ab" * 32, "0123456789abcdef")
+    firmware = Firmware(
+        folder=built,
+        elf=built / "digits.elf",
+        model=model,
+        flash_bytes=23456,
+        ram_bytes=9216,
+        arena_bytes=4096,
+        sha256="ab" * 32,
+        model_id="0123456789abcdef",
+    )
+    outputs = np.zeros((360, 10), np.int8)
     exact = BitExact(360, 360, {"tflm": None, "host_c": 360, "device": 360})
-    return Measured(firmware, measurement, exact, accuracy=0.9694, energy_uj=53.8, energy_kind="estimated")
+    return Measured(firmware, measurement, exact, outputs, accuracy=0.9694, energy_uj=53.8, energy_kind="estimated")
 
 
 def finished_run(folder: Path) -> Report:

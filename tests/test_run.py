@@ -111,7 +111,7 @@ def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path) -> None
     assert [p.name for p in out.iterdir()] == ["small-cortex-m4-1"]
     assert report.folder == out / "small-cortex-m4-1"
     assert report.firmware == report.folder / "firmware"
-    assert report.measured.firmware.elf.read_bytes() == b"\x7fELF"
+    assert report.measured.package.elf.read_bytes() == b"\x7fELF"
     assert {p.name for p in report.folder.iterdir()} == {
         "firmware", "plots", "recipe.toml", "report.html", "report.json", "weigh.txt",
     }  # fmt: skip

@@ -23,7 +23,7 @@ from pipeline.codegen.vectors import Vectors, from_images, random
 from pipeline.devices.linux_protocol import RUNNER
 from pipeline.errors import MismatchError, TargetError
 from pipeline.ir import Array, Graph
-from pipeline.stage import Int8Model, QuantizedModel
+from pipeline.stage import Int8Model, Package, QuantizedModel
 from pipeline.target import Target
 
 if TYPE_CHECKING:
@@ -33,17 +33,12 @@ INT8_FILE, FLOAT_FILE, TFLITE_FILE, RUNNER_FILE = "model.onnx", "model_float.onn
 VECTORS = 64
 
 
-@dataclass(frozen=True, eq=False)
-class LinuxPackage:
-    """A written folder. `flash_bytes` is what the int8 model and the runner take on the card; RAM shows when it runs.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinuxPackage(Package):
+    """For a `linux` target. `flash_bytes` is what the int8 model and the runner take on the card; RAM shows when it runs.
     `agreement` is with the integer reference, in ONNX Runtime on the computer that generated it."""
 
-    folder: Path
-    model: Int8Model
     raw: Raw | None
-    flash_bytes: int
-    sha256: str  # of model.onnx
-    model_id: str  # first 16 hex digits of the graph's sha256
     agreement: Agreement
 
     @property
@@ -98,7 +93,15 @@ def write_linux(
         tflm = _tflm(graph, tflite, vectors)
         (work / "README.md").write_text(_readme(graph, target, raw), encoding="utf-8")
         digest = _write_manifest(work, model, target, found, tflm, "torch" if by_torch else "the int8 graph")
-    return LinuxPackage(folder, model, raw, size, digest, graph.sha256()[:16], found)
+    return LinuxPackage(
+        folder=folder,
+        model=model,
+        flash_bytes=size,
+        sha256=digest,
+        model_id=graph.sha256()[:16],
+        raw=raw,
+        agreement=found,
+    )
 
 
 def _vectors(model: Int8Model, images: Array | None) -> tuple[tuple[Array, ...], Vectors]:

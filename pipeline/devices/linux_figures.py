@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -96,6 +96,24 @@ class LinuxMeasurement:
     rails: RailEnergy | None
     invalid: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    # What only microcontrollers' measurements have; a Linux computer's are None.
+    instructions: ClassVar[None] = None
+    cycles: ClassVar[None] = None
+    cycles_low: ClassVar[None] = None
+    cycles_high: ClassVar[None] = None
+    stack_bytes: ClassVar[None] = None
+    counter: ClassVar[Literal["clock"]] = "clock"
+
+    @property
+    def latency_us(self) -> tuple[float, ...]:
+        """Of every run of the int8 model, batch 1."""
+        return tuple(t / 1000 for t in self.int8.timing.ticks_ns)
+
+    @property
+    def ram_bytes(self) -> int:
+        """The most the int8 model's process ever held, the engine included."""
+        return self.int8.peak_rss_bytes
 
     @property
     def kind(self) -> Literal["measured", "host"]:

@@ -28,9 +28,10 @@ T = TypeVar("T")
 class Computer(Protocol):
     """`ProcessComputer` or `SshComputer`."""
 
-    clock: Clock
-    where: str
-
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def where(self) -> str: ...
     def runner(self) -> AbstractContextManager[Runner]: ...
     def place(self, file: Path) -> str: ...
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.devices.base import Clock
 from pipeline.devices.linux_protocol import RUNNER, Runner
 from pipeline.errors import DeviceError
 
@@ -73,7 +74,7 @@ class ProcessChannel:
 class ProcessComputer:
     """This computer as a device of family `linux`: a Raspberry Pi's stand-in where there is none."""
 
-    clock = "host"
+    clock: Clock = "host"
 
     def __init__(self, name: str, python: str = sys.executable) -> None:
         self.where = f"{name} (this computer)"

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import paramiko
 
 from pipeline.devices import ssh_files, ssh_wheels
+from pipeline.devices.base import Clock
 from pipeline.devices.linux_protocol import RUNNER, ConnectionLost, Refusal, Runner
 from pipeline.devices.ssh_connect import SshHost, connect
 from pipeline.devices.ssh_files import FOLDER, DiskError
@@ -83,7 +84,7 @@ class SshComputer:
     """A device of family `linux`, used in a `with` block. A lost connection is set up again and the step repeated where that
     is safe: placing files and starting runners is. `wheels`: a folder of wheels to install from when it has no engine."""
 
-    clock = "device"
+    clock: Clock = "device"
 
     def __init__(self, name: str, host: SshHost, wheels: Path | None = None) -> None:
         self.where = f"{name} ({host.host})"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.devices.base import Measurement
 from pipeline.stage import Kind
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ KINDS: dict[Kind, str] = {
     "computed": "exactly, on this host",
     "measured": "on the device",
     "simulated": "in the emulator",
+    "host": "on this computer, which stood in for the device",
     "estimated": "by a model",
 }
 """In the order in which they are shown; they never share a row, a column of a plot, or an axis."""
@@ -87,7 +89,7 @@ class Report:
 
     @property
     def firmware(self) -> Path:
-        return self.measured.firmware.folder
+        return self.measured.package.folder
 
     def json(self) -> dict[str, Any]:
         """The content of report.json. `null` stands where a stage was left out or an oracle can not run on this machine."""
@@ -99,6 +101,7 @@ class Report:
             "stages": [{"name": s.name, "metrics": {f.name: _plain(f.value) for f in s.figures}} for s in self.stages],
             "accuracy": {**accuracy, "device": self.measured.accuracy},
             "bit_exact": {"vectors": exact.vectors, "equal": exact.equal, "oracles": dict(exact.oracles)},
+            **self._agreement(),
             "measurement": {
                 "clock": m.clock,
                 "instructions": m.instructions,
@@ -107,9 +110,17 @@ class Report:
                 "energy_uj": self.measured.energy_uj,
                 "energy_kind": self.measured.energy_kind,
                 "ram_bytes": m.ram_bytes,
-                "flash_bytes": m.flash_bytes,
+                "flash_bytes": self.measured.package.flash_bytes,
             },
         }
+
+    def _agreement(self) -> dict[str, Any]:
+        """How far a Linux target's answers are from the integer reference; nothing where they must be equal."""
+        a = self.measured.agreement
+        if a is None:
+            return {}
+        d = a.differences
+        return {"agreement": {"vectors": a.vectors, "top1": a.top1, "equal_values": d.equal, "max_lsb": d.max_lsb}}
 
     def _accuracy(self, stage: str) -> float | None:
         return next((s.value("accuracy") for s in self.stages if s.name == stage), None)
@@ -127,7 +138,7 @@ def warnings(report: Report) -> list[str]:
     """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
     found = []
     accuracy = report.json()["accuracy"]
-    classes = len(report.measured.firmware.data.classes)
+    classes = len(report.measured.package.data.classes)
     if accuracy["device"] < 1.5 / classes:
         found.append(f"the model hardly beats guessing among {classes} classes; see the training curves in MLflow.")
     unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
@@ -137,6 +148,13 @@ def warnings(report: Report) -> list[str]:
     lost = 100 * (before - accuracy["int8"]) if before is not None and accuracy["int8"] is not None else 0.0
     if lost > _LOST_POINTS:
         found.append(f"int8 costs {lost:.1f} points of accuracy; try --set quantize.count=1000 or --set quantize.mode=qat.")
+    m = report.measured.measurement
+    if not isinstance(m, Measurement):
+        found += [f"the latencies must not be quoted: {reason}." for reason in m.invalid]
+        found += [f"{warning}." for warning in m.warnings]
+    if m.clock == "host":
+        name = report.target.name
+        found.append(f"no {name} was measured: its runner worked on this computer. Name its host in bench.toml.")
     return found
 
 

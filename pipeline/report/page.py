@@ -46,7 +46,7 @@ def render_page(report: Report, plots: Mapping[str, Path]) -> str:
         exact=report.measured.bit_exact,
         sections=sections,
         plots=[(name, _CAPTIONS[name], _inline_svg(path)) for name, path in plots.items()],
-        layers=layers(report.measured.firmware.model.graph),
+        layers=layers(report.measured.package.model.graph),
         kinds=KINDS,
     )
 
@@ -63,7 +63,7 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     cards: list[tuple[str, str, str, str]] = []
     before = next((s.value("accuracy") for s in report.stages if s.value("accuracy") is not None), None)
     if "accuracy" in last:
-        vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.data.x_test)
+        vectors, images = report.measured.bit_exact.vectors, len(report.measured.package.data.x_test)
         parts = [f"float {show('accuracy', before)}"] if before is not None else []
         parts += [f"{vectors:,} of {images:,} images"] if vectors < images else []
         detail = ", ".join(parts)
@@ -72,16 +72,17 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     if macs:
         kept = f"{100 * macs[-1] / macs[0]:.0f} % of the trained model" if macs[0] else ""
         cards.append(("MACs", show("macs", macs[-1]), kept, "computed"))
-    memory = report.target.memory
+    memory, linux = report.target.memory, report.target.family == "linux"
     for name, label, budget in (
-        ("flash_bytes", "flash", memory.flash_bytes),
-        ("ram_bytes", "RAM, stack included", memory.ram_bytes),
+        ("flash_bytes", "storage" if linux else "flash", memory.flash_bytes),
+        ("ram_bytes", "RAM, engine included" if linux else "RAM, stack included", memory.ram_bytes),
     ):
         if name in last:
             cards.append((label, show(name, last[name].value), f"of {show(name, budget)}", last[name].kind))
     if "latency_us_median" in last:
         f = last["latency_us_median"]
-        cards.append(("latency", show(f.name, f.value), f"at {report.target.cpu.clock_hz / 1e6:g} MHz", f.kind))
+        clock = "median, batch 1" if linux else f"at {report.target.cpu.clock_hz / 1e6:g} MHz"
+        cards.append(("latency", show(f.name, f.value), clock, f.kind))
     if "energy_uj" in last:
         f = last["energy_uj"]
         cards.append(("energy per inference", show(f.name, f.value), f"{report.target.power.active_mw:g} mW active", f.kind))

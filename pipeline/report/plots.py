@@ -19,6 +19,7 @@ COLORS: Mapping[Kind, str] = {
     "computed": "#2563a8",
     "measured": "#2b8a57",
     "simulated": "#b8690f",
+    "host": "#6b7280",
     "estimated": "#7a4fb0",
 }
 _MAX_CLASSES = 24
@@ -112,7 +113,7 @@ def cost(report: Report) -> Canvas | None:
 
 def layer_costs(report: Report) -> Canvas | None:
     """Weights, MACs and output size of each layer of the int8 graph, in order of execution from the top."""
-    found = [x for x in layers(report.measured.firmware.model.graph) if x.weight_bytes or x.macs]
+    found = [x for x in layers(report.measured.package.model.graph) if x.weight_bytes or x.macs]
     if not found:
         return None
     found = found[:_MAX_LAYERS]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.report.agreement import TargetAgreement
 from pipeline.report.figures import KINDS, ROWS, Report, StageResult, median, show, warnings
 from pipeline.stage import BitExact, Kind
 
@@ -28,7 +29,7 @@ def basis(report: Report, kind: Kind) -> str:
     """Where figures of this kind come from in this run, for the heading above their rows."""
     target, m = report.target, report.measured.measurement
     clock = f"{target.cpu.clock_hz / 1e6:g} MHz"
-    vectors, images = report.measured.bit_exact.vectors, len(report.measured.firmware.data.x_test)
+    vectors, images = report.measured.bit_exact.vectors, len(report.measured.package.data.x_test)
     some = f"; accuracy of the {vectors:,} images replayed, of {images:,}" if vectors < images else ""
     if kind == "simulated":
         band = f" {m.cycles_low:,} to {m.cycles_high:,}" if m.cycles_low and m.cycles_high else ""
@@ -37,6 +38,8 @@ def basis(report: Report, kind: Kind) -> str:
         return f"power model {target.power.active_mw:g} mW x latency"
     if kind == "measured":
         return f"on the device, {m.device}{some}"
+    if kind == "host":
+        return f"on this computer, {m.device}{some}; no {target.name} was measured"
     return KINDS[kind]
 
 
@@ -80,7 +83,18 @@ def _grid(columns: int) -> Table:
 
 def verdict(report: Report) -> Text:
     """Whether the device, and every oracle, gave the reference's very bytes."""
-    exact = report.measured.bit_exact
+    exact, agreement = report.measured.bit_exact, report.measured.agreement
+    if agreement is not None:
+        d = agreement.differences
+        same = (
+            ""
+            if agreement.top1 is None
+            else f"same class for {100 * agreement.top1:.2f} % of {agreement.vectors:,} images, "
+        )
+        apart = f"{100 * d.equal:.2f} % of all values equal, none off by more than {d.max_lsb} LSB"
+        tflm = exact.oracles.get("tflm")
+        other = "" if tflm is None else f"; TFLite Micro equal on {tflm:,}"
+        return Text.assemble(("agreement", "bold green"), f"  with the integer reference: {same}{apart}{other}")
     good = exact.vectors == exact.equal
     style, word = ("green", "bit-exact") if good else ("red", "NOT bit-exact")
     return Text.assemble((word, f"bold {style}"), f"  {oracle_line(exact)}")
@@ -88,7 +102,7 @@ def verdict(report: Report) -> Text:
 
 def oracle_line(exact: BitExact) -> str:
     """On how many vectors who gave the integer reference's very bytes."""
-    names = {"tflm": "TFLite Micro", "host_c": "generated C on the host", "device": "device"}
+    names = {"tflm": "TFLite Micro", "onnxruntime": "ONNX Runtime", "host_c": "generated C on the host", "device": "device"}
     said = [f"{names.get(k, k)} {'not on this machine' if n is None else f'{n:,}'}" for k, n in exact.oracles.items()]
     return f"{exact.equal:,} of {exact.vectors:,} vectors: {', '.join(said)}"
 
@@ -102,6 +116,18 @@ def places(report: Report) -> Iterator[Text]:
         ("MLflow", report.page),
     ):
         yield Text.assemble((f"{label:<12}", "bold"), place)
+
+
+def print_outcome(reports: Sequence[Report], agreements: Sequence[TargetAgreement], console: Console) -> None:
+    """Each target's summary, and how far they agree."""
+    for report in reports:
+        if len(reports) > 1:
+            console.print()
+            console.rule(f"[bold]{report.target.name}")
+        print_summary(report, console)
+    for agreement in agreements:
+        console.print()
+        console.print(Text.assemble(("targets", "bold"), f"  {agreement}"))
 
 
 def print_summary(report: Report, console: Console) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from pipeline.report.agreement import TargetAgreement
 from pipeline.report.figures import Report
 from pipeline.report.page import render_page
 from pipeline.report.plots import write_plots
@@ -26,4 +29,15 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
 
 
 def json_text(report: Report) -> str:
-    return json.dumps(report.json(), indent=2, allow_nan=False) + "\n"
+    return _text(report.json())
+
+
+def outcome_text(reports: Sequence[Report], agreements: Sequence[TargetAgreement]) -> str:
+    """One target's report as it is; several in a list, with how far they agree."""
+    if len(reports) == 1:
+        return json_text(reports[0])
+    return _text({"targets": [r.json() for r in reports], "agreement": [a.json() for a in agreements]})
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"

@@ -1,25 +1,28 @@
-"""From the int8 graph to a firmware folder that is built and proven."""
+"""From the int8 graph to a folder for the target, proven: firmware that is built, or ONNX files with their runner."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.codegen import vectors
 from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package import write_firmware
-from pipeline.errors import TargetError
-from pipeline.stage import Context, Firmware, QuantizedModel
+from pipeline.stage import Context, Firmware, Package, QuantizedModel
 from pipeline.strict import limits
 
-STEPS = 4  # what write_firmware reports
+if TYPE_CHECKING:
+    from pipeline.codegen.package_linux import LinuxPackage
+
+FIRMWARE_STEPS, LINUX_STEPS = 4, 2  # what write_firmware and write_linux report
 
 
 @dataclass(frozen=True)
 class Codegen:
-    """Write, prove and build the firmware. `vectors` test images are replayed through the generated C (under sanitizers) and
-    through TFLM, which must give the integer reference's bytes. `tflm_dir`, a folder with a prebuilt TensorFlow Lite Micro
+    """Write, prove and build what the target runs. `vectors` test images are replayed through the generated C (under
+    sanitizers) and through TFLM, which must give the integer reference's bytes; for a Linux target through ONNX Runtime,
+    layer by layer within the tolerance table, and through TFLM. `tflm_dir`, a folder with a prebuilt TensorFlow Lite Micro
     library, also builds that firmware."""
 
     vectors: int = limits(64, low=1)
@@ -27,19 +30,17 @@ class Codegen:
 
     name: ClassVar[str] = "codegen"
     consumes: ClassVar[type] = QuantizedModel
-    produces: ClassVar[type] = Firmware
+    produces: ClassVar[type] = Package
 
-    def run(self, artifact: QuantizedModel, ctx: Context) -> Firmware:
-        """The firmware in `<run folder>/firmware`. Raises as `write_firmware` does, and TargetError for other families."""
-        if ctx.target.family != "cortex_m":
-            raise TargetError(
-                f"target {ctx.target.name} is of family {ctx.target.family!r}; firmware is generated for 'cortex_m' only. "
-                f"`pipeline targets` lists what there is."
-            )
+    def run(self, artifact: QuantizedModel, ctx: Context) -> Package:
+        """The package in `<folder>/firmware`. Raises as `write_firmware` and `write_linux` do."""
+        return self._linux(artifact, ctx) if ctx.target.family == "linux" else self._firmware(artifact, ctx)
+
+    def _firmware(self, artifact: QuantizedModel, ctx: Context) -> Firmware:
         data = artifact.data
         images = data.x_test[: self.vectors]
         golden = vectors.from_images(artifact.graph, images, data.normalization, artifact.preprocess)
-        with ctx.progress("codegen", STEPS) as advance:
+        with ctx.progress("codegen", FIRMWARE_STEPS) as advance:
             firmware = write_firmware(
                 artifact,
                 ctx.target,
@@ -48,30 +49,60 @@ class Codegen:
                 tflm_dir=self.tflm_dir,
                 report=lambda what: advance(1, what),
             )
-        self._log(firmware, ctx)
+        _log_firmware(firmware, ctx)
         return firmware
 
-    @staticmethod
-    def _log(firmware: Firmware, ctx: Context) -> None:
-        manifest = read_manifest(firmware.folder)
-        graph = firmware.model.graph
-        ctx.log.metrics(
-            {
-                "flash_bytes": firmware.flash_bytes,
-                "ram_bytes": firmware.ram_bytes,
-                "arena_bytes": firmware.arena_bytes,
-                "constant_bytes": manifest["model"]["constant_bytes"],
-                "tflm_arena_bytes": manifest["tflm"]["arena_bytes"],
-                "macs": graph.macs(),
-                "host_c_vectors": manifest["proven"]["host_c"],
-                "tflm_vectors": manifest["proven"]["tflm"] or 0,
-            }
-        )
-        ctx.log.tags(
-            {
-                "firmware_sha256": firmware.sha256,
-                "model_id": firmware.model_id,
-                "toolchain": manifest["toolchain"]["arm-none-eabi-gcc"],
-                "tflm": "compared" if manifest["proven"]["tflm"] is not None else "absent: its wheel is for Linux x86-64",
-            }
-        )
+    def _linux(self, artifact: QuantizedModel, ctx: Context) -> LinuxPackage:
+        from pipeline.codegen.package_linux import write_linux
+
+        with ctx.progress("codegen", LINUX_STEPS) as advance:
+            package = write_linux(
+                artifact,
+                ctx.target,
+                ctx.folder / "firmware",
+                images=artifact.data.x_test[: self.vectors],
+                float_module=artifact.float_module,
+                report=lambda what: advance(1, what),
+            )
+        _log_linux(package, ctx)
+        return package
+
+
+def _log_firmware(firmware: Firmware, ctx: Context) -> None:
+    manifest = read_manifest(firmware.folder)
+    ctx.log.metrics(
+        {
+            "flash_bytes": firmware.flash_bytes,
+            "ram_bytes": firmware.ram_bytes,
+            "arena_bytes": firmware.arena_bytes,
+            "constant_bytes": manifest["model"]["constant_bytes"],
+            "tflm_arena_bytes": manifest["tflm"]["arena_bytes"],
+            "macs": firmware.model.graph.macs(),
+            "host_c_vectors": manifest["proven"]["host_c"],
+            "tflm_vectors": manifest["proven"]["tflm"] or 0,
+        }
+    )
+    ctx.log.tags(
+        {
+            "firmware_sha256": firmware.sha256,
+            "model_id": firmware.model_id,
+            "toolchain": manifest["toolchain"]["arm-none-eabi-gcc"],
+            "tflm": "compared" if manifest["proven"]["tflm"] is not None else "absent: its wheel is for Linux x86-64",
+        }
+    )
+
+
+def _log_linux(package: LinuxPackage, ctx: Context) -> None:
+    whole = package.agreement.end_to_end
+    worst = max((layer.differences.max_lsb for layer in package.agreement.layers), default=0)
+    ctx.log.metrics(
+        {
+            "flash_bytes": package.flash_bytes,
+            "macs": package.model.graph.macs(),
+            "agreement_vectors": whole.vectors,
+            "agreement_equal_values": whole.differences.equal,
+            "agreement_max_lsb": whole.differences.max_lsb,
+            "agreement_worst_layer_lsb": worst,
+        }
+    )
+    ctx.log.tags({"onnx_sha256": package.sha256, "model_id": package.model_id})

@@ -24,7 +24,7 @@ from pipeline.errors import MismatchError, RecipeError
 from pipeline.evaluate import scores
 from pipeline.ir import Array
 from pipeline.power.model import energy_uj
-from pipeline.stage import BitExact, Context, Firmware, Kind, Measured
+from pipeline.stage import BitExact, Context, Firmware, Kind, Measured, Package
 from pipeline.strict import limits
 from pipeline.target import Target
 
@@ -33,22 +33,40 @@ from pipeline.target import Target
 class Measure:
     """Replay `vectors` test images (0: all) through the device, the generated C on this host, and TFLM; each must give the
     integer reference's bytes. Then time `runs` inferences of the first image. `counter` says how an emulated board counts:
-    "plugin" exactly, or "systick", in steps of its timer and with a wider band of cycles, where QEMU has no plugins."""
+    "plugin" exactly, or "systick", in steps of its timer and with a wider band of cycles, where QEMU has no plugins.
+
+    On a Linux target ONNX Runtime's answers are compared within the tolerance table, and latencies are taken on `threads`
+    threads, kept to the cores `affinity` (none: any), until the median is certain or `seconds` are over."""
 
     vectors: int = limits(0, low=0)
     runs: int = limits(5, low=1, high=1000)
     counter: Literal["plugin", "systick"] = "plugin"
+    threads: int = limits(1, low=1, high=64)
+    affinity: tuple[int, ...] = limits((), low=0, high=255)
+    seconds: float = limits(20.0, low=0.1, high=250.0)
 
     name: ClassVar[str] = "measure"
-    consumes: ClassVar[type] = Firmware
+    consumes: ClassVar[type] = Package
     produces: ClassVar[type] = Measured
 
-    def run(self, artifact: Firmware, ctx: Context) -> Measured:
+    def run(self, artifact: Package, ctx: Context) -> Measured:
         """What the device did, also in measure/measurement.json. DeviceError; MismatchError, naming the layer if known."""
-        data, graph = artifact.data, artifact.model.graph
+        data = artifact.data
         n = min(self.vectors or len(data.x_test), len(data.x_test))
         if n == 0:
             raise RecipeError(f"data set {data.name!r} has no test images to replay on the device.")
+        if isinstance(artifact, Firmware):
+            return self._board(artifact, ctx, n)
+        from pipeline.codegen.package_linux import LinuxPackage
+        from pipeline.devices.linux_measure import LinuxSettings
+        from pipeline.stages._measure_linux import measure_linux
+
+        assert isinstance(artifact, LinuxPackage)  # the only other package there is
+        settings = LinuxSettings(threads=self.threads, affinity=self.affinity, seconds=self.seconds)
+        return measure_linux(artifact, ctx, n, settings)
+
+    def _board(self, artifact: Firmware, ctx: Context, n: int) -> Measured:
+        data, graph = artifact.data, artifact.model.graph
         golden = from_images(graph, data.x_test[:n], data.normalization, artifact.model.preprocess)
         with open_device(artifact, ctx.target, counter=self.counter, bench=ctx.bench) as device:
             with ctx.progress("images replayed", n) as advance:
@@ -81,7 +99,8 @@ class Measure:
         ctx.log.tags({"device": measurement.device, "counter": measurement.counter, "worst_class": score.worst_class})
         record = _record(artifact, measurement, bit_exact, ctx, energy)
         ctx.log.file(_write_json(ctx.folder / "measure" / "measurement.json", record))
-        return Measured(artifact, measurement, bit_exact, score.accuracy, energy, "estimated")
+        outputs = answers.view(np.int8)
+        return Measured(artifact, measurement, bit_exact, outputs, score.accuracy, energy, "estimated")
 
 
 def rows(tensors: tuple[Array, ...]) -> Array:

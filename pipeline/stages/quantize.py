@@ -4,7 +4,7 @@ layer against the float model. From here on the Graph is the model: its accuracy
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -35,7 +35,8 @@ _SQNR_IMAGES = 32
 class Quantize:
     """`mode` "ptq" takes the ranges that the calibration images give; "qat" then trains `epochs` with the rounding in the
     loop. `calibration` names a set in `calibration/`; without one, `count` training images, the same number of each class,
-    are taken, `seed` choosing which. `observer`: "minmax" covers every value seen, "histogram" cuts rare extremes off."""
+    are taken, `seed` choosing which. `observer`: "minmax" covers every value seen, "histogram" cuts rare extremes off. Batch norms are folded into the layers
+    before them first, for both modes."""
 
     name: ClassVar[str] = "quantize"
     consumes: ClassVar[type] = FloatModel
@@ -75,7 +76,7 @@ class Quantize:
         ctx.log.params({"calibration_images": len(chosen.images), "calibration_sha256": chosen.sha256})
         ctx.log.tags({"graph_sha256": model.graph.sha256()})
         ctx.log.text(report(imported.graph, layers), "layers.md")
-        return model
+        return replace(model, float_module=artifact.module)
 
     def select(self, data: Dataset) -> Selection:
         """The calibration images; RecipeError when the set does not fit the data."""

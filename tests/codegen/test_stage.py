@@ -14,13 +14,14 @@ from example_graphs import small_cnn
 from example_target import BOARD
 
 from pipeline.codegen.manifest import read_manifest
+from pipeline.codegen.package_linux import LinuxPackage
 from pipeline.codegen.vectors import from_images
 from pipeline.data.dataset import DataRecipe, Dataset, load
-from pipeline.errors import GraphError, RecipeError, TargetError
+from pipeline.errors import GraphError, RecipeError
 from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
 from pipeline.run import settings_of
-from pipeline.stage import Advance, Context, Firmware, QuantizedModel, Stage
+from pipeline.stage import Advance, Context, Firmware, Package, QuantizedModel, Stage
 from pipeline.stages.codegen import Codegen
 from pipeline.strict import parse
 
@@ -67,8 +68,9 @@ def context(folder: Path, log: Log, **changes: Any) -> Context:
 def test_the_stage(digits: Dataset, tmp_path: Path) -> None:
     log = Log()
     stage: Stage = Codegen(vectors=10)
-    assert (stage.name, stage.consumes, stage.produces) == ("codegen", QuantizedModel, Firmware)
+    assert (stage.name, stage.consumes, stage.produces) == ("codegen", QuantizedModel, Package)
     firmware = stage.run(model_on(digits), context(tmp_path, log))
+    assert isinstance(firmware, Firmware)
     assert firmware.folder == tmp_path / "firmware"
     assert firmware.elf.is_file()
     assert read_manifest(firmware.folder)["proven"]["vectors"] == 10
@@ -83,10 +85,14 @@ def test_the_stage(digits: Dataset, tmp_path: Path) -> None:
     assert log.steps[-1] == "building the firmware"
 
 
-def test_another_family_is_refused(digits: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="family 'linux'; firmware is generated for 'cortex_m' only"):
-        Codegen().run(model_on(digits), context(tmp_path, Log(), family="linux"))
-    assert list(tmp_path.iterdir()) == []
+def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
+    log = Log()
+    package = Codegen(vectors=10).run(model_on(digits), context(tmp_path, log, family="linux"))
+    assert isinstance(package, LinuxPackage)
+    assert {p.name for p in package.folder.iterdir()} >= {"model.onnx", "model_float.onnx", "model.tflite", "runner.py"}
+    assert log.figures["agreement_vectors"] == 10
+    assert log.figures["flash_bytes"] == package.flash_bytes
+    assert log.tagged["onnx_sha256"] == package.sha256
 
 
 def test_recipe_keys() -> None:

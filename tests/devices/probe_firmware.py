@@ -24,4 +24,13 @@ def build_probe(board: Target, folder: Path, digits: Dataset) -> Firmware:
     shutil.copytree(Path(__file__).parent / "probe", folder / "model")
     image = cross_build(folder, "probe")
     model = QuantizedModel(graph, digits, None)
-    return Firmware(folder, image.elf, model, image.flash_bytes, image.ram_bytes, 32, "", "feedfacecafebeef")
+    return Firmware(
+        folder=folder,
+        elf=image.elf,
+        model=model,
+        flash_bytes=image.flash_bytes,
+        ram_bytes=image.ram_bytes,
+        arena_bytes=32,
+        sha256="",
+        model_id="feedfacecafebeef",
+    )

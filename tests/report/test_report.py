@@ -123,7 +123,7 @@ def test_median() -> None:
 
 
 def test_layers_of_the_graph(report: Report) -> None:
-    first, second = layers(report.measured.firmware.model.graph)
+    first, second = layers(report.measured.package.model.graph)
     assert (first.index, first.name, second.index) == (0, "y0", 1)
     assert (first.op, first.weight_bytes, first.macs, first.output_bytes) == ("conv2d", 36, 36 * 36, 36 * 4)
     assert (second.weight_bytes, second.macs, second.output_bytes) == (360, 16 * 360, 160)

@@ -1,0 +1,58 @@
+"""How far the answers of several targets agree, when one run went to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.figures import Report
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAgreement:
+    """Two targets' answers to the same `vectors` test images: the fraction with the same class, the fraction of equal
+    values, and the largest difference of one value in LSB of the int8 output."""
+
+    targets: tuple[str, str]
+    vectors: int
+    top1: float
+    equal_values: float
+    max_lsb: int
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "targets": list(self.targets),
+            "vectors": self.vectors,
+            "top1": self.top1,
+            "equal_values": self.equal_values,
+            "max_lsb": self.max_lsb,
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"{self.targets[0]} and {self.targets[1]} give the same class for {100 * self.top1:.2f} % of {self.vectors:,} "
+            f"test images; {100 * self.equal_values:.2f} % of all values are equal, none differs by more than "
+            f"{self.max_lsb} LSB"
+        )
+
+
+def compare_targets(reports: Sequence[Report]) -> tuple[TargetAgreement, ...]:
+    """Every pair, on the images that both were given."""
+    found = []
+    for a, b in combinations(reports, 2):
+        n = min(len(a.measured.outputs), len(b.measured.outputs))
+        x, y = (r.measured.outputs[:n].astype(np.int16) for r in (a, b))
+        found.append(
+            TargetAgreement(
+                targets=(a.target.name, b.target.name),
+                vectors=n,
+                top1=float((x.argmax(axis=1) == y.argmax(axis=1)).mean()),
+                equal_values=float((x == y).mean()),
+                max_lsb=int(np.abs(x - y).max(initial=0)),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,58 @@
+"""The folder a run writes: it gets its name when, and only when, all went well."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import BuildError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """`work` is where stages write; it becomes `final` when, and only when, all went well."""
+
+    work: Path
+    final: Path
+
+
+@contextmanager
+def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
+    """A new folder `out`/`prefix`-<n>. While it is being made it is called <n>.partial; after a failure <n>.failed, or it is
+    gone when it is empty or the run was interrupted."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = _reserve(out.resolve(), prefix)
+    except OSError as e:
+        raise BuildError(f"the run folder can not be made in {out}: {e.strerror}. Give another place with --out.") from None
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        shutil.rmtree(folder.work, ignore_errors=True)
+        raise
+    except BaseException as e:
+        if any(folder.work.iterdir()):
+            failed = folder.work.rename(folder.final.with_name(f"{folder.final.name}.failed"))
+            e.add_note(f"What was made until then is in {failed}.")
+        else:
+            folder.work.rmdir()
+        raise
+    folder.work.rename(folder.final)
+
+
+def _reserve(out: Path, prefix: str) -> RunFolder:
+    """The first free number: mkdir decides between runs that start at once."""
+    number = 1
+    while True:
+        final = out / f"{prefix}-{number}"
+        work = out / f"{final.name}.partial"
+        if not final.exists() and not (out / f"{final.name}.failed").exists():
+            try:
+                work.mkdir()
+                return RunFolder(work, final)
+            except FileExistsError:
+                pass
+        number += 1
