@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -233,8 +233,3 @@ def _sha256(arrays: Sequence[Array], described: str) -> str:
         h.update(repr((a.shape, str(a.dtype))).encode())
         h.update(np.ascontiguousarray(a).data)
     return h.hexdigest()
-
-
-def counts(y: Array, classes: Sequence[str]) -> Mapping[str, int]:
-    """Examples of each class."""
-    return {name: int((y == i).sum()) for i, name in enumerate(classes)}

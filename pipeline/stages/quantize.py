@@ -34,9 +34,9 @@ _SQNR_IMAGES = 32
 @dataclass(frozen=True, slots=True)
 class Quantize:
     """`mode` "ptq" takes the ranges that the calibration images give; "qat" then trains `epochs` with the rounding in the
-    loop. `calibration` names a set in `calibration/`; without one, `count` training images, the same number of each class,
-    are taken, `seed` choosing which. `observer`: "minmax" covers every value seen, "histogram" cuts rare extremes off. Batch norms are folded into the layers
-    before them first, for both modes."""
+    loop; for both, batch norms are folded into the layers before them first. `calibration` names a set in `calibration/`;
+    without one, `count` training images, the same number of each class, are taken, `seed` choosing which. `observer`:
+    "minmax" covers every value seen, "histogram" cuts rare extremes off."""
 
     name: ClassVar[str] = "quantize"
     consumes: ClassVar[type] = FloatModel
