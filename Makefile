@@ -18,7 +18,7 @@ $(VENV)/.run-installed: pyproject.toml constraints.txt scripts/setup.sh
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.run-installed
-	@PYTHON=$(PYTHON) sh scripts/setup.sh python $(VENV) '.[test,dev]'
+	@PYTHON=$(PYTHON) sh scripts/setup.sh python $(VENV) '.[test,dev,keras]'
 	@touch $@
 
 setup: $(VENV)/.run-installed
