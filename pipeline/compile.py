@@ -84,6 +84,10 @@ def import_model(path: Path, calibration: Path | None = None) -> Imported:
         )
     if suffix == ".tflite":
         return import_tflite(path)
+    if suffix == ".onnx":
+        from pipeline.importers.onnx import import_onnx
+
+        return import_onnx(path, calibration)
     if suffix in (".keras", ".h5") or path.is_dir():
         from pipeline.importers.keras import import_keras
 

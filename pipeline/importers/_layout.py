@@ -92,3 +92,16 @@ def moves(shape: Axes, order: Axes, target: Axes) -> tuple[Axes, Axes]:
             size *= shape[axis]
         sizes.append(size)
     return tuple(sizes), tuple(stored.index(run) for run in runs)
+
+
+def halfway(shape: Axes, order: Axes, target: Axes) -> Axes:
+    """`order` with one more run of axes at its place at the end of `target`: to get there is a move of at most four runs."""
+    source, wanted = _wide(shape, order), _wide(shape, target)
+    end = len(wanted)
+    while end and wanted[end - 1] == source[end - 1]:
+        end -= 1
+    start = max(end - 1, 0)
+    while start and source.index(wanted[start]) == source.index(wanted[start - 1]) + 1:
+        start -= 1
+    tail = wanted[start:]
+    return (*(i for i in order if i not in tail), *tail)

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from pipeline.importers._layout import Axes, mergeable_order, moves, reshape_order, same_bytes
+from pipeline.importers._layout import Axes, halfway, mergeable_order, moves, reshape_order, same_bytes
 from pipeline.ir import Array, Op, Quant, Tensor
+from pipeline.ops._copy import LOOPS
 from pipeline.ops.quantize import Quantize
 from pipeline.ops.reshape import Reshape
 from pipeline.ops.transpose import Transpose
@@ -75,6 +76,9 @@ class StoredGraph:
         if same_bytes(value.shape, value.order, order):
             return name
         sizes, permutation = moves(value.shape, value.order, order)
+        if len(sizes) > LOOPS:
+            half = halfway(value.shape, value.order, order)
+            return self._moved(Value(self._moved(value, half), value.shape, half), order)
         source = self.reshaped(name, sizes, f"{name}.grouped")
         quant = cast(Quant, self.tensors[name].quant)
         moved = [sizes[i] for i in permutation]

@@ -31,7 +31,7 @@ class ResizeNearestNeighbor(Op):
         if self.align_corners and self.half_pixel_centers:
             raise self.fail("align_corners and half_pixel_centers exclude each other")
 
-    def _nearest(self, size: int, wanted: int) -> Array:
+    def nearest(self, size: int, wanted: int) -> Array:
         """Source: GetNearestNeighbor in TFLite's resize_nearest_neighbor.h."""
         f32 = np.float32
         corners = self.align_corners and wanted > 1
@@ -42,7 +42,7 @@ class ResizeNearestNeighbor(Op):
 
     def _indexes(self, graph: Graph) -> tuple[Array, Array]:
         x, y = graph[self.inputs[0]], graph[self.output]
-        return self._nearest(x.shape[1], y.shape[1]), self._nearest(x.shape[2], y.shape[2])
+        return self.nearest(x.shape[1], y.shape[1]), self.nearest(x.shape[2], y.shape[2])
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         rows, cols = self._indexes(graph)

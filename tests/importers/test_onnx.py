@@ -1,0 +1,97 @@
+"""The ONNX importer on what onnxruntime's quantize_static writes, against onnxruntime itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx_cases import NETS, Net, export, inputs_for, quantized
+from onnxruntime.quantization import QuantType
+
+from pipeline.codegen.to_tflite import to_tflite
+from pipeline.importers._layout import channels_last
+from pipeline.importers.imported import Imported
+from pipeline.importers.onnx import import_onnx
+from pipeline.ir import Array
+from pipeline.oracle import tflm_available, tflm_run
+
+
+def onnx_run(path: Path, inputs: list[Array]) -> list[Array]:
+    """onnxruntime computing literally what the file says, example by example."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    rows = [session.run(None, {n: x[k : k + 1] for n, x in zip(names, inputs, strict=True)}) for k in range(len(inputs[0]))]
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def stored(x: Array, shape: tuple[int, ...]) -> Array:
+    """(n, C, H, W) as (n, *shape), the graph's layout."""
+    if x.shape[1:] == shape[1:]:
+        return x[:, None]
+    return x.transpose(channels_last(x.ndim))[:, None]
+
+
+def compare(model: Imported, path: Path, net: Net) -> None:
+    graph = model.graph
+    x = inputs_for(net, 24, seed=9)
+    ours = [e.to_int8(stored(v, graph[n].shape)) for e, v, n in zip(model.inputs, x, graph.inputs, strict=True)]
+    answers = graph.run(*ours)
+    for y, edge, name, want in zip(answers, model.outputs, graph.outputs, onnx_run(path, x), strict=True):
+        error = np.abs(edge.from_int8(y) - stored(want, graph[name].shape)) / graph[name].scale
+        assert error.max() <= net.lsb + 1e-3
+        assert error.mean() < 0.5
+    kinds = [op.kind for op in graph.ops]
+    assert kinds.count("transpose") == net.moves
+    if tflm_available():
+        for y, want in zip(answers, tflm_run(to_tflite(graph), *ours), strict=True):
+            np.testing.assert_array_equal(y, want)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_quantize_static(name: str, tmp_path: Path) -> None:
+    path = quantized(NETS[name], tmp_path)
+    compare(import_onnx(path), path, NETS[name])
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "uint8 activations": {"activations": QuantType.QUInt8},
+    "per tensor": {"per_channel": False},
+    "uint8 activations, per tensor": {"activations": QuantType.QUInt8, "per_channel": False},
+    "symmetric activations": {"extra_options": {"ActivationSymmetric": True}},
+    "onnxruntime's own domain": {"extra_options": {"UseQDQContribOps": True}},
+    "weights kept in float before their quantisation": {"extra_options": {"AddQDQPairToWeight": True}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["plain", "residual"])
+def test_forms(name: str, form: str, tmp_path: Path) -> None:
+    path = quantized(NETS[name], tmp_path, **FORMS[form])
+    compare(import_onnx(path), path, NETS[name])
+
+
+def test_float_model_with_calibration(tmp_path: Path) -> None:
+    """As quantize_static gives it when called by hand with the same samples."""
+    net = NETS["plain"]
+    path = export(net, tmp_path / "net.onnx")
+    np.savez(tmp_path / "samples.npz", x=inputs_for(net, 32, seed=1)[0].transpose(0, 2, 3, 1))
+    model = import_onnx(path, tmp_path / "samples.npz")
+    by_hand = import_onnx(quantized(net, tmp_path))
+    assert model.graph.name == "net"
+    assert model.graph.sha256() == by_hand.graph.sha256()
+    assert [op.kind for op in model.graph.ops] == [
+        "conv2d", "depthwise_conv2d", "conv2d", "max_pool2d", "reshape", "fully_connected", "softmax",
+    ]  # fmt: skip
+
+
+def test_edges(tmp_path: Path) -> None:
+    model = import_onnx(quantized(NETS["two_inputs"], tmp_path))
+    assert [e.name for e in model.inputs] == ["x0", "x1"]
+    assert {e.dtype for e in (*model.inputs, *model.outputs)} == {"float32"}
+    assert [model.graph[n].shape for n in model.graph.inputs] == [(1, 6, 6, 2), (1, 5)]
+    assert [model.graph[n].shape for n in model.graph.outputs] == [(1, 4), (1, 4, 4, 3)]
