@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.devices.ssh_connect import SshHost
 
 TARGET = "raspberry-pi-4"
+ROOT = Path(__file__).resolve().parents[3]
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
@@ -39,10 +40,11 @@ def script(path: Path, text: str) -> Path:
 
 
 class Pi:
-    """An SSH server with its own host key, user key, home and PATH. `env` lines are exported in every session."""
+    """An SSH server with its own host key, user key, home and PATH. `env` lines are exported in every session. With `root`,
+    a folder that holds another system, it lives in there, `folder` being below it."""
 
-    def __init__(self, folder: Path, *, mount_bytes: int = 0) -> None:
-        self.folder, self.home, self.bin = folder, folder / "home", folder / "bin"
+    def __init__(self, folder: Path, *, mount_bytes: int = 0, root: Path | None = None) -> None:
+        self.folder, self.home, self.bin, self._root = folder, folder / "home", folder / "bin", root
         self.home.mkdir(parents=True)
         self.bin.mkdir()
         self.port = free_port()
@@ -50,9 +52,10 @@ class Pi:
         self.known_hosts = folder / "known_hosts"
         self.trust()
         self.env: list[str] = []
-        for tool in ("sh", "df", "rm", "env", "dirname"):
-            (self.bin / tool).symlink_to(str(shutil.which(tool)))
-        self.python(sys.executable)
+        for tool in ("sh", "df", "rm", "env", "dirname", "sleep", "printf"):
+            found = shutil.which(tool, path=f"{root}/usr/bin:{root}/bin") if root else shutil.which(tool)
+            (self.bin / tool).symlink_to(self.inside(Path(str(found))))
+        self.python("/usr/bin/python3" if root else sys.executable)
         self._mount_bytes = mount_bytes
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -62,14 +65,18 @@ class Pi:
     def trust(self) -> None:
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {self.host_key.with_suffix('.pub').read_text()}")
 
+    def inside(self, path: Path) -> str:
+        """The path as the Pi itself sees it."""
+        return f"/{path.relative_to(self._root)}" if self._root else str(path)
+
     def start(self) -> None:
         login = script(
             self.folder / "login.sh",
             f"""
             #!/bin/sh
-            export HOME={self.home} PATH={self.bin}
-            cd {self.home}
-            . {self.folder}/env.sh
+            export HOME={self.inside(self.home)} PATH={self.inside(self.bin)}
+            cd {self.inside(self.home)}
+            . {self.inside(self.folder)}/env.sh
             case "$SSH_ORIGINAL_COMMAND" in
                 */sftp-server) exec $SSH_ORIGINAL_COMMAND ;;
                 *) exec /bin/sh -c "$SSH_ORIGINAL_COMMAND" ;;
@@ -84,8 +91,8 @@ class Pi:
             textwrap.dedent(
                 f"""
                 ListenAddress 127.0.0.1:{self.port}
-                HostKey {self.host_key}
-                AuthorizedKeysFile {authorized}
+                HostKey {self.inside(self.host_key)}
+                AuthorizedKeysFile {self.inside(authorized)}
                 PidFile none
                 UsePAM no
                 StrictModes no
@@ -93,13 +100,15 @@ class Pi:
                 KbdInteractiveAuthentication no
                 PermitRootLogin prohibit-password
                 Subsystem sftp /usr/lib/openssh/sftp-server
-                ForceCommand {login}
+                ForceCommand {self.inside(login)}
                 """
             )
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation wants it
-        command = [str(SSHD), "-D", "-e", "-f", str(config)]
+        command = [str(SSHD), "-D", "-e", "-f", self.inside(config)]
+        if self._root:
+            command = ["chroot", str(self._root), "/usr/sbin/sshd", *command[1:]]
         if self._mount_bytes:  # in a mount namespace of its own, the cache folder on a small disk
             cache = self.home / ".cache"
             cache.mkdir()

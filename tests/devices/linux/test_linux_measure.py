@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,12 @@ from pipeline.power.pmic import power_mw, rail_energy
 QUICK = LinuxSettings(seconds=0.5, min_seconds=0.1, interval=0.2, throughput_seconds=0.1)
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1)).astype(np.uint8)
 CALM = Conditions(50.0, ("performance",), (1_800_000,) * 4, 0, 0.01)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, None]:
+    """On this system only: what is tested here is installed or compiled for it."""
+    return tmp_path_factory.mktemp("pi"), None
 
 
 def both(models: Path) -> dict[str, Path]:
@@ -164,7 +169,6 @@ def test_a_pi_that_throttles_and_has_rails(own_pi: Pi, models: Path, monkeypatch
     """A stand-in vcgencmd: under-voltage since the first look, rails that draw more while the runner computes."""
     rails = RAILS.format(core="1.50000000").replace("\n", "\\n")
     vcgencmd(own_pi, "echo throttled=0x50005", f'printf "{rails}\\n"')
-    (own_pi.bin / "printf").symlink_to(str(shutil.which("printf")))
     own_pi.start()
     monkeypatch.setattr(linux_measure, "IDLE_S", 1.2)
     monkeypatch.setattr(linux_measure, "BUSY_S", 1.2)

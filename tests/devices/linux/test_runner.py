@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_graphs import small_cnn
 from loopback import until
 
 from pipeline.devices.linux_protocol import MAX_LINE, RUNNER, Refusal, Runner, decode, encode
 from pipeline.devices.process import ProcessChannel, ProcessComputer
 from pipeline.errors import DeviceError
+from pipeline.ir import Graph
 
 COMPUTER = ProcessComputer("raspberry-pi-4")
 
@@ -68,7 +68,7 @@ def test_every_option_is_explicit_and_answered(runner: Runner, models: Path) -> 
     assert found["load_ns"] > 0
 
 
-def test_both_engines_answer_alike(models: Path) -> None:
+def test_both_engines_answer_alike(models: Path, graph: Graph) -> None:
     """The same network as .onnx (raw uint8 in, uint8 out) and .tflite (int8)."""
     raw = np.stack([image(i) for i in range(50)])
     with COMPUTER.runner() as runner:
@@ -78,7 +78,7 @@ def test_both_engines_answer_alike(models: Path) -> None:
         (tflite,) = runner.replay("tflite", [(raw.astype(np.int16) - 128).astype(np.int8)])
         assert runner.ask("feed", name="tflite", inputs=[encode(image().view(np.int8))])["outputs"]
         assert runner.ask("profile", name="tflite")["nodes"] is None
-    (reference,) = small_cnn().run((raw.astype(np.int16) - 128).astype(np.int8))
+    (reference,) = graph.run((raw.astype(np.int16) - 128).astype(np.int8))
     assert np.abs(onnx - reference).max() <= 3
     assert np.abs(tflite.astype(np.int16) - reference).max() <= 3
 
