@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from pipeline.ir import Array
 
 
@@ -31,7 +29,7 @@ class Scores:
 
 
 def scores(labels: Array, outputs: Array, classes: Sequence[str]) -> Scores:
-    """`labels` (n,) class indexes; `outputs` (n, classes) logits, probabilities or int8 values; ties go to the lowest index."""
+    """`labels` (n,) class indexes; `outputs` (n, classes) logits, probabilities or int8 values; of ties the lowest index."""
     predicted = outputs.reshape(len(labels), -1).argmax(axis=1)
     right = predicted == labels
     recall = {str(name): float(right[labels == i].mean()) for i, name in enumerate(classes) if (labels == i).any()}

@@ -25,7 +25,8 @@ class Normalization:
     std: tuple[float, ...] = (1.0,)
 
     def apply(self, raw: Array) -> Array:
-        return ((raw.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)).astype(np.float32)
+        mean, std = (np.asarray(v, dtype=np.float32) for v in (self.mean, self.std))
+        return np.asarray((raw.astype(np.float32) - mean) / std, dtype=np.float32)
 
     def input_quant(self, raw_dtype: str) -> Quant | None:
         """The input quantisation under which q = raw - 128 (uint8) or q = raw (int8) exactly, or None when per channel or
@@ -60,7 +61,7 @@ class Preprocess:
             raise GraphError(f"the model takes raw {self.dtype} values, got {raw.dtype}")
         index = raw.view(np.uint8)
         if len(self.tables) == 1:
-            return self.tables[0][index]
+            return np.asarray(self.tables[0][index])
         return np.asarray(self.tables[np.arange(len(self.tables)), index])
 
 

@@ -62,7 +62,9 @@ def _bias(op: Weighted, w: Writer, shift: Array) -> list[str]:
     """
     x, weights, y = w.graph[op.inputs[0]], w.graph[op.inputs[1]], w.graph[op.output]
     assert weights.quant is not None  # the operators demand it
-    scales = np.broadcast_to(np.float32(weights.quant.scale) * np.float32(x.scale), shift.shape).astype(np.float32)
+    scales = np.broadcast_to(np.asarray(weights.quant.scale, dtype=np.float32) * np.float32(x.scale), shift.shape).astype(
+        np.float32
+    )
     positive = clamp_range(getattr(op, "activation", "none"), y)[0] >= y.zero_point
     return w.bias(op, op.bias, scales, ((shift < 0) & positive).astype(np.int32))
 
