@@ -7,6 +7,7 @@ numbers.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -34,7 +35,9 @@ CLAMPS: dict[tuple[float | None, float | None], Activation] = {
     (-1.0, 1.0): "relu_n1_to_1",
 }
 MAX_TENSOR_BYTES = 64 << 20
+MAX_MOVES = 8  # between a result and its QuantizeLinear
 NEAR = 0.01
+SAME = 1e-5  # some writers scale by 0.999999 to keep onnxruntime from an operator of its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,10 +84,10 @@ class OnnxBuilder(StoredGraph):
         name = self.input_name(node, i)
         if name in self.values:
             return self.values[name]
-        if any(name == n for n, _, _ in self.file.inputs):
-            behind = self.quant(name)
+        for dtype in (dtype for n, dtype, _ in self.file.inputs if n == name):
+            behind = self.quant(name, "QuantizeLinear" if dtype == "float32" else "DequantizeLinear")
             if node.op in TRANSPARENT and behind is not None:
-                self._input(name, behind, "float32")
+                self._input(name, behind, dtype)
                 return self.values[name]
             raise node.fail(f"reads the input {name!r} as it is, not quantised. {PARTLY}")
         if name in self.constants or name in self.integers:
@@ -155,13 +158,16 @@ class OnnxBuilder(StoredGraph):
             )
         return units.astype(np.int32) if units.any() else None
 
-    def quant(self, name: str, depth: int = 0) -> Quant | None:
-        """How the result `name` is quantised, perhaps behind operators that only move values; None when it is not."""
-        for reader in self.readers[name]:
-            if reader.op == "QuantizeLinear" and reader.inputs[0] == name:
-                return self.activation_quant(reader)
-        if depth < 8 and len(self.readers[name]) == 1 and self.readers[name][0].op in TRANSPARENT:
-            return self.quant(self.readers[name][0].outputs[0], depth + 1)
+    def quant(self, name: str, by: str = "QuantizeLinear") -> Quant | None:
+        """How the value `name` is quantised, perhaps behind operators that only move it; None when it is not."""
+        for _ in range(MAX_MOVES):
+            readers = self.readers[name]
+            for reader in readers:
+                if reader.op == by and reader.inputs[0] == name:
+                    return self.activation_quant(reader)
+            if len(readers) != 1 or readers[0].op not in TRANSPARENT or not readers[0].outputs:
+                break
+            name = readers[0].outputs[0]
         return None
 
     def activation_quant(self, node: OnnxNode) -> Quant:
@@ -207,7 +213,7 @@ class OnnxBuilder(StoredGraph):
         if found is None:
             raise node.fail(f"its result {end!r} is not quantised: this model is only partly int8. {PARTLY}")
         own = tuple(shape[i] for i in order)
-        if int(np.prod(own, dtype=np.float64)) > MAX_TENSOR_BYTES or len(shape) > 6:
+        if math.prod(own) > MAX_TENSOR_BYTES or len(shape) > 6:
             raise node.fail(f"its result has shape {shape}, more than {MAX_TENSOR_BYTES:,} bytes")
         label = self.label(node)
         if stored is None or stored == own:
@@ -297,7 +303,8 @@ class OnnxBuilder(StoredGraph):
         if name not in self.values:
             self._input(name, quant, "uint8" if self.parameters(node)[1].dtype == np.uint8 else "int8")
         value = self.value(node, 0)
-        if self.declared.get(name, self.tensors[value.name].quant) != quant:
+        written = self.declared.get(name, quant_of(self, value))
+        if written.zero_point != quant.zero_point or abs(written.scale[0] - quant.scale[0]) > SAME * quant.scale[0]:
             raise node.fail(f"it reads {name!r} with another scale or zero point than that was written with")
         self.values[out] = value
 
@@ -308,6 +315,8 @@ class OnnxBuilder(StoredGraph):
             if any(d is None for d in shape[1:]) or (shape and shape[0] not in (None, 1)):
                 raise GraphError(f"input {name!r} has shape {shape}; export the model with fixed sizes and a batch of 1")
             fixed = (1, *(d for d in shape[1:] if d is not None)) if shape else ()
+            if math.prod(fixed) > MAX_TENSOR_BYTES:
+                raise GraphError(f"input {name!r} has shape {shape}, more than {MAX_TENSOR_BYTES:,} bytes")
             order = channels_last(len(fixed)) if len(fixed) in self.last else plain(len(fixed))
             unique = self.unique(name)
             self.tensors[unique] = Tensor(tuple(fixed[i] for i in order), "int8", quant)
