@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,12 +49,19 @@ class LinuxPackage(Package):
     def float32(self) -> Path:
         return self.folder / FLOAT_FILE
 
+    def models(self, engines: Collection[str]) -> dict[str, Path]:
+        """The files, "int8" and "float", that a computer with these engines (the runner's names) runs: the .onnx ones with
+        ONNX Runtime, else the .tflite alone, which takes the graph's int8 values themselves."""
+        if "onnxruntime" in engines:
+            return {"int8": self.int8, "float": self.float32}
+        return {"int8": self.folder / TFLITE_FILE}
+
     def feed(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         """What the .onnx files take, each (n, *shape): raw values as they are, int8 ones as uint8."""
         return feed(self.model.graph, self.raw, inputs)
 
     def answers(self, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        """model.onnx's outputs in the graph's own dtypes."""
+        """The int8 file's outputs in the graph's own dtypes."""
         return answers(self.model.graph, outputs)
 
 
@@ -128,9 +135,9 @@ def feed(graph: Graph, raw: Raw | None, inputs: tuple[Array, ...]) -> tuple[Arra
 
 
 def answers(graph: Graph, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Outputs of the .onnx file of `graph` in the graph's own dtypes."""
+    """Outputs of the .onnx or .tflite file of `graph` in the graph's own dtypes."""
     return tuple(
-        (y.astype(np.int16) - OFFSET).astype(np.int8) if graph[name].dtype == "int8" else y
+        (y.astype(np.int16) - OFFSET).astype(np.int8) if graph[name].dtype == "int8" and y.dtype == np.uint8 else y
         for name, y in zip(graph.outputs, outputs, strict=True)
     )
 

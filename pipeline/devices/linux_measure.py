@@ -49,6 +49,12 @@ class LinuxSettings:
     throughput_seconds: float = limits(2.0, low=0.1, high=60.0)
 
 
+def engines(computer: Computer) -> frozenset[str]:
+    """What the computer can run models with, by the runner's names."""
+    info, _ = _again_when_lost(lambda: _conditions(computer, 0.0))
+    return frozenset(info["engines"])
+
+
 def replay(computer: Computer, model: Path, inputs: Sequence[Array]) -> tuple[Array, ...]:
     """The model's answers to n inputs, each (n, *shape), as the computer gives them."""
 

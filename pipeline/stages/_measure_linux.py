@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline import oracle
 from pipeline.codegen.agreement import compare
-from pipeline.codegen.package_linux import FLOAT_FILE, TFLITE_FILE, LinuxPackage
+from pipeline.codegen.package_linux import TFLITE_FILE, LinuxPackage
 from pipeline.codegen.vectors import from_images
 from pipeline.devices import linux_measure
 from pipeline.devices.linux import energy, open_computer
@@ -28,21 +28,23 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
     data, graph = package.data, package.model.graph
     images = data.x_test[:n]
     golden = from_images(graph, images, data.normalization, package.model.preprocess)
-    fed = package.feed((images,) if package.raw else golden.inputs)
-    float_fed = None if package.raw is None else fed
     with open_computer(ctx.target, bench=ctx.bench, accept_new_host_key=ctx.accept_new_host_key) as computer:
+        models = package.models(linux_measure.engines(computer))
+        if models[INT8].name == TFLITE_FILE:
+            fed = golden.int8_inputs
+        else:
+            fed = package.feed((images,) if package.raw else golden.inputs)
         with ctx.progress("images replayed", 2) as advance:
-            outputs = package.answers(linux_measure.replay(computer, package.int8, fed))
+            outputs = package.answers(linux_measure.replay(computer, models[INT8], fed))
             advance(1, "int8")
-            floats = linux_measure.replay(computer, package.float32, float_fed) if float_fed else None
+            floats = linux_measure.replay(computer, models[FLOAT], fed) if FLOAT in models and package.raw else None
             advance(1, "float32")
         with ctx.progress("timing", 1) as advance:
-            models = {INT8: package.int8, FLOAT: package.folder / FLOAT_FILE}
             m = linux_measure.measure(computer, models, tuple(x[0] for x in fed), settings)
             advance()
     agreement = compare(graph, outputs, golden.outputs)
     same = _same(outputs, golden.outputs)
-    oracles: dict[str, int | None] = {"tflm": None, "onnxruntime": int(same.sum())}
+    oracles: dict[str, int | None] = {"tflm": None, m.int8.engine.split()[0]: int(same.sum())}
     if oracle.tflm_available():
         tflm = oracle.tflm_run((package.folder / TFLITE_FILE).read_bytes(), *golden.int8_inputs)
         if not _same(tflm, golden.outputs).all():

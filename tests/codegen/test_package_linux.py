@@ -21,7 +21,7 @@ from pipeline.codegen.package_linux import FLOAT_FILE, INT8_FILE, write_linux
 from pipeline.compile import CompiledModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.devices.linux import energy, open_computer
-from pipeline.devices.linux_measure import LinuxSettings, measure, replay
+from pipeline.devices.linux_measure import LinuxSettings, engines, measure, replay
 from pipeline.errors import BuildError, DeviceError, MismatchError, TargetError
 from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
@@ -170,3 +170,17 @@ def test_where_a_target_is(tmp_path: Path) -> None:
     only_ssh = replace(PI, device=replace(PI.device, transport="ssh"))
     with pytest.raises(DeviceError, match=r"nothing says where raspberry-pi-4 is. Write `\[raspberry-pi-4\]`"):
         open_computer(only_ssh, bench=tmp_path / "none")
+
+
+def test_a_computer_with_litert_alone_runs_the_tflite_file(model: QuantizedModel, tmp_path: Path) -> None:
+    package = write_linux(model, PI, tmp_path / "out")
+    assert package.models({"onnxruntime", "tflite_runtime"}) == {"int8": package.int8, "float": package.float32}
+    models = package.models({"ai_edge_litert"})
+    assert models == {"int8": package.folder / "model.tflite"}
+    assert model.preprocess
+    int8 = model.preprocess.apply(model.data.x_test[:40])[:, None]
+    with open_computer(PI) as computer:
+        assert "ai_edge_litert" in engines(computer)
+        (got,) = package.answers(replay(computer, models["int8"], (int8,)))
+    assert got.dtype == np.int8
+    assert (got.reshape(40, -1).argmax(1) == model.graph.run(int8)[0].reshape(40, -1).argmax(1)).mean() >= 0.95
