@@ -12,7 +12,7 @@ import pytest
 from loopback import TARGET, Pi, script
 
 from pipeline.devices import linux_measure
-from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, why_invalid
+from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, Operator, why_invalid
 from pipeline.devices.linux_measure import LinuxSettings, clock_problem, measure, replay
 from pipeline.devices.process import ProcessComputer
 from pipeline.devices.ssh import SshComputer
@@ -65,7 +65,11 @@ def test_int8_slower_than_float_is_said_plainly(measured: LinuxMeasurement) -> N
     quick = measured.int8
     slow = replace(quick, timing=replace(quick.timing, ticks_ns=tuple(3 * t for t in quick.timing.ticks_ns)))
     said = linux_measure._warnings({"int8": slow, "float": quick}, CALM)
-    assert any(w.startswith("int8 is slower than float32 here: ") for w in said)
+    assert any(w.startswith("int8 is slower than float32 here: ") and "every node is fused" in w for w in said)
+    unfused = replace(slow, operators=(*(slow.operators or ()), Operator("x", "DequantizeLinear", 1.0)))
+    assert any(
+        "1 of its nodes were not fused" in w for w in linux_measure._warnings({"int8": unfused, "float": quick}, CALM)
+    )
     assert not any("slower" in w for w in linux_measure._warnings({"int8": quick, "float": slow}, CALM))
 
 
