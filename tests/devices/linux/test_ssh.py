@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from loopback import TARGET, Pi, Wire, free_port, key, script, until
 
+from pipeline import target
 from pipeline.codegen.to_onnx import save, to_onnx
+from pipeline.devices.linux import clean, open_computer
 from pipeline.devices.linux_measure import replay
 from pipeline.devices.linux_protocol import ConnectionLost, Refusal, Runner, decode, encode
 from pipeline.devices.process import ProcessComputer
@@ -348,3 +350,21 @@ def test_another_protocol(own_pi: Pi) -> None:
 def test_lost_is_a_device_error() -> None:
     assert issubclass(ConnectionLost, DeviceError)
     assert decode(encode(np.arange(3, dtype=np.int32))).tolist() == [0, 1, 2]
+
+
+def test_as_the_bench_file_and_the_users_own_ssh_files_say(pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """~/.ssh/config and ~/.ssh/known_hosts are found, and `clean` ends what a run began."""
+    ssh = tmp_path / ".ssh"
+    ssh.mkdir()
+    shutil.copy(pi.host().config, ssh / "config")
+    shutil.copy(pi.known_hosts, ssh / "known_hosts")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "bench.toml").write_text(f'[{TARGET}]\nhost = "pi"\n')
+    board = target.load(TARGET)
+    with open_computer(board, bench=tmp_path / "bench.toml") as computer, computer.runner() as runner:
+        assert runner.where == "raspberry-pi-4 (pi)"
+        assert runner.ask("info")["protocol"] == 1
+    assert pi.cache.is_dir()
+    assert clean(board, bench=tmp_path / "bench.toml") == "raspberry-pi-4 (pi): removed ~/.cache/tinyml-pipeline"
+    assert not pi.cache.exists()
+    assert clean(board, bench=tmp_path / "none.toml").endswith("nothing to remove")
