@@ -91,7 +91,7 @@ def _edge(name: str, dtype: str, quant: Quant) -> Edge:
 
 
 def _step(b: OnnxBuilder, node: OnnxNode) -> None:
-    if not node.outputs or node.outputs[0] in b.done:
+    if node.outputs[0] in b.done:
         return
     for name in node.outputs:
         if name and (name in b.values or name in b.constants or name in b.integers):
@@ -117,7 +117,7 @@ def _step(b: OnnxBuilder, node: OnnxNode) -> None:
 def _shape(b: OnnxBuilder, node: OnnxNode) -> np.ndarray:
     name = node.inputs[0]
     shape = b.values[name].shape if name in b.values else b.constant(node, 0, "").shape
-    return np.array(shape, np.int64)[slice(node.attributes.get("start"), node.attributes.get("end"))]
+    return np.array(shape, np.int64)[node.integer("start", 0) : node.integer("end", len(shape))]
 
 
 def _refuse_other_formats(file: OnnxFile) -> None:
@@ -132,6 +132,8 @@ def _refuse_other_formats(file: OnnxFile) -> None:
 def _refuse_unknown(file: OnnxFile) -> None:
     _refuse_other_formats(file)
     for n in file.nodes:
+        if not n.outputs or not n.outputs[0]:
+            raise n.fail("it has no output")
         if n.domain not in DOMAINS:
             raise n.fail(f"operators of domain {n.domain!r} are not supported. Supported: {SUPPORTED}")
         if n.op not in {*NODES, *FOLDABLE, *QUANTIZED, "Shape"}:

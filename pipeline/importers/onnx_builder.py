@@ -118,7 +118,7 @@ class OnnxBuilder(StoredGraph):
         """Integers that newer opsets give as input i and older ones as attribute; None when left out."""
         if attribute in node.attributes:
             value = node.attributes[attribute]
-            return [int(v) for v in value] if isinstance(value, list) else [int(value)]
+            return node.integers(attribute, []) if isinstance(value, list) else [node.integer(attribute, 0)]
         if not self.given(node, i):
             return None
         values = self.constant(node, i, attribute or "its integers")
@@ -145,13 +145,18 @@ class OnnxBuilder(StoredGraph):
         values = w.values.astype(np.int16) - offset
         return values.astype(np.int8), w.scale.reshape(-1)
 
-    def bias(self, node: OnnxNode, i: int, x: Value, scales: Array) -> Array | None:
-        """Input i as int32 in units of input scale times weight scale, or None when it is left out or zero."""
+    def bias(self, node: OnnxNode, i: int, x: Value, scales: Array, count: int) -> Array | None:
+        """Input i, `count` values (or one for all), as int32 in units of input scale times weight scale; None when it is
+        left out or zero."""
         if not self.given(node, i):
             return None
         real = self.constant(node, i, "its bias").astype(np.float64).reshape(-1)
+        if real.size not in (1, count) or scales.size not in (1, count):
+            raise node.fail(
+                f"its bias {node.inputs[i]!r} has {real.size} values, its weights {scales.size} scales; {count} fit"
+            )
         steps = self.tensors[x.name].scale * scales.astype(np.float64)
-        units = np.rint(real / steps)
+        units = np.rint(np.broadcast_to(real, count) / steps)
         if not np.isfinite(units).all() or np.abs(units).max(initial=0) > INT32_MAX:
             raise node.fail(
                 f"its bias {node.inputs[i]!r} does not fit into 32 bits at its scale (input scale times weight scale)"
@@ -190,9 +195,9 @@ class OnnxBuilder(StoredGraph):
         )
         if not (np.isfinite(scale).all() and (scale > 0).all()):
             raise node.fail("its scales must be positive and finite")
-        if node.attributes.get("block_size") or scale.ndim > 1 or zero.size not in (1, scale.size):
+        if node.integer("block_size", 0) or scale.ndim > 1 or zero.size not in (1, scale.size):
             raise node.fail("blockwise quantisation is not supported, only per tensor and per channel")
-        return scale, zero, int(node.attributes.get("axis", 1)) if scale.size > 1 else None
+        return scale, zero, node.integer("axis", 1) if scale.size > 1 else None
 
     # Writing
 
@@ -238,7 +243,7 @@ class OnnxBuilder(StoredGraph):
 
         def bound(attribute: str, i: int) -> float | None:
             if attribute in node.attributes:
-                value = float(node.attributes[attribute])
+                value = node.number(attribute, 0.0)
             elif self.given(node, i):
                 value = float(self.constant(node, i, attribute).reshape(-1)[:1].sum())
             else:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -26,6 +26,7 @@ MAX_PACKED_BYTES = 16 << 20  # values one by one, up to eight times that when pa
 MAX_FIELDS = 300_000
 MAX_NODES = 4096
 MAX_RANK = 8
+MAX_LIST = 64  # integers in an attribute
 SMALL = 1024  # messages of fewer bytes are not looked into when weighing
 
 # Protobuf field numbers of onnx.proto on the way to a tensor's values.
@@ -33,6 +34,7 @@ TENSOR: dict[int, Any] = {9: "raw", 4: "packed", 5: "packed", 7: "packed", 10: "
 NODE: dict[int, Any] = {5: {5: TENSOR}}
 MODEL: dict[int, Any] = {7: {1: NODE, 5: TENSOR}}
 
+T = TypeVar("T")
 NUMPY_TYPES = {
     TensorProto.FLOAT: "<f4", TensorProto.DOUBLE: "<f8", TensorProto.INT8: "i1", TensorProto.UINT8: "u1",
     TensorProto.INT32: "<i4", TensorProto.INT64: "<i8", TensorProto.BOOL: "?", TensorProto.INT16: "<i2",
@@ -58,6 +60,27 @@ class OnnxNode:
 
     def fail(self, message: str) -> GraphError:
         return GraphError(f"{self}: {message}")
+
+    def integer(self, name: str, default: int) -> int:
+        return self._of(name, default, int)
+
+    def number(self, name: str, default: float) -> float:
+        return float(self._of(name, default, float, int))
+
+    def word(self, name: str, default: str) -> str:
+        return self._of(name, default, str)
+
+    def integers(self, name: str, default: list[int]) -> list[int]:
+        values = self._of(name, default, list)
+        if len(values) > MAX_LIST or not all(isinstance(v, int) for v in values):
+            raise self.fail(f"attribute {name} must be a few integers")
+        return values
+
+    def _of(self, name: str, default: T, *kinds: type) -> T:
+        value = self.attributes.get(name, default)
+        if not isinstance(value, kinds) or (isinstance(value, float) and not math.isfinite(value)):
+            raise self.fail(f"attribute {name} = {value!r} must be a finite {kinds[0].__name__}")
+        return cast(T, value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +157,11 @@ def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
     raise GraphError(f"the file is not an ONNX model, or is corrupt or truncated (at byte {at:,}).")
 
 
+def _text(value: str | bytes) -> str:
+    """protobuf gives bytes where a string is not UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
 @dataclass
 class _Reader:
     path: Path
@@ -149,14 +177,15 @@ class _Reader:
             raise GraphError(f"{self.path}: {len(graph.node):,} nodes; at most {MAX_NODES:,} are read.")
         if graph.sparse_initializer:
             raise GraphError(f"{self.path} stores sparse weights; save it with dense ones.")
-        constants = {t.name: self.array(t) for t in graph.initializer}
+        constants = {_text(t.name): self.array(t) for t in graph.initializer}
         nodes = tuple(self.node(n) for n in graph.node)
-        inputs = tuple(self.described(i) for i in graph.input if i.name not in constants)
+        inputs = tuple(self.described(i) for i in graph.input if _text(i.name) not in constants)
         return OnnxFile(self.path.stem, opset, nodes, constants, inputs, tuple(map(self.described, graph.output)))
 
     def node(self, n: NodeProto) -> OnnxNode:
-        attributes = {a.name: value for a in n.attribute if (value := self.attribute(n, a)) is not None}
-        return OnnxNode(n.op_type, n.domain, n.name, tuple(n.input), tuple(n.output), attributes)
+        attributes = {_text(a.name): value for a in n.attribute if (value := self.attribute(n, a)) is not None}
+        inputs, outputs = tuple(map(_text, n.input)), tuple(map(_text, n.output))
+        return OnnxNode(_text(n.op_type), _text(n.domain), _text(n.name), inputs, outputs, attributes)
 
     def attribute(self, n: NodeProto, a: AttributeProto) -> Any:
         if a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
@@ -179,7 +208,7 @@ class _Reader:
         if shape is not None and (len(shape) > MAX_RANK or any(d is not None and d < 1 for d in shape)):
             raise GraphError(f"{v.name!r} has shape {shape}; at most {MAX_RANK} dimensions of at least 1 are supported.")
         dtype = NUMPY_TYPES.get(t.elem_type, "")
-        return v.name, str(np.dtype(dtype)) if dtype else f"type {t.elem_type}", shape
+        return _text(v.name), str(np.dtype(dtype)) if dtype else f"type {t.elem_type}", shape
 
     def array(self, t: TensorProto) -> Array:
         """A tensor's values, read-only."""
@@ -206,7 +235,7 @@ class _Reader:
 
     def external(self, t: TensorProto, wanted: int) -> bytes:
         """`wanted` bytes of the file that the tensor names, which must lie in the model's own folder."""
-        entries = {e.key: e.value for e in t.external_data}
+        entries = {_text(e.key): _text(e.value) for e in t.external_data}
         location, folder = entries.get("location", ""), self.path.resolve().parent
         file = (folder / location).resolve()
         if not location or Path(location).is_absolute() or not file.is_relative_to(folder):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from pipeline.importers._layout import Axes, channels_last, plain
 from pipeline.importers._stored import Value
 from pipeline.importers.onnx_builder import OnnxBuilder, quant_of
@@ -25,9 +23,9 @@ from pipeline.ops.transpose_conv import TransposeConv
 MAX_SIZE = 1 << 16
 
 
-def _pair(n: OnnxNode, name: str, rank: int, default: int | None = 1) -> Pair:
+def _pair(n: OnnxNode, name: str, rank: int, default: int = 1) -> Pair:
     """A spatial attribute; one-dimensional operators become two-dimensional ones of height 1."""
-    values = n.attributes.get(name, [default] * rank)
+    values = n.integers(name, [default] * rank)
     if (
         not isinstance(values, list)
         or len(values) != rank
@@ -58,16 +56,14 @@ def _emit_image(
 
 
 def _pads(n: OnnxNode, rank: int, size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
-    auto = n.attributes.get("auto_pad", "NOTSET")
+    auto = n.word("auto_pad", "NOTSET")
     if auto == "VALID":
         return 0, 0, 0, 0
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         top, bottom, left, right = same_pads(size, kernel, stride, dilation)
         return (top, bottom, left, right) if auto == "SAME_UPPER" else (bottom, top, right, left)
-    given = n.attributes.get("pads", [0] * (2 * rank))
-    fits = (
-        isinstance(given, list) and len(given) == 2 * rank and all(isinstance(p, int) and 0 <= p <= MAX_SIZE for p in given)
-    )
+    given = n.integers("pads", [0] * (2 * rank))
+    fits = len(given) == 2 * rank and all(0 <= p <= MAX_SIZE for p in given)
     if auto != "NOTSET" or not fits:
         raise n.fail(f"auto_pad {auto!r} and pads {given} are not understood; pads must be {2 * rank} integers from 0 on")
     if rank == 1:
@@ -85,10 +81,10 @@ def conv(b: OnnxBuilder, n: OnnxNode) -> None:
     """Weights OIHW -> OHWI, or 1HWC when every group is one input channel."""
     x, name, size, rank = _image(b, n)
     w, scales = b.weights(n, 1, channel_axis=0)
-    channels, groups = x.shape[1], int(n.attributes.get("group", 1))
+    channels, groups = x.shape[1], n.integer("group", 1)
     if w.ndim != rank + 2 or groups < 1 or w.shape[1] * groups != channels or w.shape[0] % groups or min(w.shape) < 1:
         raise n.fail(f"weights {w.shape} and {groups} groups do not fit the input {x.shape}")
-    bias = b.bias(n, 2, x, scales)
+    bias = b.bias(n, 2, x, scales, w.shape[0])
     w = w[:, :, None, :] if rank == 1 else w
     kernel, stride, dilation = (w.shape[2], w.shape[3]), _pair(n, "strides", rank), _pair(n, "dilations", rank)
     pads = _pads(n, rank, size, kernel, stride, dilation)
@@ -106,15 +102,15 @@ def conv_transpose(b: OnnxBuilder, n: OnnxNode) -> None:
     """Weights IOHW -> OHWI; ONNX's pads are the crop."""
     x, name, size, rank = _image(b, n)
     w, scales = b.weights(n, 1, channel_axis=1)
-    if w.ndim != rank + 2 or w.shape[0] != x.shape[1] or int(n.attributes.get("group", 1)) != 1 or min(w.shape) < 1:
+    if w.ndim != rank + 2 or w.shape[0] != x.shape[1] or n.integer("group", 1) != 1 or min(w.shape) < 1:
         raise n.fail(f"weights {w.shape} do not fit the input {x.shape}; it has an int8 form without groups only")
-    if _pair(n, "dilations", rank) != (1, 1) or n.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+    if _pair(n, "dilations", rank) != (1, 1) or n.word("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise n.fail("a transposed convolution has an int8 form without dilation and automatic padding only")
-    bias = b.bias(n, 2, x, scales)
+    bias = b.bias(n, 2, x, scales, w.shape[1])
     w = w[:, :, None, :] if rank == 1 else w
     kernel, stride = (w.shape[2], w.shape[3]), _pair(n, "strides", rank)
     pads = _pads(n, rank, size, kernel, stride, (1, 1))
-    extra = [0] * (2 - rank) + [int(p) for p in n.attributes.get("output_padding", [0] * rank)][:rank]
+    extra = [0] * (2 - rank) + n.integers("output_padding", [0] * rank)[:rank]
     if "output_shape" in n.attributes or len(extra) != 2 or not all(0 <= extra[i] < stride[i] for i in (0, 1)):
         raise n.fail("its output must be given by pads and output_padding")
     ends = ((pads[0], pads[1]), (pads[2], pads[3]))
@@ -125,10 +121,9 @@ def conv_transpose(b: OnnxBuilder, n: OnnxNode) -> None:
 
 
 def gemm(b: OnnxBuilder, n: OnnxNode) -> None:
-    a = n.attributes
-    if float(a.get("alpha", 1.0)) != 1.0 or float(a.get("beta", 1.0)) != 1.0 or a.get("transA", 0):
+    if n.number("alpha", 1.0) != 1.0 or n.number("beta", 1.0) != 1.0 or n.integer("transA", 0):
         raise n.fail("alpha, beta and transA have no int8 form; fold them into the weights")
-    transposed = bool(a.get("transB", 0))
+    transposed = bool(n.integer("transB", 0))
     w, scales = b.weights(n, 1, channel_axis=0 if transposed else 1)
     _dense(b, n, w if transposed else w.T, scales, bias=2)
 
@@ -149,10 +144,7 @@ def _dense(b: OnnxBuilder, n: OnnxNode, w: Any, scales: Any, bias: int | None) -
         w = w[:, x.columns]
     else:
         x = b.stored_as(x, plain(len(x.shape)))
-    units = b.bias(n, bias, x, scales) if bias is not None else None
-    if units is not None and units.size not in (1, w.shape[0]):
-        raise n.fail(f"its bias has {units.size} values for {w.shape[0]} outputs")
-    units = None if units is None else np.broadcast_to(units, w.shape[0]).copy()
+    units = b.bias(n, bias, x, scales, w.shape[0]) if bias is not None else None
     names = b.add_weights(n, w, scales, 0, units, x)
     shape = (*x.shape[:-1], w.shape[0])
     b.emit(n, FullyConnected, (x.name, *names), shape, plain(len(shape)), clamps=True)
@@ -168,17 +160,17 @@ def average_pool(b: OnnxBuilder, n: OnnxNode) -> None:
 
 def _pool(b: OnnxBuilder, n: OnnxNode, cls: type[Op]) -> None:
     x, name, size, rank = _image(b, n)
-    kernel, stride = _pair(n, "kernel_shape", rank, None), _pair(n, "strides", rank)
+    kernel, stride = _pair(n, "kernel_shape", rank, 0), _pair(n, "strides", rank)
     if _pair(n, "dilations", rank) != (1, 1) or len(n.outputs) > 1:
         raise n.fail("pooling has an int8 form without dilation and without indices only")
     top, bottom, left, right = _pads(n, rank, size, kernel, stride, (1, 1))
-    if cls is AveragePool2d and n.attributes.get("count_include_pad") and (top or bottom or left or right):
+    if cls is AveragePool2d and n.integer("count_include_pad", 0) and (top or bottom or left or right):
         widths = ((0, 0), (top, bottom), (left, right), (0, 0))
         size = (size[0] + top + bottom, size[1] + left + right)
         shape = (1, *size, x.shape[1])
         name = b.write(Pad, (name,), shape, quant_of(b, x), f"{b.label(n)}.padded", widths=widths)
         top = bottom = left = right = 0
-    if n.attributes.get("ceil_mode"):
+    if n.integer("ceil_mode", 0):
         ceil = [-(-(size[i] + p - kernel[i]) // stride[i]) for i, p in ((0, top + bottom), (1, left + right))]
         # A last window that would start in the padding is left out.
         ceil = [c - (c * stride[i] >= size[i] + p) for i, (c, p) in enumerate(zip(ceil, (top, left), strict=True))]
@@ -209,7 +201,7 @@ def reduce_mean(b: OnnxBuilder, n: OnnxNode) -> None:
     axes = [a % rank for a in axes]
     ones = tuple(1 if i in axes else s for i, s in enumerate(x.shape))
     at = tuple(sorted(x.order.index(a) for a in axes))
-    if n.attributes.get("keepdims", 1):
+    if n.integer("keepdims", 1):
         b.emit(n, Mean, (x.name,), ones, x.order, axes=at)
         return
     kept = [i for i in range(rank) if i not in axes]
@@ -221,7 +213,7 @@ def softmax(b: OnnxBuilder, n: OnnxNode) -> None:
     """Its results are multiples of 1/256, whatever (close to that) the file says."""
     x = b.unflattened(b.value(n, 0))
     rank = len(x.shape)
-    axis = int(n.attributes.get("axis", -1 if b.file.opset >= 13 else 1))
+    axis = n.integer("axis", -1 if b.file.opset >= 13 else 1)
     if rank == 0 or not -rank <= axis < rank or (b.file.opset < 13 and axis % rank != rank - 1 and rank != 2):
         raise n.fail(f"axis {axis} of the input {x.shape} is not supported; softmax is over one axis")
     axis %= rank

@@ -142,7 +142,7 @@ def prelu(b: OnnxBuilder, n: OnnxNode) -> None:
 
 
 def leaky_relu(b: OnnxBuilder, n: OnnxNode) -> None:
-    _pointwise(b, n, LeakyRelu, alpha=float(n.attributes.get("alpha", 0.01)))
+    _pointwise(b, n, LeakyRelu, alpha=n.number("alpha", 0.01))
 
 
 def hard_swish(b: OnnxBuilder, n: OnnxNode) -> None:
@@ -196,21 +196,16 @@ def _table(b: OnnxBuilder, n: OnnxNode, function: Function) -> None:
     b.emit(n, Lookup, (x.name,), x.shape, x.order, flat=x.flat, table=tuple(int(v) for v in table))
 
 
-def _attribute(n: OnnxNode, name: str, default: float) -> float:
-    return float(n.attributes.get(name, default))
-
-
 FUNCTIONS: dict[str, Function] = {
     "Abs": lambda _n, x: np.abs(x),
-    "Elu": lambda n, x: np.where(x < 0, _attribute(n, "alpha", 1.0) * np.expm1(x), x),
+    "Elu": lambda n, x: np.where(x < 0, n.number("alpha", 1.0) * np.expm1(x), x),
     "Erf": lambda _n, x: np.asarray(_erf(x)),
     "Exp": lambda _n, x: np.exp(x),
     "Gelu": lambda _n, x: np.asarray(x * 0.5 * (1 + _erf(x / math.sqrt(2)))),
-    "HardSigmoid": lambda n, x: np.clip(_attribute(n, "alpha", 0.2) * x + _attribute(n, "beta", 0.5), 0, 1),
+    "HardSigmoid": lambda n, x: np.clip(n.number("alpha", 0.2) * x + n.number("beta", 0.5), 0, 1),
     "Neg": lambda _n, x: -x,
     "Selu": lambda n, x: (
-        _attribute(n, "gamma", 1.0507009873554805)
-        * np.where(x < 0, _attribute(n, "alpha", 1.6732632423543772) * np.expm1(x), x)
+        n.number("gamma", 1.0507009873554805) * np.where(x < 0, n.number("alpha", 1.6732632423543772) * np.expm1(x), x)
     ),
     "Softplus": lambda _n, x: np.logaddexp(0, x),
     "Softsign": lambda _n, x: x / (1 + np.abs(x)),

@@ -31,7 +31,7 @@ def reshape(b: OnnxBuilder, n: OnnxNode) -> None:
     x, given = b.value(n, 0), b.ints(n, 1, "shape")
     if given is None:
         raise n.fail("its shape is missing")
-    zero_is_copy = not n.attributes.get("allowzero", 0)
+    zero_is_copy = not n.integer("allowzero", 0)
     shape = [x.shape[i] if d == 0 and zero_is_copy and i < len(x.shape) else d for i, d in enumerate(given)]
     if shape.count(-1) == 1:
         known = math.prod(d for d in shape if d != -1)
@@ -41,7 +41,7 @@ def reshape(b: OnnxBuilder, n: OnnxNode) -> None:
 
 def flatten(b: OnnxBuilder, n: OnnxNode) -> None:
     x = b.value(n, 0)
-    axis = int(n.attributes.get("axis", 1))
+    axis = n.integer("axis", 1)
     if not -len(x.shape) <= axis <= len(x.shape):
         raise n.fail(f"axis {axis} does not exist in the input {x.shape}")
     axis = axis + len(x.shape) if axis < 0 else axis
@@ -95,7 +95,7 @@ def transpose(b: OnnxBuilder, n: OnnxNode) -> None:
     """Free: the same bytes, under other axes."""
     x = b.unflattened(b.value(n, 0))
     rank = len(x.shape)
-    axes = n.attributes.get("perm", list(range(rank))[::-1])
+    axes = n.integers("perm", list(range(rank))[::-1])
     if sorted(axes) != list(range(rank)):
         raise n.fail(f"permutation {axes} must name each of the {rank} axes of {x.shape} once")
     b.values[n.outputs[0]] = _permuted(x, axes)
@@ -106,11 +106,11 @@ def _permuted(x: Value, axes: list[int]) -> Value:
 
 
 def depth_to_space(b: OnnxBuilder, n: OnnxNode) -> None:
-    x, r = b.unflattened(b.value(n, 0)), int(n.attributes.get("blocksize", 0))
+    x, r = b.unflattened(b.value(n, 0)), n.integer("blocksize", 0)
     if len(x.shape) != 4 or r < 1 or x.shape[1] % (r * r):
         raise n.fail(f"blocks of {r} do not fit the input {x.shape}")
     _, c, h, w = x.shape
-    if n.attributes.get("mode", "DCR") == "DCR":
+    if n.word("mode", "DCR") == "DCR":
         spread = _permuted(b.reshape(x, (1, r, r, c // r**2, h, w)), [0, 3, 4, 1, 5, 2])
     else:
         spread = _permuted(b.reshape(x, (1, c // r**2, r, r, h, w)), [0, 1, 4, 2, 5, 3])
@@ -121,7 +121,7 @@ def concat(b: OnnxBuilder, n: OnnxNode) -> None:
     """Parts that are quantised otherwise are brought to the result's quantisation first."""
     values = [b.unflattened(b.value(n, i)) for i in range(len(n.inputs))]
     first = values[0]
-    axis = _axis(n, int(n.attributes.get("axis", 0)), len(first.shape))
+    axis = _axis(n, n.integer("axis", 0), len(first.shape))
     if any(len(v.shape) != len(first.shape) for v in values):
         raise n.fail(f"its inputs have shapes {', '.join(str(v.shape) for v in values)}")
     quant = b.quant(n.outputs[0]) or quant_of(b, first)
@@ -132,7 +132,7 @@ def concat(b: OnnxBuilder, n: OnnxNode) -> None:
 
 def split(b: OnnxBuilder, n: OnnxNode) -> None:
     x = b.unflattened(b.value(n, 0))
-    axis = _axis(n, int(n.attributes.get("axis", 0)), len(x.shape))
+    axis = _axis(n, n.integer("axis", 0), len(x.shape))
     parts = len(n.outputs)
     even = -(-x.shape[axis] // parts)
     sizes = b.ints(n, 1, "split") or [min(even, x.shape[axis] - i * even) for i in range(parts)]
@@ -162,7 +162,7 @@ def slice_(b: OnnxBuilder, n: OnnxNode) -> None:
 def gather(b: OnnxBuilder, n: OnnxNode) -> None:
     """One index, or neighbouring ones, along an axis."""
     x = b.unflattened(b.value(n, 0))
-    axis = _axis(n, int(n.attributes.get("axis", 0)), len(x.shape))
+    axis = _axis(n, n.integer("axis", 0), len(x.shape))
     index = b.constant(n, 1, "its indices")
     size = x.shape[axis]
     at = [int(i) + size if i < 0 else int(i) for i in index.reshape(-1)[:1024]]
@@ -202,11 +202,9 @@ def pad(b: OnnxBuilder, n: OnnxNode) -> None:
     widths = b.ints(n, 1, "pads") or []
     axes = b.ints(n, 3)
     axes = [_axis(n, a, rank) for a in axes] if axes is not None else list(range(rank))
-    if n.attributes.get("mode", "constant") != "constant" or len(widths) != 2 * len(axes) or any(w < 0 for w in widths):
-        raise n.fail(
-            f"mode {n.attributes.get('mode', 'constant')!r} with pads {widths}: only constant padding has an int8 form"
-        )
-    real = float(n.attributes.get("value", 0.0))
+    if n.word("mode", "constant") != "constant" or len(widths) != 2 * len(axes) or any(w < 0 for w in widths):
+        raise n.fail(f"mode {n.word('mode', 'constant')!r} with pads {widths}: only constant padding has an int8 form")
+    real = n.number("value", 0.0)
     if b.given(n, 2):
         real = float(b.constant(n, 2, "its value").reshape(-1)[:1].astype(np.float64).sum())
     around = dict.fromkeys(range(rank), (0, 0)) | {a: (widths[i], widths[i + len(axes)]) for i, a in enumerate(axes)}
@@ -221,8 +219,8 @@ def pad(b: OnnxBuilder, n: OnnxNode) -> None:
 def resize(b: OnnxBuilder, n: OnnxNode) -> None:
     """Nearest, where TFLite has a mode that picks the same rows and columns."""
     x = b.unflattened(b.value(n, 0))
-    if n.attributes.get("mode", "nearest") != "nearest" or len(x.shape) != 4:
-        raise n.fail(f"mode {n.attributes.get('mode')!r} of an input {x.shape}: images by nearest neighbours only")
+    if n.word("mode", "nearest") != "nearest" or len(x.shape) != 4:
+        raise n.fail(f"mode {n.word('mode', 'nearest')!r} of an input {x.shape}: images by nearest neighbours only")
     wanted, ratios = _target(b, n, x.shape)
     if len(wanted) != 4 or wanted[:2] != x.shape[:2] or not all(0 < s < 1 << 16 for s in wanted):
         raise n.fail(f"it resizes {x.shape} to {wanted}; height and width can change only")
@@ -240,8 +238,10 @@ def resize(b: OnnxBuilder, n: OnnxNode) -> None:
 def _target(b: OnnxBuilder, n: OnnxNode, shape: Axes) -> tuple[Axes, list[float]]:
     """(the result's shape, each axis's scale), from the scales or, where these are missing or empty, the sizes."""
     i = 1 if n.op == "Upsample" else 2
-    given = n.attributes.get("scales") or (b.constant(n, i, "its scales").reshape(-1)[:8].tolist() if b.given(n, i) else [])
-    scales = [float(s) for s in given]
+    given: Any = n.attributes.get("scales", [])
+    if b.given(n, i):
+        given = b.constant(n, i, "its scales").reshape(-1)[:8].tolist()
+    scales = [float(s) for s in given] if isinstance(given, list) else []
     if not all(math.isfinite(s) and 0 < s < 1 << 16 for s in scales):
         raise n.fail(f"its scales {scales} are not finite and positive")
     if scales:
@@ -253,14 +253,14 @@ def _target(b: OnnxBuilder, n: OnnxNode, shape: Axes) -> tuple[Axes, list[float]
 def _picks(n: OnnxNode, size: int, wanted: int, ratio: float) -> Array:
     """The rows that ONNX's nearest neighbour takes. Source: the reference in ONNX's Resize-19."""
     at = np.arange(wanted, dtype=np.float64)
-    mode = str(n.attributes.get("coordinate_transformation_mode", "asymmetric" if n.op == "Upsample" else "half_pixel"))
+    mode = n.word("coordinate_transformation_mode", "asymmetric" if n.op == "Upsample" else "half_pixel")
     forms = {
         "asymmetric": at / ratio,
         "half_pixel": (at + 0.5) / ratio - 0.5,
         "pytorch_half_pixel": (at + 0.5) / ratio - 0.5 if wanted > 1 else at * 0,
         "align_corners": at * (size - 1) / (wanted - 1) if wanted > 1 else at * 0,
     }
-    rounding = str(n.attributes.get("nearest_mode", "floor" if n.op == "Upsample" else "round_prefer_floor"))
+    rounding = n.word("nearest_mode", "floor" if n.op == "Upsample" else "round_prefer_floor")
     if mode not in forms or rounding not in ROUNDINGS:
         raise n.fail(f"coordinates {mode!r} rounded {rounding!r} are not supported")
     return np.asarray(np.clip(ROUNDINGS[rounding](forms[mode]), 0, size - 1).astype(np.uint16))

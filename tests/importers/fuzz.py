@@ -11,6 +11,7 @@ import argparse
 import json
 import resource
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -175,19 +176,91 @@ def fuzz(
     return {"files": count, **outcomes, "slowest_s": round(slowest, 3), "peak_mb": peak_mb}
 
 
+def edit_onnx_fields(content: bytes, rng: Random) -> bytes:
+    """A well-formed protobuf whose fields make no sense: one to four of them changed."""
+    import onnx
+
+    model = onnx.ModelProto()
+    model.ParseFromString(content)
+    for _ in range(int(rng.integers(1, 5))):
+        messages = [model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output]
+        message = messages[int(rng.integers(len(messages)))]
+        for _ in range(int(rng.integers(4))):  # down into a message's messages
+            inner = [m for d, v in message.ListFields() if d.type == d.TYPE_MESSAGE for m in (v if _repeated(v) else [v])]
+            if not inner:
+                break
+            message = inner[int(rng.integers(len(inner)))]
+        fields = [(d, v) for d, v in message.ListFields() if d.type != d.TYPE_MESSAGE]
+        if fields:
+            descriptor, value = fields[int(rng.integers(len(fields)))]
+            _edit_onnx_field(message, descriptor.name, value, rng)
+    return bytes(model.SerializeToString())
+
+
+def _repeated(value: Any) -> bool:
+    return hasattr(value, "append") or hasattr(value, "add")
+
+
+def _edit_onnx_field(message: Any, name: str, value: Any, rng: Random) -> None:
+    try:
+        if _repeated(value):
+            items = list(value)
+            at = int(rng.integers(len(items)))
+            what = int(rng.integers(3))
+            if what == 0:
+                items.pop(at)
+            elif what == 1:
+                items.insert(at, items[int(rng.integers(len(items)))])
+            else:
+                items[at] = _other(items[at], rng)
+            del value[:]
+            value.extend(items)
+        else:
+            setattr(message, name, _other(value, rng))
+    except (TypeError, ValueError):  # protobuf keeps its own limits
+        message.ClearField(name)
+
+
+def _other(value: Any, rng: Random) -> Any:
+    if isinstance(value, str):
+        return str(rng.choice(["", "x0", value + "_", "Conv", "Add", "Reshape", "Gather", "Slice", "Relu", "Pad", "Concat"]))
+    if isinstance(value, bytes):
+        return bytes(rng.bytes(len(value))) if rng.random() < 0.5 else value[: len(value) // 2]
+    if isinstance(value, float):
+        return float(rng.choice([0.0, -1.0, np.nan, np.inf, 1e-45, 1e30, value * 2]))
+    return int(rng.choice([-(2**31), -7, -1, 0, 1, 2, 3, 5, 9, 64, 1000, 2**31 - 1, 2**40, value]))
+
+
+def _tflite() -> tuple[list[bytes], tuple[Mutation, ...], Callable[[bytes], Graph]]:
+    from pipeline.importers.tflite import load_tflite
+
+    seeds = [path.read_bytes() for path in sorted(FILES.glob("*.tflite"))]
+    return seeds, (*BYTES, edit_tflite_fields, edit_tflite_fields), load_tflite
+
+
+def _onnx(folder: Path) -> tuple[list[bytes], tuple[Mutation, ...], Callable[[bytes], Graph]]:
+    """In a folder of its own, where nothing is that a file could name."""
+    from pipeline.importers.onnx import import_onnx
+
+    def load(content: bytes) -> Graph:
+        (folder / "model.onnx").write_bytes(content)
+        return import_onnx(folder / "model.onnx").graph
+
+    seeds = [path.read_bytes() for path in sorted(FILES.glob("*.onnx"))]
+    return seeds, (*BYTES, edit_onnx_fields, edit_onnx_fields), load
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("format", choices=("tflite",))
+    parser.add_argument("format", choices=("tflite", "onnx"))
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
-    from pipeline.importers.tflite import load_tflite
-
-    seeds = [path.read_bytes() for path in sorted(FILES.glob("*.tflite"))]
-    mutations = (*BYTES, edit_tflite_fields, edit_tflite_fields)
     np.seterr(all="ignore")
-    print(json.dumps(fuzz(load_tflite, seeds, mutations, arguments.count, arguments.seed, arguments.keep)))
+    with tempfile.TemporaryDirectory(prefix="fuzz_") as folder:
+        seeds, mutations, load = _onnx(Path(folder)) if arguments.format == "onnx" else _tflite()
+        print(json.dumps(fuzz(load, seeds, mutations, arguments.count, arguments.seed, arguments.keep)))
 
 
 if __name__ == "__main__":

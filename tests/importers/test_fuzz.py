@@ -24,10 +24,12 @@ def run(format_: str, count: int, seed: int, timeout_s: int) -> None:
     assert result["valid"] > count / 100
 
 
-def test_mutated_tflite() -> None:
-    run("tflite", 500, seed=1, timeout_s=60)
+@pytest.mark.parametrize("format_", ["tflite", "onnx"])
+def test_mutated_files(format_: str) -> None:
+    run(format_, 500, seed=1, timeout_s=60)
 
 
 @pytest.mark.slow
-def test_many_mutated_tflite() -> None:
-    run("tflite", 20_000, seed=2, timeout_s=600)
+@pytest.mark.parametrize("format_", ["tflite", "onnx"])
+def test_many_mutated_files(format_: str) -> None:
+    run(format_, 20_000, seed=2, timeout_s=600)
