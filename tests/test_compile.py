@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 import pipeline
 from pipeline.compile import compile_model, import_model, load_firmware
@@ -183,6 +186,34 @@ def test_models_that_can_not_be_compiled(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="this is a float model"):
         compile_model(FILES / "cnn_float.tflite", "cortex-m4", out)
     assert not out.exists()
+
+
+def test_float_onnx_with_calibration_on_the_board(tmp_path: Path) -> None:
+    """x -> conv -> relu -> dense in float ONNX, quantised with samples that are given channels last."""
+    rng = np.random.default_rng(8)
+    weights = {"k": rng.normal(0, 0.3, (4, 2, 3, 3)), "w": rng.normal(0, 0.1, (100, 3)), "b": rng.normal(0, 0.1, 3)}
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "w", "b"], ["y"]),
+    ]
+    x_info, y_info = (helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [1, 2, 5, 5]), ("y", [1, 3])))
+    constants = [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()]
+    graph = helper.make_graph(nodes, "net", [x_info], [y_info], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "net.onnx")
+    real = rng.normal(0, 1, (40, 5, 5, 2)).astype(np.float32)
+    np.savez(tmp_path / "samples.npz", x=real)
+    firmware = compile_model(tmp_path / "net.onnx", "cortex-m4", tmp_path / "out", tmp_path / "samples.npz")
+    result = measure(firmware, real[:5], runs=1)
+    exact(result, 5)
+    expected = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    y = firmware.model.graph[firmware.model.graph.outputs[0]]
+    for answer, example in zip(result.outputs[0], real, strict=False):
+        (want,) = expected.run(None, {"x": example.transpose(2, 0, 1)[None]})
+        assert np.abs((answer.astype(int) - y.zero_point) * y.scale - want).max() < 6 * y.scale
+    with pytest.raises(GraphError, match=r"net\.onnx is a float model; to quantize it, real inputs are needed"):
+        compile_model(tmp_path / "net.onnx", "cortex-m4", tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", MLPERF)
