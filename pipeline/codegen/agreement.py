@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -144,7 +143,6 @@ def _to_stored(graph: Graph, name: str, x: Array) -> Array:
 
 def session(model: bytes) -> InferenceSession:
     """One thread, on the CPU, with exact integer sums on every x86 (without this, old ones saturate pairs to 16 bits)."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at import: since 1.31 it reports its use otherwise
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()

@@ -75,7 +75,7 @@ def reshape(op: Reshape, w: Writer) -> None:
 def resize_nearest_neighbor(op: ResizeNearestNeighbor, w: Writer) -> None:
     """By the operator's own index tables: ONNX's Resize rounds in more ways than one, and runtimes differ."""
     value = w.stored(op.inputs[0])
-    for axis, index in zip((1, 2), op._indexes(w.graph), strict=True):
+    for axis, index in zip((1, 2), op.indexes(w.graph), strict=True):
         table = w.constant(f"{op.output}/index_{axis}", index.astype(np.int64))
         value = w.node("Gather", [value, table], f"{op.output}/resized_{axis}", axis=axis)
     w.keep(value, op.output)

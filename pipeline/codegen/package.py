@@ -56,7 +56,7 @@ def write_firmware(
     sizes.check_fits(graph, arena, layers, target)
     vectors = vectors or random(graph, RANDOM_VECTORS, model.preprocess)
     p = prefix(graph)
-    with _aside(folder) as work:
+    with aside(folder) as work:
         report("writing C")
         write_library(graph, work / "model", model.preprocess, arena)
         tflite = to_tflite(graph)
@@ -123,7 +123,7 @@ def _require_int8_io(graph: Graph) -> None:
 
 
 @contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
+def aside(folder: Path) -> Iterator[Path]:
     """A work folder beside `folder` that takes its place when the block succeeds, and is gone when it does not."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
         raise BuildError(f"{folder} exists and is no firmware folder of ours; it is left alone. Give another place.")

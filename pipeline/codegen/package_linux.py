@@ -16,7 +16,7 @@ from pipeline import doctor, oracle
 from pipeline.codegen.agreement import Agreement, agreement, compare, session
 from pipeline.codegen.manifest import FORMAT, MANIFEST
 from pipeline.codegen.onnx_writer import OFFSET
-from pipeline.codegen.package import _aside
+from pipeline.codegen.package import aside
 from pipeline.codegen.to_onnx import Raw, module_to_onnx, save, to_float_onnx, to_onnx
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import Vectors, from_images, random
@@ -83,7 +83,7 @@ def write_linux(
     graph, raw = model.graph.checked(), raw_input(model)
     classes = model.data.classes if isinstance(model, QuantizedModel) else ()
     given, vectors = _vectors(model, images)
-    with _aside(folder) as work:
+    with aside(folder) as work:
         report("writing ONNX")
         (work / INT8_FILE).write_bytes(save(to_onnx(graph, raw, classes)))
         by_torch = module_to_onnx(float_module, graph, raw, classes) if float_module and raw else None

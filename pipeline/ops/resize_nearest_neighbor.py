@@ -40,17 +40,18 @@ class ResizeNearestNeighbor(Op):
         index = round_half_away(at) if self.align_corners else np.floor(at)
         return np.clip(index, 0, size - 1).astype(np.uint16)
 
-    def _indexes(self, graph: Graph) -> tuple[Array, Array]:
+    def indexes(self, graph: Graph) -> tuple[Array, Array]:
+        """Which input row makes each output row, and which column each column."""
         x, y = graph[self.inputs[0]], graph[self.output]
         return self.nearest(x.shape[1], y.shape[1]), self.nearest(x.shape[2], y.shape[2])
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
-        rows, cols = self._indexes(graph)
+        rows, cols = self.indexes(graph)
         return (np.ascontiguousarray(args[0][:, :, rows][:, :, :, cols]),)
 
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
         x, y = graph[self.inputs[0]], graph[self.output]
-        rows, cols = self._indexes(graph)
+        rows, cols = self.indexes(graph)
         params = {"x_w": x.shape[2], "y_h": y.shape[1], "y_w": y.shape[2], "channels": x.shape[3], "row": rows, "col": cols}
         return (Kernel("resize_nearest_neighbor_s8", params, self.inputs, self.outputs),)
 
