@@ -14,6 +14,7 @@ from pipeline.importers.imported import Edge, EdgeType, Imported
 from pipeline.importers.onnx_builder import OnnxBuilder, quant_of
 from pipeline.importers.onnx_file import OnnxFile, OnnxNode, read_onnx
 from pipeline.importers.onnx_nodes import NODES
+from pipeline.importers.onnx_qdq import dequantize, quantize
 from pipeline.importers.onnx_shapes import FOLDABLE, fold
 from pipeline.ir import Graph, Quant
 from pipeline.ops.transpose import Transpose
@@ -97,9 +98,9 @@ def _step(b: OnnxBuilder, node: OnnxNode) -> None:
         if name and (name in b.values or name in b.constants or name in b.integers):
             raise node.fail(f"writes {name!r} a second time")
     if node.op == "QuantizeLinear":
-        b.quantize(node)
+        quantize(b, node)
     elif node.op == "DequantizeLinear":
-        b.dequantize(node)
+        dequantize(b, node)
     elif node.op == "Shape" and node.inputs and (node.inputs[0] in b.values or b.is_constant(node.inputs[0])):
         b.constants[node.outputs[0]] = _shape(b, node)
     elif node.op in FOLDABLE and all(b.is_constant(name) for name in node.inputs if name):

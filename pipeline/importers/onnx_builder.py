@@ -11,7 +11,6 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +20,7 @@ from pipeline.fixedpoint import INT32_MAX
 from pipeline.importers._layout import Axes, channels_last, plain, same_bytes
 from pipeline.importers._stored import StoredGraph, Value
 from pipeline.importers.onnx_file import OnnxFile, OnnxNode
+from pipeline.importers.onnx_integers import Integers
 from pipeline.ir import Array, Op, Quant, Tensor
 from pipeline.ops._activation import Activation
 
@@ -36,26 +36,6 @@ CLAMPS: dict[tuple[float | None, float | None], Activation] = {
 }
 MAX_TENSOR_BYTES = 64 << 20
 MAX_MOVES = 8  # between a result and its QuantizeLinear
-NEAR = 0.01
-SAME = 1e-5  # some writers scale by 0.999999 to keep onnxruntime from an operator of its own
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Integers:
-    """A constant as integers: real = scale * (values - zero), the latter along `axis` where they are several."""
-
-    values: Array
-    scale: Array
-    zero: Array
-    axis: int | None
-
-    @property
-    def real(self) -> Array:
-        along = [1] * self.values.ndim
-        if self.axis is not None:
-            along[self.axis] = -1
-        zero, scale = (np.asarray(v, np.float64).reshape(along if v.size > 1 else ()) for v in (self.zero, self.scale))
-        return np.asarray((self.values.astype(np.float64) - zero) * scale)
 
 
 class OnnxBuilder(StoredGraph):
@@ -87,7 +67,7 @@ class OnnxBuilder(StoredGraph):
         for dtype in (dtype for n, dtype, _ in self.file.inputs if n == name):
             behind = self.quant(name, "QuantizeLinear" if dtype == "float32" else "DequantizeLinear")
             if node.op in TRANSPARENT and behind is not None:
-                self._input(name, behind, dtype)
+                self.add_input(name, behind, dtype)
                 return self.values[name]
             raise node.fail(f"reads the input {name!r} as it is, not quantised. {PARTLY}")
         if name in self.constants or name in self.integers:
@@ -264,56 +244,10 @@ class OnnxBuilder(StoredGraph):
             names.append(self.add_constant(f"{self.label(node)}.bias", bias, Quant(steps, 0, 0 if several else None)))
         return tuple(names)
 
-    # Quantisation and the ends
+    # The ends
 
-    def quantize(self, node: OnnxNode) -> None:
-        """QuantizeLinear: of an input, it says how the graph's input is quantised; of a result, how that is."""
-        name, out = self.input_name(node, 0), node.outputs[0]
-        if name in self.constants:
-            scale, zero, axis = self.parameters(node)
-            info = np.iinfo(zero.dtype)
-            along = [1] * self.constants[name].ndim
-            if axis is not None:
-                along[axis] = -1
-            steps = self.constants[name] / scale.reshape(along if axis is not None else ())
-            levels = np.rint(steps) + zero.reshape(along if zero.size > 1 else ())
-            self.constants[out] = np.clip(levels, info.min, info.max).astype(zero.dtype)
-            return
-        quant = self.activation_quant(node)
-        if name not in self.values:
-            self._input(name, quant, "float32")
-        value = self.value(node, 0)
-        # A softmax has 1/256 of its own, where files say 1/255: the numbers meant are the same.
-        own = self.tensors[value.name].scale if value.name in self.fixed else 0.0
-        near = abs(own - quant.scale[0]) <= NEAR * own and self.tensors[value.name].zero_point == quant.zero_point
-        self.values[out] = value if near else self.requantised(value, quant)
-        self.declared[out] = quant
-
-    def dequantize(self, node: OnnxNode) -> None:
-        """DequantizeLinear: of a constant, its real values; of an activation, nothing more to do."""
-        name, out = self.input_name(node, 0), node.outputs[0]
-        if name in self.constants:
-            scale, zero, axis = self.parameters(node)
-            values = self.constants[name]
-            if not self.given(node, 2):
-                zero = np.zeros(1, values.dtype)
-            axis = None if axis is None else axis % max(values.ndim, 1)
-            if values.dtype.kind not in "iu" or (
-                axis is not None and (values.ndim == 0 or values.shape[axis] != scale.size)
-            ):
-                raise node.fail(f"{scale.size} scales along axis {axis} do not fit {name!r}, {values.dtype}{values.shape}")
-            self.integers[out] = Integers(values, scale.astype(np.float64), zero, axis)
-            return
-        quant = self.activation_quant(node)
-        if name not in self.values:
-            self._input(name, quant, "uint8" if self.parameters(node)[1].dtype == np.uint8 else "int8")
-        value = self.value(node, 0)
-        written = self.declared.get(name, quant_of(self, value))
-        if written.zero_point != quant.zero_point or abs(written.scale[0] - quant.scale[0]) > SAME * quant.scale[0]:
-            raise node.fail(f"it reads {name!r} with another scale or zero point than that was written with")
-        self.values[out] = value
-
-    def _input(self, name: str, quant: Quant, dtype: str) -> None:
+    def add_input(self, name: str, quant: Quant, dtype: str) -> None:
+        """The graph's input `name`, where the file declares one of that dtype."""
         for declared, declared_dtype, shape in self.file.inputs:
             if declared != name or declared_dtype != dtype or shape is None:
                 continue

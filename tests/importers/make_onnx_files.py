@@ -6,10 +6,19 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from onnx_cases import NETS, quantized
+from onnxruntime.quantization import QuantType
+
+FORMS: dict[str, dict[str, Any]] = {name: {} for name in NETS} | {
+    "plain:uint8": {"activations": QuantType.QUInt8},
+    "plain:float_weights": {"extra_options": {"AddQDQPairToWeight": True}},
+}
 
 if __name__ == "__main__":
-    for name, net in NETS.items():
+    for form, options in FORMS.items():
+        name, _, variant = form.partition(":")
         with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(quantized(net, Path(folder)), Path(__file__).parent / "files" / f"{name}_qdq.onnx")
+            target = Path(__file__).parent / "files" / f"{'_'.join(filter(None, (name, variant)))}_qdq.onnx"
+            shutil.copy(quantized(NETS[name], Path(folder), **options), target)
