@@ -102,6 +102,11 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
 
     folder = Path(folder)
     manifest = read_manifest(folder)
+    if manifest.get("family") == "linux":
+        raise RecipeError(
+            f"{folder} was written for a Linux computer, and holds no firmware. `pipeline run --target raspberry-pi-4` replays "
+            "the test images there; `runner.py` and the .onnx files in the folder can be used by hand."
+        )
     try:
         _verify(folder, manifest["files"])
         target = parse(Target, manifest["target"], f"{folder / MANIFEST}: target", TargetError)

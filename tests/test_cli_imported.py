@@ -79,6 +79,13 @@ def test_mistakes_are_one_paragraph(arguments: tuple[object, ...], code: int, sa
     assert "Traceback" not in done.output
 
 
+def test_a_linux_folder_is_no_firmware(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "family": "linux"}))
+    done = run("measure", tmp_path)
+    assert done.exit_code == 2
+    assert "was written for a Linux computer" in " ".join(done.output.split())
+
+
 def test_inputs_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((2, 5, 5, 3), np.uint8))
     done = run("measure", folder, "--inputs", tmp_path / "x.npy")
