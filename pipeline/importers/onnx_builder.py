@@ -35,7 +35,7 @@ CLAMPS: dict[tuple[float | None, float | None], Activation] = {
     (-1.0, 1.0): "relu_n1_to_1",
 }
 MAX_TENSOR_BYTES = 64 << 20
-MAX_MOVES = 8  # between a result and its QuantizeLinear
+MAX_MOVES = 16  # between a result and its QuantizeLinear
 
 
 class OnnxBuilder(StoredGraph):
@@ -145,14 +145,15 @@ class OnnxBuilder(StoredGraph):
 
     def quant(self, name: str, by: str = "QuantizeLinear") -> Quant | None:
         """How the value `name` is quantised, perhaps behind operators that only move it; None when it is not."""
-        for _ in range(MAX_MOVES):
-            readers = self.readers[name]
-            for reader in readers:
-                if reader.op == by and reader.inputs[0] == name:
+        ahead = [name]
+        for name in ahead:  # grows on the way
+            for reader in self.readers[name]:
+                if reader.inputs[0] != name or len(ahead) > MAX_MOVES:
+                    continue
+                if reader.op == by:
                     return self.activation_quant(reader)
-            if len(readers) != 1 or readers[0].op not in TRANSPARENT or not readers[0].outputs:
-                break
-            name = readers[0].outputs[0]
+                if reader.op in TRANSPARENT:
+                    ahead.append(reader.outputs[0])
         return None
 
     def activation_quant(self, node: OnnxNode) -> Quant:

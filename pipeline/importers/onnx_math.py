@@ -114,6 +114,8 @@ def power(b: OnnxBuilder, n: OnnxNode) -> None:
     exponent = b.constant(n, 1, "the exponent").astype(np.float64)
     if exponent.size != 1:
         raise n.fail("only one constant exponent has an int8 form")
+    whole = np.rint(exponent)  # an exponent that was quantised itself may have lost its last digit
+    exponent = np.where(np.abs(exponent - whole) < 1e-3, whole, exponent)
     _table(b, n, lambda _n, x: x ** exponent.reshape(()))
 
 

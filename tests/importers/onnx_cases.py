@@ -111,6 +111,21 @@ NETS: dict[str, Net] = {
     "channels_last_itself": Net(
         lambda: Fn(lambda s, x: s.c(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), c=_conv(3, 4, 3)), ((1, 8, 8, 3),),
     ),
+    "picked": Net(
+        lambda: Fn(lambda s, x: torch.flip(s.c(x)[:, :, 2].unsqueeze(3), [1]) + s.c(x)[:, 1:2, 3:4, :].transpose(2, 3),
+                   c=_conv(3, 6, 3)),
+        ((1, 3, 9, 9),),
+    ),
+    "pools": Net(
+        lambda: Fn(lambda s, x: F.adaptive_max_pool2d(F.avg_pool2d(F.max_pool2d(s.c(x), 3, 2, 1, ceil_mode=True), 3, 1, 1,
+                   count_include_pad=False), 1), c=_conv(3, 4, 3)), ((1, 3, 12, 11),),
+    ),
+    "means_kept": Net(
+        lambda: Fn(lambda s, x: s.c(x).mean(dim=1, keepdim=True) * s.c(x).mean(dim=(2, 3), keepdim=True), c=_conv(3, 5, 1)),
+        ((1, 3, 6, 5),), lsb=3,
+    ),
+    "padded": Net(lambda: Fn(lambda s, x: F.pad(s.c(x), (1, 2, 0, 1), value=0.7), c=_conv(2, 4, 1)), ((1, 2, 5, 5),)),
+    "sequence": Net(lambda: Fn(lambda s, x: F.relu(s.a(x)) + s.b(x), a=nn.Linear(8, 6), b=nn.Linear(8, 6)), ((1, 5, 8),)),
     "sigmoid_gate": Net(lambda: Fn(lambda s, x: torch.sigmoid(s.c(x)) * x, c=_conv(4, 4, 3, padding=1)), ((1, 4, 7, 7),)),
 }  # fmt: skip
 
@@ -142,13 +157,21 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self.feeds, None)
 
 
-def quantized(net: Net, folder: Path, *, activations: Any = QuantType.QInt8, per_channel: bool = True, **more: Any) -> Path:
+def quantized(net: Net, folder: Path, **more: Any) -> Path:
     """The QDQ model that onnxruntime makes of it."""
-    prepared, path = folder / "prepared.onnx", folder / "int8.onnx"
+    prepared = folder / "prepared.onnx"
     quant_pre_process(str(export(net, folder / "float.onnx")), str(prepared), skip_symbolic_shape=True)
+    return quantize_file(prepared, net, folder, **more)
+
+
+def quantize_file(
+    model: Path, net: Net, folder: Path, *, activations: Any = QuantType.QInt8, per_channel: bool = True, **more: Any
+) -> Path:
+    """The same of a float model that is already a file, as it is."""
+    path = folder / "int8.onnx"
     arguments: dict[str, Any] = {
         "quant_format": QuantFormat.QDQ, "activation_type": activations, "weight_type": QuantType.QInt8,
         "per_channel": per_channel, "op_types_to_quantize": sorted(NODES),
     }  # fmt: skip
-    quantize_static(str(prepared), str(path), _Reader(net), **{**arguments, **more})
+    quantize_static(str(model), str(path), _Reader(net), **{**arguments, **more})
     return path
