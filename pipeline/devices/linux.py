@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from pipeline.devices.linux_figures import LinuxMeasurement
 from pipeline.devices.process import ProcessComputer
-from pipeline.devices.serial import BENCH, read_bench
+from pipeline.devices.serial import BENCH, BenchEntry, read_bench
 from pipeline.devices.ssh import SshComputer
 from pipeline.devices.ssh_connect import SshHost
-from pipeline.errors import DeviceError
+from pipeline.errors import DeviceError, RecipeError
+from pipeline.power.base import EnergyMeter
 from pipeline.power.model import energy_uj
+from pipeline.power.ppk2 import Ppk2
 from pipeline.target import Target
 
 
@@ -22,13 +25,35 @@ def open_computer(
     path = bench or BENCH
     entry = read_bench(path).get(target.name)
     if entry is not None and entry.host:
-        return SshComputer(target.name, SshHost(entry.host, accept_new_host_key), wheels)
+        return SshComputer(target.name, SshHost(entry.host, accept_new_host_key), wheels or _wheels(path, target, entry))
     if target.device.transport == "process":
         return ProcessComputer(target.name)
     raise DeviceError(
         f'nothing says where {target.name} is. Write `[{target.name}]` and `host = "pi@raspberrypi"` (what you type after '
         f"ssh) into {path}."
     )
+
+
+def _wheels(path: Path, target: Target, entry: BenchEntry) -> Path | None:
+    """The bench file's folder of wheels; relative to that file."""
+    if entry.wheels is None:
+        return None
+    folder = path.parent / entry.wheels.expanduser()
+    if not any(folder.glob("*.whl")):
+        raise RecipeError(
+            f"{path}: {target.name}.wheels: {folder} holds no .whl file. Put the wheels of numpy and onnxruntime for that "
+            "computer there (pip download --platform ...), or leave the key out."
+        )
+    return folder
+
+
+def open_meter(target: Target, *, bench: Path | None = None) -> AbstractContextManager[EnergyMeter | None]:
+    """The meter that the bench file names for the target, to be entered before its computer, which it may feed; None when
+    there is none. Power is left on: cut under a running computer, it damages the file system."""
+    entry = read_bench(bench or BENCH).get(target.name)
+    if entry is None or entry.meter is None:
+        return nullcontext()
+    return Ppk2(entry.meter_port, entry.supply_mv, entry.meter_mode, keep_power=True)
 
 
 def clean(target: Target, *, bench: Path | None = None) -> str:
@@ -41,10 +66,11 @@ def clean(target: Target, *, bench: Path | None = None) -> str:
 
 
 def energy(measurement: LinuxMeasurement, target: Target) -> tuple[float, str] | None:
-    """(microjoules of one int8 inference, "measured" or "estimated"): from its own power chip with idle subtracted, else the
-    whole board's datasheet power times the latency. None where this computer stood in: its latency is not the board's."""
-    if measurement.rails:
-        return measurement.rails.energy_uj, "measured"
+    """(microjoules of one int8 inference, "measured" or "estimated"): from its own power chip or an external meter, idle
+    subtracted, else the whole board's datasheet power times the latency. None where this computer stood in: its latency is
+    not the board's."""
+    if measurement.measured_energy:
+        return measurement.measured_energy.energy_uj, "measured"
     if measurement.clock == "host":
         return None
     return energy_uj(target.power, measurement.int8.timing.percentile_us(50)), "estimated"

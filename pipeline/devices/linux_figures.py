@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from pipeline.devices.base import Clock
-from pipeline.power.pmic import RailEnergy
+from pipeline.power.base import MeterEnergy, WindowEnergy
 
 OTHERS_CORES = 0.1
 """More than this much of a core for other processes, and the computer was not idle."""
@@ -93,7 +93,8 @@ class LinuxMeasurement:
     before: Conditions
     after: Conditions
     others_cores: float  # while latencies were taken
-    rails: RailEnergy | None
+    rails: WindowEnergy | None
+    meter: MeterEnergy | None
     invalid: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -120,18 +121,27 @@ class LinuxMeasurement:
         """For metrics: what this computer did in a Pi's place is no measurement of one."""
         return "measured" if self.clock == "device" else "host"
 
+    @property
+    def measured_energy(self) -> WindowEnergy | None:
+        """What the computer's power chip says, else an external meter, unless there is reason to doubt it."""
+        if self.rails or self.meter is None or self.meter.invalid:
+            return self.rails
+        return self.meter.energy
+
     def metrics(self) -> dict[str, float]:
         """Names with units, the float model's prefixed with float_."""
         found = _figures(self.int8)
         if self.float32:
             found |= {f"float_{k}": v for k, v in _figures(self.float32).items()}
             found["int8_speedup"] = self.float32.timing.percentile_us(50) / self.int8.timing.percentile_us(50)
-        if self.rails:
+        if energy := self.measured_energy:
             found |= {
-                "energy_uj": self.rails.energy_uj,
-                "idle_power_mw": self.rails.idle_mw,
-                "busy_power_mw": self.rails.busy_mw,
+                "energy_uj": energy.energy_uj,
+                "idle_power_mw": energy.idle_mw,
+                "busy_power_mw": energy.busy_mw,
             }
+        if self.meter:
+            found["meter_samples_lost"] = self.meter.lost
         return found | {"valid": float(not self.invalid)}
 
 

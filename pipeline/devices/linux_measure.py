@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,13 @@ from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, ModelFi
 from pipeline.devices.linux_protocol import ConnectionLost, Runner, decode, encode
 from pipeline.errors import DeviceError, MismatchError
 from pipeline.ir import Array
-from pipeline.power.pmic import RailEnergy, rail_energy
+from pipeline.power.base import EnergyMeter, MeterEnergy, Samples, WindowEnergy, meter_energy
+from pipeline.power.pmic import rail_energy
 from pipeline.strict import limits
 
 SLACK = 0.02  # clocks of one computer drift less than this, in a window of seconds
 IDLE_S, BUSY_S = 4.0, 6.0  # of power samples
+GUARD_S = 0.1  # left out at a window's ends: a meter's first sample is not of the very moment when it was told to start
 INT8, FLOAT = "int8", "float"
 T = TypeVar("T")
 
@@ -67,15 +69,21 @@ def replay(computer: Computer, model: Path, inputs: Sequence[Array]) -> tuple[Ar
 
 
 def measure(
-    computer: Computer, models: Mapping[str, Path], inputs: Sequence[Array], settings: LinuxSettings | None = None
+    computer: Computer,
+    models: Mapping[str, Path],
+    inputs: Sequence[Array],
+    settings: LinuxSettings | None = None,
+    meter: EnergyMeter | None = None,
 ) -> LinuxMeasurement:
     """Time `models` ("int8", and "float" if there is one) on one input each, (*shape). Lost connections are set up again and
-    the step repeated; a clock that jumps gets a second chance. DeviceError names computer and step."""
+    the step repeated; a clock that jumps gets a second chance. `meter`, entered, sits in the computer's supply. DeviceError
+    names computer, or meter, and step."""
     s = settings or LinuxSettings()
     info, before = _again_when_lost(lambda: _conditions(computer, 1.0))
     alone = {n: _again_when_lost(partial(_alone, computer, n, m, inputs, s, info["cores"])) for n, m in models.items()}
     timings, others_cores = _again_when_lost(lambda: _together(computer, models, inputs, s))
     rails = _again_when_lost(lambda: _rails(computer, models[INT8], inputs, s)) if info["pmic"] else None
+    metered = _again_when_lost(lambda: _metered(computer, models[INT8], inputs, s, meter)) if meter else None
     _, after = _again_when_lost(lambda: _conditions(computer, 0.2))
     figures = {n: _figures(models[n], alone[n], timings[n]) for n in models}
     return LinuxMeasurement(
@@ -88,8 +96,9 @@ def measure(
         after=after,
         others_cores=others_cores,
         rails=rails,
+        meter=metered,
         invalid=tuple(why_invalid(before, after, others_cores)),
-        warnings=tuple(_warnings(figures, before)),
+        warnings=(*_warnings(figures, before), *_doubts(metered)),
     )
 
 
@@ -192,14 +201,51 @@ def clock_problem(elapsed_ns: Mapping[str, int], seconds_here: float) -> str | N
     return None
 
 
-def _rails(computer: Computer, model: Path, inputs: Sequence[Array], s: LinuxSettings) -> RailEnergy:
+@contextmanager
+def _fed(computer: Computer, model: Path, inputs: Sequence[Array], s: LinuxSettings) -> Iterator[Runner]:
     with computer.runner() as runner:
         _load(runner, computer, INT8, model, s)
         runner.ask("feed", name=INT8, inputs=[encode(x) for x in inputs])
+        yield runner
+
+
+def _rails(computer: Computer, model: Path, inputs: Sequence[Array], s: LinuxSettings) -> WindowEnergy:
+    with _fed(computer, model, inputs, s) as runner:
         idle = runner.ask("power", IDLE_S + 60, seconds=IDLE_S)
         busy = runner.ask("power", BUSY_S + 60, name=INT8, seconds=BUSY_S)
     at_rest, at_work = ([(int(t), str(text)) for t, text in answer["samples"]] for answer in (idle, busy))
     return rail_energy(at_rest, at_work, elapsed_ns=int(busy["elapsed_ns"]), runs=int(busy["runs"]))
+
+
+def _metered(computer: Computer, model: Path, inputs: Sequence[Array], s: LinuxSettings, meter: EnergyMeter) -> MeterEnergy:
+    with _fed(computer, model, inputs, s) as runner:
+        _, idle, at_rest = _window(runner, meter, IDLE_S)
+        busy, samples, at_work = _window(runner, meter, BUSY_S, name=INT8)
+    return meter_energy(meter.name, idle, samples, (at_rest, at_work), int(busy["elapsed_ns"]), int(busy["runs"]))
+
+
+def _window(
+    runner: Runner, meter: EnergyMeter, seconds: float, **fields: Any
+) -> tuple[dict[str, Any], Samples, tuple[float, float]]:
+    """The runner's answer, the meter's samples meanwhile, and between which of their seconds the runner was surely at it:
+    it began after the request and ended before the answer, so whatever the delays, the overlap of the earliest and the
+    latest possible window is inside."""
+    meter.start()
+    began = time.monotonic()
+    try:
+        answer = runner.ask("power", seconds + 60, seconds=seconds, interval=5.0, **fields)
+        ended = time.monotonic() - began
+    except BaseException:
+        with suppress(DeviceError):
+            meter.stop()
+        raise
+    samples = meter.stop()
+    elapsed = answer["elapsed_ns"] / 1e9
+    return answer, samples, (ended - elapsed + GUARD_S, elapsed - GUARD_S)
+
+
+def _doubts(metered: MeterEnergy | None) -> list[str]:
+    return [f"{metered.meter}: {doubt}; its energy is not quoted" for doubt in metered.invalid] if metered else []
 
 
 def _figures(model: Path, alone: dict[str, Any], timing: Timing) -> ModelFigures:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import serial
 
@@ -26,11 +27,27 @@ BENCH = Path("bench.toml")
 
 @dataclass(frozen=True, slots=True)
 class BenchEntry:
-    """How one board on this desk is reached: `port` for microcontrollers (`baud` 0: the target's), `host` for computers."""
+    """How one board on this desk is reached: `port` for microcontrollers (`baud` 0: the target's), `host` for computers.
+
+    `wheels`: a folder to install from when the computer has no engine and no network. `meter` on the port `meter_port` sits
+    in the computer's supply of `supply_mv`, or (`meter_mode` "source") is that supply."""
 
     port: str = ""
     baud: int = limits(0, low=0, high=10_000_000)
     host: str = ""
+    wheels: Path | None = None
+    meter: Literal["ppk2"] | None = None
+    meter_port: str = ""
+    meter_mode: Literal["ampere", "source"] = "ampere"
+    supply_mv: int = limits(5000, low=800, high=5000)
+
+    def __post_init__(self) -> None:
+        if self.meter and not (self.host and self.meter_port):
+            raise ValueError(
+                f'meter = "{self.meter}" also needs host, the computer it feeds, and meter_port ("/dev/ttyACM0").'
+            )
+        if self.meter_port and not self.meter:
+            raise ValueError('meter_port says where, but not what is there: add meter = "ppk2".')
 
 
 def read_bench(path: Path = BENCH) -> Mapping[str, BenchEntry]:

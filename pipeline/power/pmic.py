@@ -3,29 +3,18 @@ pmic_read_adc`). What does not pass through it (USB, fan, the supply's own loss)
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import numpy as np
 
 from pipeline.errors import DeviceError
+from pipeline.power.base import WindowEnergy, window_energy
 
-MIN_SAMPLES = 8
 _LINE = re.compile(r"\s*(?P<rail>\w+)_(?P<kind>[AV])\s+(?:current|volt)\(\d+\)=(?P<value>\d+(?:\.\d+)?)[AV]\s*")
 
 Sample = tuple[int, str]
 """(monotonic nanoseconds, the command's output)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RailEnergy:
-    """Of one inference, idle power subtracted. `interval_uj`: half the 95 % interval, from the samples' spread."""
-
-    energy_uj: float
-    interval_uj: float
-    busy_mw: float
-    idle_mw: float
-    samples: int
 
 
 def power_mw(text: str) -> float:
@@ -40,22 +29,9 @@ def power_mw(text: str) -> float:
     return 1000 * sum(rails)
 
 
-def rail_energy(idle: Sequence[Sample], busy: Sequence[Sample], elapsed_ns: int, runs: int) -> RailEnergy:
+def rail_energy(idle: Sequence[Sample], busy: Sequence[Sample], elapsed_ns: int, runs: int) -> WindowEnergy:
     """From samples of an idle window and of one in which `runs` inferences followed each other for `elapsed_ns`.
 
     DeviceError when there are too few samples to say anything."""
-    if min(len(idle), len(busy)) < MIN_SAMPLES or runs < 1:
-        raise DeviceError(
-            f"the power rails gave {len(idle)} idle and {len(busy)} busy samples during {runs} inferences; at least "
-            f"{MIN_SAMPLES} of each are needed. Measure longer."
-        )
-    (idle_mw, idle_error), (busy_mw, busy_error) = (_mean([power_mw(t) for _, t in s]) for s in (idle, busy))
-    us = elapsed_ns / 1000 / runs  # mW x us = nJ
-    spread = 1.96 * math.hypot(idle_error, busy_error) * us / 1000
-    return RailEnergy((busy_mw - idle_mw) * us / 1000, spread, busy_mw, idle_mw, len(idle) + len(busy))
-
-
-def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error."""
-    mean = sum(values) / len(values)
-    return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+    at_rest, at_work = (np.array([power_mw(t) for _, t in s]) for s in (idle, busy))
+    return window_energy(at_rest, at_work, elapsed_ns, runs, "the power rails")

@@ -13,7 +13,7 @@ from pipeline.codegen.agreement import compare
 from pipeline.codegen.package_linux import TFLITE_FILE, LinuxPackage
 from pipeline.codegen.vectors import from_images
 from pipeline.devices import linux_measure
-from pipeline.devices.linux import energy, open_computer
+from pipeline.devices.linux import energy, open_computer, open_meter
 from pipeline.devices.linux_figures import LinuxMeasurement
 from pipeline.devices.linux_measure import FLOAT, INT8, LinuxSettings
 from pipeline.errors import MismatchError
@@ -28,7 +28,10 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
     data, graph = package.data, package.model.graph
     images = data.x_test[:n]
     golden = from_images(graph, images, data.normalization, package.model.preprocess)
-    with open_computer(ctx.target, bench=ctx.bench, accept_new_host_key=ctx.accept_new_host_key) as computer:
+    with (
+        open_meter(ctx.target, bench=ctx.bench) as meter,
+        open_computer(ctx.target, bench=ctx.bench, accept_new_host_key=ctx.accept_new_host_key) as computer,
+    ):
         models = package.models(linux_measure.engines(computer))
         if models[INT8].name == TFLITE_FILE:
             fed = golden.int8_inputs
@@ -40,7 +43,7 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
             floats = linux_measure.replay(computer, models[FLOAT], fed) if FLOAT in models and package.raw else None
             advance(1, "float32")
         with ctx.progress("timing", 1) as advance:
-            m = linux_measure.measure(computer, models, tuple(x[0] for x in fed), settings)
+            m = linux_measure.measure(computer, models, tuple(x[0] for x in fed), settings, meter)
             advance()
     agreement = compare(graph, outputs, golden.outputs)
     same = _same(outputs, golden.outputs)
