@@ -56,7 +56,7 @@ def check_weights(op: Op, graph: Graph, channel_axis: int, channels: int, bias: 
     if len(w.quant.scale) not in (1, channels) or (len(w.quant.scale) > 1 and w.quant.axis != channel_axis):
         raise op.fail(f"weights {name!r} need 1 or {channels} scales along axis {channel_axis}")
     per_channel = np.moveaxis(values, channel_axis, 0).reshape(channels, -1)
-    reach = 255 * int(np.abs(per_channel.astype(np.int64)).sum(axis=1).max())
+    reach = 255 * int(np.abs(per_channel.astype(np.int16)).sum(axis=1, dtype=np.int64).max())
     if bias is not None:
         b = graph[bias]
         if b.dtype != "int32" or b.size != channels or b.data is None:

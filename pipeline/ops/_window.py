@@ -37,9 +37,11 @@ def same_pads(x: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> P
 def check_window(
     op: Op, x: Tensor, y: Tensor, kernel: Pair, stride: Pair, dilation: Pair, pads: Pads, channels: int
 ) -> None:
-    """Sane attributes, and an output (batch, h, w, `channels`) that follows from them."""
+    """Sane attributes, and an output (1, h, w, `channels`) that follows from them."""
     if min(*kernel, *stride, *dilation) < 1 or min(pads) < 0:
         raise op.fail(f"kernel {kernel}, stride {stride}, dilation {dilation} must be positive, pads {pads} not negative")
+    if x.shape[0] != 1:
+        raise op.fail(f"input {x.shape} is a batch of {x.shape[0]}; firmware takes one example at a time: export with batch 1")
     want = (
         x.shape[0],
         output_size(x.shape[1], kernel[0], stride[0], dilation[0], *pads[:2]),

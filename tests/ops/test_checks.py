@@ -62,6 +62,12 @@ REFUSED = {
     "groups": (CONV, {"x": activation(1, 7, 9, 6)}, {}, r"6 input channels do not split into groups"),
     "stride": (CONV, {}, {"stride": (0, 1)}, r"stride \(0, 1\).* must be positive"),
     "pads": (CONV, {}, {"pads": (-1, 0, 0, 0)}, r"pads \(-1, 0, 0, 0\) not negative"),
+    "batch": (
+        CONV,
+        {"x": activation(2, 7, 9, 4), "y": activation(2, 7, 9, 5)},
+        {},
+        r"input \(2, 7, 9, 4\) is a batch of 2; firmware takes one example at a time",
+    ),
     "window": (CONV, {}, {"dilation": (9, 1)}, "is larger than the padded input"),
     "weights_not_constant": (CONV, {"w": activation(5, 3, 3, 4)}, {}, "tensor 'w' must be a constant"),
     "weights_asymmetric": (CONV, {"w": constant(5, 3, 3, 4, zero=1)}, {}, "'w' must be symmetric"),
