@@ -41,7 +41,7 @@ def check_window(
     if min(*kernel, *stride, *dilation) < 1 or min(pads) < 0:
         raise op.fail(f"kernel {kernel}, stride {stride}, dilation {dilation} must be positive, pads {pads} not negative")
     if x.shape[0] != 1:
-        raise op.fail(f"input {x.shape} is a batch of {x.shape[0]}; firmware takes one example at a time: export with batch 1")
+        raise op.fail(f"input {x.shape} is a batch of {x.shape[0]}; firmware takes one example at a time: export batch 1")
     want = (
         x.shape[0],
         output_size(x.shape[1], kernel[0], stride[0], dilation[0], *pads[:2]),
