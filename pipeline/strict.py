@@ -37,26 +37,28 @@ def read_toml(path: Path, error: type[PipelineError] = RecipeError) -> dict[str,
 
 
 def parse(cls: type[T], table: Any, where: str, error: type[PipelineError] = RecipeError) -> T:
-    """An instance of the dataclass `cls` from `table`; `where` prefixes every message ("recipe.toml: prune")."""
+    """An instance of the dataclass `cls` from `table`; `where` prefixes every message: "recipe.toml: prune" for a table in a
+    file, "target.toml: " for the file itself."""
     assert dataclasses.is_dataclass(cls)
+    top, key_prefix = where.removesuffix(": "), where if where.endswith(": ") else f"{where}."
     if not isinstance(table, Mapping):
-        raise error(f"{where} must be a table, got {table!r}.")
+        raise error(f"{top} must be a table, got {table!r}.")
     known = {f.name: f for f in dataclasses.fields(cls) if f.init}
     hints = typing.get_type_hints(cls)
     for key in table:
         if key not in known:
-            raise error(f"{where}.{key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
+            raise error(f"{key_prefix}{key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
     values: dict[str, Any] = {}
     for name, f in known.items():
         if name in table:
-            values[name] = convert(hints[name], table[name], f"{where}.{name}", error)
-            _check_range(f, values[name], f"{where}.{name}", error)
+            values[name] = convert(hints[name], table[name], f"{key_prefix}{name}", error)
+            _check_range(f, values[name], f"{key_prefix}{name}", error)
         elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise error(f"{where}.{name} is missing. It must be given.")
+            raise error(f"{key_prefix}{name} is missing. It must be given.")
     try:
         return typing.cast(T, cls(**values))
     except ValueError as e:  # a dataclass's own __post_init__ check
-        raise error(f"{where}: {e}") from None
+        raise error(f"{top}: {e}") from None
 
 
 def _check_range(f: dataclasses.Field[Any], value: Any, where: str, error: type[PipelineError]) -> None:

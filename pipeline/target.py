@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,17 @@ from typing import Any, Literal
 from pipeline.errors import TargetError, did_you_mean
 from pipeline.locations import data_dir
 from pipeline.strict import limits, parse, read_toml
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+
+
+def _require_names(**values: str) -> None:
+    """ValueError for a value that is no plain name: they go into Makefiles, C strings, command lines and file names."""
+    for key, value in values.items():
+        if value and not _NAME.fullmatch(value):
+            raise ValueError(
+                f"{key} = {value!r} must be letters, digits, '.', '_', '+' or '-', 64 at most, the first no sign."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,9 @@ class Cpu:
     isa: tuple[str, ...] = ()
     cores: int = limits(1, low=1, high=64)
 
+    def __post_init__(self) -> None:
+        _require_names(core=self.core, fpu=self.fpu)
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -32,6 +47,17 @@ class Memory:
     flash_origin: int = limits(0, low=0)
     ram_origin: int = limits(0x20000000, low=0)
     stack_bytes: int = limits(4096, low=512)
+
+    def require_map(self) -> None:
+        """ValueError unless flash and RAM have addresses of their own in 32 bits."""
+        flash_end, ram_end = self.flash_origin + self.flash_bytes, self.ram_origin + self.ram_bytes
+        if max(flash_end, ram_end) > 2**32:
+            raise ValueError("memory: flash and RAM must end below 4 GiB, at 0x1_0000_0000.")
+        if self.flash_origin < ram_end and self.ram_origin < flash_end:
+            raise ValueError(
+                f"memory: flash (0x{self.flash_origin:08x} to 0x{flash_end:08x}) and RAM (0x{self.ram_origin:08x} to "
+                f"0x{ram_end:08x}) overlap; take origins and sizes from the part's memory map."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +74,9 @@ class DeviceSpec:
     core_clock_hz: int = limits(0, low=0)
     baud: int = limits(115200, low=300)
     timer: Literal["systick", "dwt"] = "systick"
+
+    def __post_init__(self) -> None:
+        _require_names(machine=self.machine, hal=self.hal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +98,11 @@ class Target:
     device: DeviceSpec
     power: Power
     tested: str = "not yet"
+
+    def __post_init__(self) -> None:
+        _require_names(name=self.name)
+        if self.family == "cortex_m":
+            self.memory.require_map()
 
     @property
     def core_hz(self) -> int:
@@ -93,7 +127,7 @@ def load(name: str, extra: Path | None = None) -> Target:
     table, path = _merged(name, extra, ())
     if table.get("name", name) != name:
         raise TargetError(f"{path}: name is {table['name']!r} but the file is {name}.toml; make them equal.")
-    return parse(Target, {**table, "name": name}, str(path), TargetError)
+    return parse(Target, {**table, "name": name}, f"{path}: ", TargetError)
 
 
 def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
@@ -104,7 +138,8 @@ def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict
     )
     if path is None:
         known = names(extra)
-        raise TargetError(f"unknown target {name!r}.{did_you_mean(name, known)} Known targets: {', '.join(known)}.")
+        where = f"target {below[-1]!r} inherits the " if below else ""
+        raise TargetError(f"{where}unknown target {name!r}.{did_you_mean(name, known)} Known targets: {', '.join(known)}.")
     table = read_toml(path, TargetError)
     parent = table.pop("inherits", None)
     if parent is None:

@@ -42,11 +42,11 @@ class Image:
 
 
 class DoesNotFitError(BuildError):
-    """The linker found the image larger than the target's memory. `region` is "FLASH" or "RAM"."""
+    """The linker found the image `excess_bytes` larger than the target's memory. `region` is "FLASH" or "RAM"."""
 
-    def __init__(self, message: str, region: str) -> None:
+    def __init__(self, message: str, region: str, excess_bytes: int) -> None:
         super().__init__(message)
-        self.region = region
+        self.region, self.excess_bytes = region, excess_bytes
 
 
 def require_tools(*tools: doctor.Tool) -> None:
@@ -91,27 +91,29 @@ def _make(folder: Path, goal: str, *variables: str) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, env=environment)
     except subprocess.TimeoutExpired:
-        raise BuildError(f"`make {goal}` in {folder} took longer than {BUILD_TIMEOUT_S} s and was stopped.") from None
+        raise BuildError(
+            f"`make {goal}` of the firmware took longer than {BUILD_TIMEOUT_S} s and was stopped; is this machine overloaded?"
+        ) from None
     if done.returncode:
-        raise link_error(done.stderr) or BuildError(
-            f"`make {goal}` failed in {folder}: {_first_complaint(done.stderr or done.stdout)}"
-        )
+        said = _first_complaint(done.stderr or done.stdout).replace(f"{folder}/", "")
+        advice = f" Check `core` and `fpu` in the target file, and {TOOLS}gcc (`pipeline doctor`)." if goal == "all" else ""
+        raise link_error(done.stderr) or BuildError(f"`make {goal}` of the firmware failed: {said}.{advice}")
 
 
 def link_error(output: str) -> DoesNotFitError | None:
     """What the linker says when the image exceeds a memory region, or None when it says something else."""
-    for pattern in (r"region `(FLASH|RAM)' overflowed by \d+ bytes", r"will not fit in region `(FLASH|RAM)'"):
-        if found := re.search(pattern, output):
-            return DoesNotFitError(found[0], found[1])
-    if found := re.search(r"do not fit the \d+ bytes of (flash|RAM)", output):
-        return DoesNotFitError(found[0], found[1].upper())
+    if found := re.search(r"region `(FLASH|RAM)' overflowed by (\d+) bytes", output):
+        return DoesNotFitError(found[0], found[1], int(found[2]))
     return None
 
 
 def _first_complaint(output: str) -> str:
+    """The first line that says why; make's own come after the tool's."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"error|\*\*\*|undefined|No such", line)]
-    return (telling or lines or ["no message"])[0]
+    for telling in (r"(?i)\berror:|undefined reference|cannot find|No such file", r"\*\*\*"):
+        if said := [line for line in lines if re.search(telling, line)]:
+            return said[0].rstrip(".")
+    return (lines or ["no message"])[0].rstrip(".")
 
 
 def _sections(elf: Path) -> dict[str, int]:

@@ -167,10 +167,10 @@ def _build(
         return build.cross_build(work, p, tflm_dir)
     except build.DoesNotFitError as e:
         if e.region == "FLASH":
-            weights = sum(layer.constant_bytes for layer in layers)
-            raise TargetError(sizes.flash_message(graph, layers, target, weights) + f" The linker: {e}.") from None
-        uploaded = sum(graph[n].nbytes for n in graph.inputs)
-        raise TargetError(sizes.ram_message(graph, arena, target, uploaded) + f" The linker: {e}.") from None
+            message = sizes.flash_message(graph, layers, target, target.memory.flash_bytes + e.excess_bytes)
+        else:
+            message = sizes.ram_message(graph, arena, target, target.memory.ram_bytes + e.excess_bytes)
+        raise TargetError(message) from None
 
 
 def _arrays(vectors: Vectors, preprocess: Preprocess | None) -> dict[str, Array]:

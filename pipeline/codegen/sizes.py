@@ -77,29 +77,33 @@ def _arrays(graph: Graph, params: Mapping[str, Any]) -> Iterator[Array]:
 
 def check_fits(graph: Graph, plan: Plan, layers: Sequence[LayerSize], target: Target) -> None:
     """TargetError, before anything is built, when weights alone exceed the flash, or arena, uploaded input and stack the
-    RAM. What the code adds is only known after linking; `build.link_error` says the same then."""
+    RAM. What the code adds is only known after linking; `does_not_fit` says the same then."""
     memory = target.memory
-    flash = sum(layer.constant_bytes for layer in layers)
-    if flash > memory.flash_bytes:
-        raise TargetError(flash_message(graph, layers, target, flash))
-    uploaded = sum(graph[n].nbytes for n in graph.inputs)
-    if plan.arena_bytes + uploaded + memory.stack_bytes > memory.ram_bytes:
-        raise TargetError(ram_message(graph, plan, target, uploaded))
+    if constant_bytes(layers) > memory.flash_bytes:
+        raise TargetError(flash_message(graph, layers, target))
+    if sum(_known_ram(graph, plan, target).values()) > memory.ram_bytes:
+        raise TargetError(ram_message(graph, plan, target))
 
 
-def flash_message(graph: Graph, layers: Sequence[LayerSize], target: Target, needed: int) -> str:
+def constant_bytes(layers: Sequence[LayerSize]) -> int:
+    return sum(layer.constant_bytes for layer in layers)
+
+
+def flash_message(graph: Graph, layers: Sequence[LayerSize], target: Target, linked_bytes: int | None = None) -> str:
+    """`linked_bytes` is what the linker wanted, code included; without it, only the weights are known."""
     largest = sorted(layers, key=lambda r: -r.constant_bytes)[:NAMED_LAYERS]
     who = ", ".join(f"{r.name!r} ({r.kind}) {r.constant_bytes:,}" for r in largest if r.constant_bytes)
+    weights = constant_bytes(layers)
+    code = f"; code takes {linked_bytes - weights:,}" if linked_bytes is not None else ""
     return (
-        f"Model {graph.name!r} does not fit the flash of {target.name}: it needs {needed:,} bytes, there are "
-        f"{target.memory.flash_bytes:,}. Its weights take {sum(r.constant_bytes for r in layers):,} bytes, most of them in "
-        f"{who}. Prune more (a smaller prune.keep), make those layers narrower, or choose a target with more flash "
-        f"(`pipeline targets`)."
+        f"Model {graph.name!r} does not fit the flash of {target.name}: it needs {_needed(weights, linked_bytes)} bytes, there "
+        f"are {target.memory.flash_bytes:,}. Its weights take {weights:,}, most of them in {who}{code}. Prune more (a smaller "
+        "prune.keep), make those layers narrower, or choose a target with more flash (`pipeline targets`)."
     )
 
 
-def ram_message(graph: Graph, plan: Plan, target: Target, uploaded: int) -> str:
-    memory = target.memory
+def ram_message(graph: Graph, plan: Plan, target: Target, linked_bytes: int | None = None) -> str:
+    """`linked_bytes` is what the linker wanted, the firmware's own variables included."""
     peak = graph.ops[plan.live_bytes.index(max(plan.live_bytes))] if graph.ops else None
     who = "no layer"
     if peak is not None:
@@ -107,9 +111,23 @@ def ram_message(graph: Graph, plan: Plan, target: Target, uploaded: int) -> str:
         tensors = ", ".join(f"{n!r} {graph[n].nbytes:,}" for n in plan.live(i)[:NAMED_LAYERS])
         scratch = f", scratch {plan.scratch[i].nbytes:,}" if i in plan.scratch else ""
         who = f"layer {i}, {peak.kind} {peak.output!r}, which holds {tensors}{scratch} bytes at once"
+    parts = _known_ram(graph, plan, target)
+    known = sum(parts.values())
+    if linked_bytes is not None:
+        parts["the firmware's own variables"] = linked_bytes - known
     return (
-        f"Model {graph.name!r} does not fit the RAM of {target.name}: activations take {plan.arena_bytes:,} bytes, the "
-        f"uploaded input {uploaded:,} and the stack {memory.stack_bytes:,}, there are {memory.ram_bytes:,}. The peak is at "
-        f"{who}. Prune more (a smaller prune.keep), give the model a smaller input or an earlier stride, or choose a target "
-        f"with more RAM (`pipeline targets`)."
+        f"Model {graph.name!r} does not fit the RAM of {target.name}: it needs {_needed(known, linked_bytes)} bytes, there are "
+        f"{target.memory.ram_bytes:,}. It holds {', '.join(f'{what} {size:,}' for what, size in parts.items())}; the peak of "
+        f"the activations is at {who}. Prune more (a smaller prune.keep), give the model a smaller input or an earlier stride, "
+        "or choose a target with more RAM (`pipeline targets`)."
     )
+
+
+def _known_ram(graph: Graph, plan: Plan, target: Target) -> dict[str, int]:
+    """What is in the RAM for sure, before anything is linked."""
+    uploaded = sum(graph[n].nbytes for n in graph.inputs)
+    return {"activations": plan.arena_bytes, "the uploaded input": uploaded, "the stack": target.memory.stack_bytes}
+
+
+def _needed(known: int, linked: int | None) -> str:
+    return f"more than {known:,}" if linked is None else f"{linked:,}"

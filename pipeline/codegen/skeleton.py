@@ -12,7 +12,7 @@ import jinja2
 from pipeline.codegen import build
 from pipeline.codegen.arena import Plan
 from pipeline.codegen.c_header import io_scale, shape_text
-from pipeline.codegen.c_text import float_literal
+from pipeline.codegen.c_text import comment_text, float_literal
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import TargetError
 from pipeline.ir import Graph
@@ -73,6 +73,7 @@ def write_skeleton(work: Path, graph: Graph, preprocess: Preprocess | None, targ
         autoescape=False,
     )
     environment.filters["c_float"] = float_literal
+    environment.filters["comment"] = comment_text
     for name in templates:
         place = work / ("" if name in TOP or "/" in name else "src") / name.removesuffix(".j2")
         place.parent.mkdir(parents=True, exist_ok=True)

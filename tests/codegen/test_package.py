@@ -151,15 +151,25 @@ def small_memory(**memory: int) -> Callable[[Path], object]:
     [
         pytest.param(
             {"ram_bytes": 5500},
-            r"does not fit the RAM of test-board: activations take 1,536 bytes, the uploaded input 64 and the stack 4,096, "
-            r"there are 5,500\. The peak is at layer 2, conv2d 'pw', which holds 'stem' 512, 'dw' 512, 'pw' 512 bytes",
+            r"does not fit the RAM of test-board: it needs more than 5,696 bytes, there are 5,500\. It holds activations 1,536, "
+            r"the uploaded input 64, the stack 4,096; the peak of the activations is at layer 2, conv2d 'pw', which holds "
+            r"'stem' 512, 'dw' 512, 'pw' 512 bytes at once",
             id="arena, before building",
         ),
-        pytest.param({"ram_bytes": 5900}, r"does not fit the RAM .* The linker:", id="variables, at the linker"),
-        pytest.param({"flash_bytes": 1024}, r"does not fit the flash .* most of them in", id="weights, before building"),
+        pytest.param(
+            {"ram_bytes": 5900},
+            r"does not fit the RAM of test-board: it needs 6,\d\d\d bytes, there are 5,900\. .* the firmware's own variables \d",
+            id="variables, at the linker",
+        ),
+        pytest.param(
+            {"flash_bytes": 1024},
+            r"does not fit the flash of test-board: it needs more than 1,\d\d\d bytes, there are 1,024\. .* most of them in '",
+            id="weights, before building",
+        ),
         pytest.param(
             {"flash_bytes": 4096},
-            r"does not fit the flash of test-board: .* 'stem' \(conv2d\) 144.* The linker:",
+            r"does not fit the flash of test-board: it needs \d\d?,\d\d\d bytes, there are 4,096\. .* 'stem' \(conv2d\) 144.*"
+            r"; code takes \d",
             id="code, at the linker",
         ),
     ],
@@ -240,19 +250,24 @@ def test_float_inputs_are_refused(tmp_path: Path) -> None:
     )
 
 
+def test_the_linkers_words_are_understood() -> None:
+    output = "ld: x.elf section `.text' will not fit in region `FLASH'\nld: region `FLASH' overflowed by 120 bytes\n"
+    error = build.link_error(f"{output}collect2: error: ld returned 1 exit status")
+    assert error is not None
+    assert (error.region, error.excess_bytes) == ("FLASH", 120)
+    assert build.link_error("undefined reference to `memcpy'") is None
+
+
 @pytest.mark.parametrize(
-    ("output", "region"),
+    ("core", "fpu", "match"),
     [
-        ("x.elf section `.bss' will not fit in region `RAM'", "RAM"),
-        ("region `FLASH' overflowed by 120 bytes", "FLASH"),
-        ("code and weights do not fit the 4096 bytes of flash of x", "FLASH"),
+        ("cortex-m99", "", r"`make all` of the firmware failed: arm-none-eabi-gcc: error: unrecognized -mcpu target: cortex-m99"),
+        ("cortex-m0", "", r"`make all` of the firmware failed: \S+: Error: [^/]*\. Check `core` and `fpu` in the target file"),
     ],
 )
-def test_the_linkers_words_are_understood(output: str, region: str) -> None:
-    error = build.link_error(f"ld: {output}\ncollect2: error: ld returned 1 exit status")
-    assert error is not None
-    assert error.region == region
-    assert build.link_error("undefined reference to `memcpy'") is None
+def test_a_wrong_core_is_told_in_the_compilers_words(core: str, fpu: str, match: str, tmp_path: Path) -> None:
+    target = replace(BOARD, cpu=replace(BOARD.cpu, core=core, fpu=fpu))
+    fails(BuildError, match, tmp_path / "firmware", lambda folder: write_firmware(model_of(strided()), target, folder))
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": 99}', None])

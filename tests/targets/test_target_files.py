@@ -81,14 +81,20 @@ BASE = 'inherits = "cortex-m4"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (BASE + "[cpu]\nclok_hz = 1", r"mine\.toml\.cpu\.clok_hz: unknown key\. Did you mean 'clock_hz'\?"),
+        (BASE + "[cpu]\nclok_hz = 1", r"mine\.toml: cpu\.clok_hz: unknown key\. Did you mean 'clock_hz'\?"),
         (BASE + "[cpu]\nclock_hz = -3", r"cpu\.clock_hz = -3 is out of range; it must be between 1 and"),
         (BASE + "[cpu]\nclock_hz = 1.5", r"cpu\.clock_hz must be an integer, got 1\.5"),
         (BASE + "[memory]\nram_bytes = 10", r"memory\.ram_bytes = 10 is out of range; it must be at least 1024"),
         (BASE + '[device]\ntransport = "usb"', r"device\.transport = 'usb' is not known\..* Use one of: qemu, serial"),
         (BASE + "[power]\nactive_mw = nan", r"power\.active_mw = nan is not a finite number"),
         (BASE + 'name = "other"', r"name is 'other' but the file is mine\.toml"),
-        ('inherits = "cortex-m5"', r"unknown target 'cortex-m5'\. Did you mean 'cortex-m"),
+        (BASE + '[cpu]\ncore = "cortex-m4 $(shell id)"', r"mine\.toml: cpu: core = 'cortex-m4 \$\(shell id\)' must be"),
+        (BASE + '[cpu]\nfpu = "-o"', r"cpu: fpu = '-o' must be letters"),
+        (BASE + '[device]\nhal = "../hal"', r"device: hal = '\.\./hal' must be letters"),
+        (BASE + '[device]\nmachine = "mps2-an386,kernel=x"', r"device: machine = 'mps2-an386,kernel=x' must be"),
+        (BASE + "[memory]\nram_origin = 0x10_0000", r"mine\.toml: memory: flash \(0x00000000 to .*\) and RAM .* overlap"),
+        (BASE + "[memory]\nram_origin = 0xffff_f000", r"memory: flash and RAM must end below 4 GiB"),
+        ('inherits = "cortex-m5"', r"target 'mine' inherits the unknown target 'cortex-m5'\. Did you mean 'cortex-m"),
         ('inherits = "mine"', r"targets inherit in a circle: mine -> mine"),
         ('family = "cortex_m"', r"description is missing"),
         ("[cpu", r"is not valid TOML"),
@@ -98,6 +104,13 @@ def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path) -> Non
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(TargetError, match=message):
         target.load("mine", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b", 'a"b', "a\nb", "-a", "x" * 65])
+def test_a_name_that_could_not_be_printed_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.toml").write_text(BASE)
+    with pytest.raises(TargetError, match=r"must be letters, digits"):
+        target.load(name, tmp_path)
 
 
 def test_a_board_is_one_file(tmp_path: Path) -> None:
