@@ -92,7 +92,7 @@ def _make(folder: Path, goal: str, *variables: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, env=environment)
     except subprocess.TimeoutExpired:
         raise BuildError(
-            f"`make {goal}` of the firmware took longer than {BUILD_TIMEOUT_S} s and was stopped; is this machine overloaded?"
+            f"`make {goal}` of the firmware took longer than {BUILD_TIMEOUT_S} s and was stopped. Is this machine busy?"
         ) from None
     if done.returncode:
         said = _first_complaint(done.stderr or done.stdout).replace(f"{folder}/", "")

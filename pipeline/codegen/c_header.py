@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pipeline.codegen.arena import ALIGNMENT, Plan
 from pipeline.codegen.c_text import comment_text, float_literal, integer_rows
 from pipeline.ir import Graph, Tensor
-from pipeline.preprocess import Preprocess
+from pipeline.preprocess import Normalization, Preprocess
 
 C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "float"}
 
@@ -21,9 +23,20 @@ def io_scale(t: Tensor) -> float:
     return t.quant.scale[0] if t.quant else 1.0
 
 
-def public_header(p: str, graph: Graph, plan: Plan, preprocess: Preprocess | None) -> str:
+def normalization_text(normalization: Normalization) -> str:
+    """`(raw - 8) / 16`; with one value a channel, the formula and the values."""
+    mean, std = (", ".join(f"{v:.9g}" for v in values) for values in (normalization.mean, normalization.std))
+    if len(normalization.mean) == len(normalization.std) == 1:
+        return f"(raw - {mean if normalization.mean[0] >= 0 else f'({mean})'}) / {std}"
+    return f"(raw - mean) / std by channel, the last axis; mean {mean}; std {std}"
+
+
+def public_header(
+    p: str, graph: Graph, plan: Plan, preprocess: Preprocess | None, normalization: Normalization | None = None
+) -> str:
     """`<p>.h`: sizes, scales and the four functions; C99 and C++."""
     up = p.upper()
+    given = normalization if preprocess is None else None  # else the firmware knows it
     io = [*_io_macros(up, "INPUT", graph, graph.inputs), *_io_macros(up, "OUTPUT", graph, graph.outputs)]
     raw = (
         f"\n/* Turns the raw {preprocess.dtype} values in input 0 into the model's int8, in place: before {p}_invoke. */\n"
@@ -40,7 +53,7 @@ def public_header(p: str, graph: Graph, plan: Plan, preprocess: Preprocess | Non
 {_usage(p, up, graph, preprocess)}
  *
  * Inference overwrites the inputs: write them again before each call. real = scale * (q - zero_point).
-{_io_comment("input", graph, graph.inputs)}
+{_io_comment("input", graph, graph.inputs)}{_raw_comment(p, preprocess, normalization)}
 {_io_comment("output", graph, graph.outputs)}
  */
 #ifndef {up}_H
@@ -53,7 +66,7 @@ def public_header(p: str, graph: Graph, plan: Plan, preprocess: Preprocess | Non
 #define {up}_ARENA_BYTES {plan.arena_bytes}
 #define {up}_HAS_PREPROCESS {int(preprocess is not None)}
 
-{chr(10).join(io)}
+{chr(10).join([*io, *_raw_macros(up, given)])}
 
 #ifdef __cplusplus
 extern "C" {{
@@ -94,6 +107,28 @@ def _io_comment(side: str, graph: Graph, names: tuple[str, ...]) -> str:
         real = f", scale {t.quant.scale[0]:.9g}, zero point {t.zero_point}" if t.quant and len(t.quant.scale) == 1 else ""
         lines.append(f' * {side} {i}: "{comment_text(name)}" {t.dtype} {shape_text(t)}{real}')
     return "\n".join(lines)
+
+
+def _raw_comment(p: str, preprocess: Preprocess | None, normalization: Normalization | None) -> str:
+    if normalization is None:
+        return ""
+    if preprocess:
+        return f"\n *     {p}_preprocess makes it of raw values: real = {normalization_text(normalization)}"
+    return (
+        f"\n *     of raw values: real = {normalization_text(normalization)}"
+        f"\n *     q = round(real / scale) + zero_point, halves away from zero, clamped to -128..127"
+    )
+
+
+def _raw_macros(up: str, normalization: Normalization | None) -> list[str]:
+    """The normalisation that the program around the network has to do, as initialisers."""
+    if normalization is None:
+        return []
+
+    def row(name: str, values: tuple[float, ...]) -> str:
+        return f"#define {up}_INPUT_0_{name} {{ {', '.join(float_literal(float(np.float32(v))) for v in values)} }}"
+
+    return [row("MEAN", normalization.mean), row("STD", normalization.std)]
 
 
 def _io_macros(up: str, side: str, graph: Graph, names: tuple[str, ...]) -> list[str]:

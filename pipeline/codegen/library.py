@@ -8,16 +8,21 @@ from pathlib import Path
 from pipeline.codegen.arena import Plan, plan
 from pipeline.codegen.to_c import kernel_headers, to_c
 from pipeline.ir import Graph
-from pipeline.preprocess import Preprocess
+from pipeline.preprocess import Normalization, Preprocess
 
 
 def write_library(
-    graph: Graph, folder: Path, preprocess: Preprocess | None = None, arena: Plan | None = None
+    graph: Graph,
+    folder: Path,
+    preprocess: Preprocess | None = None,
+    arena: Plan | None = None,
+    normalization: Normalization | None = None,
 ) -> tuple[Path, ...]:
-    """Write the library into `folder` (created); the files written. `arena` defaults to a fresh plan."""
+    """Write the library into `folder` (created); the files written. `arena` defaults to a fresh plan; `normalization` is for
+    the header's words."""
     (folder / "kernels").mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in to_c(graph, arena or plan(graph), preprocess).items():
+    for name, text in to_c(graph, arena or plan(graph), preprocess, normalization).items():
         (folder / name).write_text(text, encoding="utf-8")
         written.append(folder / name)
     for header in kernel_headers(graph):

@@ -24,7 +24,7 @@ from pipeline.devices.host import HostC
 from pipeline.errors import BuildError, GraphError, MismatchError, TargetError
 from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess
-from pipeline.stage import Firmware, Int8Model
+from pipeline.stage import Firmware, Int8Model, QuantizedModel
 from pipeline.target import Target
 
 RANDOM_VECTORS = 16
@@ -56,9 +56,10 @@ def write_firmware(
     sizes.check_fits(graph, arena, layers, target)
     vectors = vectors or random(graph, RANDOM_VECTORS, model.preprocess)
     p = prefix(graph)
+    normalization = model.data.normalization if isinstance(model, QuantizedModel) else None
     with aside(folder) as work:
         report("writing C")
-        write_library(graph, work / "model", model.preprocess, arena)
+        write_library(graph, work / "model", model.preprocess, arena, normalization)
         tflite = to_tflite(graph)
         (work / "model.tflite").write_bytes(tflite)
         (work / "arena.svg").write_text(arena_svg(graph, arena), encoding="utf-8")

@@ -96,9 +96,9 @@ def flash_message(graph: Graph, layers: Sequence[LayerSize], target: Target, lin
     weights = constant_bytes(layers)
     code = f"; code takes {linked_bytes - weights:,}" if linked_bytes is not None else ""
     return (
-        f"Model {graph.name!r} does not fit the flash of {target.name}: it needs {_needed(weights, linked_bytes)} bytes, there "
-        f"are {target.memory.flash_bytes:,}. Its weights take {weights:,}, most of them in {who}{code}. Prune more (a smaller "
-        "prune.keep), make those layers narrower, or choose a target with more flash (`pipeline targets`)."
+        f"Model {graph.name!r} does not fit the flash of {target.name}: it needs {_needed(weights, linked_bytes)} bytes, "
+        f"there are {target.memory.flash_bytes:,}. Its weights take {weights:,}, most of them in {who}{code}. Prune more (a "
+        "smaller prune.keep), make those layers narrower, or choose a target with more flash (`pipeline targets`)."
     )
 
 
@@ -115,11 +115,12 @@ def ram_message(graph: Graph, plan: Plan, target: Target, linked_bytes: int | No
     known = sum(parts.values())
     if linked_bytes is not None:
         parts["the firmware's own variables"] = linked_bytes - known
+    held = ", ".join(f"{what} {size:,}" for what, size in parts.items())
     return (
-        f"Model {graph.name!r} does not fit the RAM of {target.name}: it needs {_needed(known, linked_bytes)} bytes, there are "
-        f"{target.memory.ram_bytes:,}. It holds {', '.join(f'{what} {size:,}' for what, size in parts.items())}; the peak of "
-        f"the activations is at {who}. Prune more (a smaller prune.keep), give the model a smaller input or an earlier stride, "
-        "or choose a target with more RAM (`pipeline targets`)."
+        f"Model {graph.name!r} does not fit the RAM of {target.name}: it needs {_needed(known, linked_bytes)} bytes, there "
+        f"are {target.memory.ram_bytes:,}. It holds {held}; the peak "
+        f"of the activations is at {who}. Prune more (a smaller prune.keep), give the model a smaller input or an earlier "
+        "stride, or choose a target with more RAM (`pipeline targets`)."
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.codegen.c_values import Constants
 from pipeline.errors import BuildError, did_you_mean
 from pipeline.ir import Graph, Kernel, Op
 from pipeline.locations import data_dir
-from pipeline.preprocess import Preprocess
+from pipeline.preprocess import Normalization, Preprocess
 
 
 def prefix(graph: Graph) -> str:
@@ -26,9 +26,11 @@ def prefix(graph: Graph) -> str:
     return f"{word}_net" if word in taken else word
 
 
-def to_c(graph: Graph, plan: Plan, preprocess: Preprocess | None = None) -> dict[str, str]:
+def to_c(
+    graph: Graph, plan: Plan, preprocess: Preprocess | None = None, normalization: Normalization | None = None
+) -> dict[str, str]:
     """`<p>.h`, `<p>.c`, `<p>_weights.h` and, with a preprocess, `<p>_preprocess.h` as text, by file name. Beside them goes
-    `kernels/` with `kernel_headers(graph)`."""
+    `kernels/` with `kernel_headers(graph)`. The header tells the data's `normalization`."""
     p = prefix(graph)
     constants = Constants(graph)
     names = Names()
@@ -36,7 +38,8 @@ def to_c(graph: Graph, plan: Plan, preprocess: Preprocess | None = None) -> dict
     layers = [_layer(i, op, graph, plan, at, constants) for i, op in enumerate(graph.ops)]
     places = {n: f"arena + AT_{at[n]}" if n in at else constants.tensor(n) for n in (*graph.inputs, *graph.outputs)}
     source = _source(p, graph, plan, at, layers, places, preprocess)
-    files = {f"{p}.h": public_header(p, graph, plan, preprocess), f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
+    header = public_header(p, graph, plan, preprocess, normalization)
+    files = {f"{p}.h": header, f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
     if preprocess:
         files[f"{p}_preprocess.h"] = preprocess_header(p, graph[graph.inputs[0]].size, preprocess)
     return files
@@ -153,7 +156,7 @@ NN_ALIGNED({ALIGNMENT}) uint8_t {p}_static_arena[{up}_ARENA_BYTES];
 
 void *{p}_input(void *memory, int index)
 {{
-    int8_t *const arena = memory;
+    int8_t *const arena = (int8_t *)memory;
     switch (index) {{
 {inputs}
     default: return NULL;
@@ -162,7 +165,7 @@ void *{p}_input(void *memory, int index)
 
 const void *{p}_output(const void *memory, int index)
 {{
-    const int8_t *const arena = memory;
+    const int8_t *const arena = (const int8_t *)memory;
     (void)arena;
     switch (index) {{
 {outputs}
@@ -172,7 +175,7 @@ const void *{p}_output(const void *memory, int index)
 {_preprocess(p, f"AT_{at[graph.inputs[0]]}") if preprocess else ""}
 void {p}_invoke(void *memory)
 {{
-    int8_t *const arena = memory;
+    int8_t *const arena = (int8_t *)memory;
     (void)arena;
 
 {(chr(10) * 2).join(layers)}

@@ -129,6 +129,26 @@ def test_raw_input_has_a_table_a_channel() -> None:
         np.testing.assert_array_equal(host.run(*vectors.inputs)[0], vectors.outputs[0])
 
 
+PER_CHANNEL = Normalization((1.5, -2.0), (0.1, 4.0))
+
+
+def test_the_header_says_how_raw_values_are_normalised() -> None:
+    graph, raw = small_cnn(), Normalization((8.0,), (5.0,))
+    quant = graph["image"].quant
+    assert quant is not None
+
+    def header(preprocess: Preprocess | None, normalization: Normalization | None) -> str:
+        return to_c(graph, plan(graph), preprocess, normalization)["small_cnn.h"]
+
+    made = header(byte_tables(raw, "uint8", quant, 1), raw)
+    assert " *     small_cnn_preprocess makes it of raw values: real = (raw - 8) / 5\n" in made
+    assert "_MEAN" not in made
+    given = header(None, PER_CHANNEL)
+    assert "real = (raw - mean) / std by channel, the last axis; mean 1.5, -2; std 0.1, 4\n" in given
+    assert "#define SMALL_CNN_INPUT_0_MEAN { 1.5f, -2.0f }\n#define SMALL_CNN_INPUT_0_STD { 0.100000001f, 4.0f }\n" in given
+    assert "raw" not in header(None, None)
+
+
 CPP_PROGRAM = """
 #include <cstdio>
 #include <cstring>
@@ -156,6 +176,7 @@ def test_the_library_links_with_cpp(tmp_path: Path) -> None:
     run = {"check": True, "cwd": tmp_path}
     subprocess.run(["gcc", *WARNINGS, "-I", str(tmp_path), "-O2", "-c", "small_cnn.c"], **run)  # type: ignore[call-overload]
     subprocess.run(["g++", "-std=c++11", *strict, "program.cpp", "small_cnn.o", "-o", "program"], **run)  # type: ignore[call-overload]
+    subprocess.run(["g++", "-std=c++20", *strict, "-x", "c++", "-c", "small_cnn.c", "-o", "/dev/null"], **run)  # type: ignore[call-overload]
     vectors = golden(graph, random_inputs(graph, 3))
     for x, y in zip(vectors.inputs[0], vectors.outputs[0], strict=True):
         done = subprocess.run([tmp_path / "program"], input=x.tobytes(), capture_output=True, check=True)

@@ -36,7 +36,7 @@ NN_ALIGNED(16) uint8_t small_cnn_static_arena[SMALL_CNN_ARENA_BYTES];
 
 void *small_cnn_input(void *memory, int index)
 {
-    int8_t *const arena = memory;
+    int8_t *const arena = (int8_t *)memory;
     switch (index) {
     case 0: return arena + AT_image;
     default: return NULL;
@@ -45,7 +45,7 @@ void *small_cnn_input(void *memory, int index)
 
 const void *small_cnn_output(const void *memory, int index)
 {
-    const int8_t *const arena = memory;
+    const int8_t *const arena = (const int8_t *)memory;
     (void)arena;
     switch (index) {
     case 0: return arena + AT_probabilities;
@@ -60,7 +60,7 @@ void small_cnn_preprocess(void *memory)
 
 void small_cnn_invoke(void *memory)
 {
-    int8_t *const arena = memory;
+    int8_t *const arena = (int8_t *)memory;
     (void)arena;
 
     /* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */

@@ -26,7 +26,7 @@ NN_ALIGNED(16) uint8_t two_inputs_static_arena[TWO_INPUTS_ARENA_BYTES];
 
 void *two_inputs_input(void *memory, int index)
 {
-    int8_t *const arena = memory;
+    int8_t *const arena = (int8_t *)memory;
     switch (index) {
     case 0: return arena + AT_a_left;
     case 1: return arena + AT_a_left_2;
@@ -36,7 +36,7 @@ void *two_inputs_input(void *memory, int index)
 
 const void *two_inputs_output(const void *memory, int index)
 {
-    const int8_t *const arena = memory;
+    const int8_t *const arena = (const int8_t *)memory;
     (void)arena;
     switch (index) {
     case 0: return arena + AT_the_sum_of_both;
@@ -47,7 +47,7 @@ const void *two_inputs_output(const void *memory, int index)
 
 void two_inputs_invoke(void *memory)
 {
-    int8_t *const arena = memory;
+    int8_t *const arena = (int8_t *)memory;
     (void)arena;
 
     /* 0: add "the "sum" *  of__/both" 3x4x2 + 3x4x2 -> 3x4x2 */
