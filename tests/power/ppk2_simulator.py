@@ -87,9 +87,11 @@ class Simulator:
     def _serve(self) -> None:
         waiting = b""
         while True:
-            if select.select([self._master], [], [], 0.005)[0]:
+            ended = self._ended.is_set()
+            # The kernel hands a pty's bytes over in its own time: on a busy machine the last ones come late.
+            if select.select([self._master], [], [], 0.5 if ended else 0.005)[0]:
                 waiting += os.read(self._master, 4096)
-            elif self._ended.is_set():
+            elif ended:
                 return
             while waiting and len(waiting) > (n := ARGUMENTS.get(waiting[0], 0)):
                 self._obey(waiting[: n + 1])
