@@ -144,6 +144,12 @@ def aside(folder: Path) -> Iterator[Path]:
             folder.rename(old)
         work.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as e:
+        shutil.rmtree(work, ignore_errors=True)
+        raise BuildError(
+            f"the firmware folder can not be written in {folder.parent}: {e.strerror or e}. Free some space or give another "
+            "place, then run it again."
+        ) from e
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -243,6 +245,19 @@ def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BuildError, match=r"the firmware folder can not be made in .*file: File exists"):
         write_firmware(model_of(strided()), BOARD, tmp_path / "file" / "firmware")
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pipeline.codegen.package.arena_svg", full)
+    fails(
+        BuildError,
+        r"can not be written in .*: No space left on device\. Free some space",
+        tmp_path / "firmware",
+        lambda folder: write_firmware(model_of(strided()), BOARD, folder),
+    )
 
 
 def test_float_inputs_are_refused(tmp_path: Path) -> None:
