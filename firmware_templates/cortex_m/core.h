@@ -11,6 +11,7 @@
 #define SYSTICK_CONTROL CORE_REGISTER(0xE000E010u)
 #define SYSTICK_RELOAD CORE_REGISTER(0xE000E014u)
 #define SYSTICK_VALUE CORE_REGISTER(0xE000E018u)
+#define SCB_CPUID CORE_REGISTER(0xE000ED00u)    /* bits 4-15: which core this is */
 #define SCB_ICSR CORE_REGISTER(0xE000ED04u)     /* bit 26: the SysTick interrupt is pending */
 #define SCB_CFSR CORE_REGISTER(0xE000ED28u)     /* why a fault was taken */
 #define SCB_HFSR CORE_REGISTER(0xE000ED2Cu)

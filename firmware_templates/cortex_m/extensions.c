@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "command.h"
 #include "console.h"
+#include "core.h"
 #include "layer_trace.h"
 #include "startup.h"
 
@@ -39,6 +40,9 @@ static void id(void)
 {
     put_message("id-protocol", PROTOCOL_VERSION);
     put_id("board", BOARD_NAME);
+    put_text("m-id-core-");
+    put_hex(SCB_CPUID >> 4, 3);
+    put_line_end();
     put_id("model", the->id);
     put_message("id-input", the->loaded_bytes);
     put_message("id-arena", the->arena_bytes);

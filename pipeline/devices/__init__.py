@@ -22,17 +22,32 @@ def open_device(firmware: Firmware, target: Target, *, counter: Counter = "plugi
     """
     from pipeline.devices.serial import BENCH, SerialBoard, read_bench
 
-    path = bench or BENCH
-    entry = read_bench(path).get(target.name)
+    require_device(target, bench)
+    entry = read_bench(bench or BENCH).get(target.name)
     if entry is not None and entry.port:
         return SerialBoard(firmware, target, entry)
     if target.device.transport == "qemu":
         from pipeline.devices.qemu import QemuBoard
 
         return QemuBoard(firmware, target, counter)
-    if target.device.transport == "serial":
+    raise DeviceError(f"{target.name} is reached by {target.device.transport!r}, which no device here speaks.")
+
+
+def require_device(target: Target, bench: Path | None = None) -> None:
+    """What can be known before any work about the device that `open_device` would open: its port is there, or QEMU has its
+    machine. RecipeError for a wrong bench file, else DeviceError. Nothing is known here about Linux computers."""
+    from pipeline.devices.serial import BENCH, read_bench, require_port
+
+    path = bench or BENCH
+    entry = read_bench(path).get(target.name)
+    if entry is not None and entry.port:
+        require_port(entry, target)
+    elif target.device.transport == "qemu":
+        from pipeline.devices.qemu import require_machine
+
+        require_machine(target)
+    elif target.device.transport == "serial":
         raise DeviceError(
             f'nothing says where {target.name} is connected. Write `[{target.name}]` and `port = "/dev/ttyACM0"` (its '
             f"port) into {path}, or use an emulated target: `pipeline targets` lists them."
         )
-    raise DeviceError(f"{target.name} is reached by {target.device.transport!r}, which no device here speaks.")

@@ -15,6 +15,10 @@ from pipeline.errors import DeviceError
 
 ANSWER_TIMEOUT_S = 5.0
 INFER_TIMEOUT_S = 30.0
+ADVICE = (
+    "Check that the board has power and runs this firmware, and that port and baud rate are right; then reset it and run "
+    "it again."
+)
 POLL_S = 0.1  # how long one read of the port waits
 SLOWEST_BYTES_A_SECOND = 30  # 300 baud: what bytes may take on the wire, besides the board's own time
 COMMAND_BYTES = 80
@@ -44,8 +48,8 @@ class RefusedError(DeviceError):
 
 class Link:
     """A conversation with one board. `where` names it in messages ("cortex-m4 in QEMU", "nucleo on /dev/ttyACM0");
-    `autopsy` may add why the connection broke ("QEMU ended with exit code 1: ..."). A board has `answer_timeout_s` for each
-    line of an answer, unless a command is known to take longer."""
+    `autopsy` may add why the connection broke ("QEMU ended with exit code 1: ..."), `advice` what to do when it is silent. A
+    board has `answer_timeout_s` for each line of an answer, unless a command is known to take longer."""
 
     def __init__(
         self,
@@ -53,8 +57,9 @@ class Link:
         where: str,
         autopsy: Callable[[], str] = lambda: "",
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        advice: str = ADVICE,
     ) -> None:
-        self._port, self.where, self._autopsy = port, where, autopsy
+        self._port, self.where, self._autopsy, self._advice = port, where, autopsy, advice
         self.answer_timeout_s = answer_timeout_s
         self._received = bytearray()
         port.timeout = POLL_S
@@ -194,8 +199,7 @@ class Link:
     def _silent(self, asked: str, timeout_s: float) -> DeviceError:
         why = self._autopsy()
         return DeviceError(
-            f"{self.where} did not answer {asked} within {timeout_s:g} s. {why + ' ' if why else ''}Check that the board "
-            "has power and runs this firmware, and that port and baud rate are right; then reset it and run it again."
+            f"{self.where} did not answer {asked} within {timeout_s:g} s. {why + ' ' if why else ''}{self._advice}"
         )
 
     def _garbled(self, asked: str, raw: bytes) -> DeviceError:

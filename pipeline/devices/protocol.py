@@ -15,13 +15,26 @@ if TYPE_CHECKING:
 
 VERSION = 1
 UPLOAD_ATTEMPTS = 3
+# The part number in each core's CPUID register. Source: Arm's TRM of each, table of the system control registers.
+CORE_PARTS = {
+    "cortex-m0": "c20",
+    "cortex-m0plus": "c60",
+    "cortex-m3": "c23",
+    "cortex-m4": "c24",
+    "cortex-m7": "c27",
+    "cortex-m23": "d20",
+    "cortex-m33": "d21",
+    "cortex-m55": "d22",
+    "cortex-m85": "d23",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the board says it is."""
+    """What the board says it is. `core` is the part number in its CPUID register, in hexadecimal."""
 
     board: str
+    core: str
     model: str
     input_bytes: int
     arena_bytes: int
@@ -62,6 +75,7 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
         )
     found = Identity(
         board=link.message("id-board", lines, "id"),
+        core=link.message("id-core", lines, "id"),
         model=link.message("id-model", lines, "id"),
         input_bytes=link.number("id-input", lines, "id"),
         arena_bytes=link.number("id-arena", lines, "id"),
@@ -73,6 +87,13 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
         raise DeviceError(
             f"{link.where} runs model {found.model}, but {firmware.elf.name} holds model {firmware.model_id}. An older "
             "firmware is still on the board: flash this one."
+        )
+    part = CORE_PARTS.get(target.cpu.core, found.core)
+    if found.core != part:
+        named = next((f"a {name}" for name, part in CORE_PARTS.items() if part == found.core), "another core")
+        raise DeviceError(
+            f"{link.where} has {named} (CPUID part {found.core}), but target {target.name} says {target.cpu.core} ({part}): "
+            "its cycles, and code built for the other core, could be wrong. Mend `core` (or `machine`) in the target file."
         )
     return found
 

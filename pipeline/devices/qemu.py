@@ -19,12 +19,13 @@ from pipeline.devices.board import Board
 from pipeline.devices.link import Link
 from pipeline.devices.plugin import Counts
 from pipeline.devices.protocol import Run
-from pipeline.errors import DeviceError
+from pipeline.errors import DeviceError, did_you_mean
 from pipeline.stage import Firmware
 from pipeline.target import Target
 
 Counter = Literal["plugin", "systick"]
 BOOT_TIMEOUT_S = 60.0
+ADVICE = "The firmware hangs in the emulator, or this machine is too busy to run it: run it again."
 NS_PER_INSTRUCTION = 1  # -icount shift=0
 # Cycles per instruction where only instructions are known: TFLM + CMSIS-NN's four MLPerf Tiny models lie between 1.18 and
 # 1.24 on the Cortex-M4 by its timing table, so 1.0 and 1.5 are safe bounds for integer code.
@@ -74,7 +75,7 @@ class QemuBoard(Board):
                 )
             url = f"socket://127.0.0.1:{server.getsockname()[1]}"
             port = serial.serial_for_url(url, timeout=1)
-        link = Link(port, self.where, self._autopsy)
+        link = Link(port, self.where, self._autopsy, advice=ADVICE)
         try:
             link.boot(BOOT_TIMEOUT_S)
         except BaseException:
@@ -143,6 +144,21 @@ class QemuBoard(Board):
         said = [line for line in lines if line.strip() and "info:" not in line and "warning:" not in line]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return f"QEMU {how}: {said[0].strip() if said else 'it printed no reason'}."
+
+
+def require_machine(target: Target) -> None:
+    """DeviceError when this QEMU does not emulate the target's board."""
+    qemu, machine = find_qemu(), target.device.machine
+    try:
+        listed = subprocess.run([qemu, "-M", "help"], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise DeviceError(f"{qemu} can not be run: {e}. Install qemu-system-arm again.") from None
+    known = [line.split()[0] for line in listed.splitlines()[1:] if line.strip()]
+    if machine not in known:
+        raise DeviceError(
+            f"{qemu} emulates no machine {machine!r}, which target {target.name} names.{did_you_mean(machine, known)} "
+            f"`qemu-system-arm -M help` lists what it emulates; mend `machine` in the target file, or install a newer QEMU."
+        )
 
 
 def find_qemu() -> str:

@@ -6,6 +6,8 @@ port = "/dev/ttyACM0"
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from pipeline.strict import limits, parse, read_toml
 from pipeline.target import Target
 
 BENCH = Path("bench.toml")
+URL_SCHEMES = ("socket", "rfc2217")
+"""pyserial's others test pyserial, or write files (spy://)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class BenchEntry:
     supply_mv: int = limits(5000, low=800, high=5000)
 
     def __post_init__(self) -> None:
+        for key in ("port", "meter_port"):
+            scheme, url, _ = getattr(self, key).partition("://")
+            if url and scheme not in URL_SCHEMES:
+                raise ValueError(
+                    f'{key} = "{getattr(self, key)}" must be a serial port such as /dev/ttyACM0, or '
+                    f"{' or '.join(f'{s}://HOST:PORT' for s in URL_SCHEMES)}."
+                )
         if self.meter and not (self.host and self.meter_port):
             raise ValueError(
                 f'meter = "{self.meter}" also needs host, the computer it feeds, and meter_port ("/dev/ttyACM0").'
@@ -55,6 +66,12 @@ def read_bench(path: Path = BENCH) -> Mapping[str, BenchEntry]:
     if not path.exists():
         return {}
     return {name: parse(BenchEntry, table, f"{path}: {name}") for name, table in read_toml(path).items()}
+
+
+def require_port(entry: BenchEntry, target: Target) -> None:
+    """DeviceError when the port that the bench file names is not on this computer."""
+    if "://" not in entry.port and os.name == "posix" and not Path(entry.port).exists():
+        raise _unopened(entry, target, "there is no such port")
 
 
 class SerialBoard(Board):
@@ -71,11 +88,7 @@ class SerialBoard(Board):
         try:
             port = serial.serial_for_url(self._entry.port, baudrate=baud, timeout=1, exclusive=True)
         except (OSError, ValueError) as e:  # pyserial's SerialException is an OSError
-            raise DeviceError(
-                f"the port {self._entry.port!r} of {self.target.name} can not be opened: {_reason(e)}. Plug the board in, "
-                "close other programs that use the port (a terminal, an IDE), check your permission (on Linux the group "
-                f"dialout), and `port` in {BENCH}."
-            ) from None
+            raise _unopened(self._entry, self.target, _reason(e)) from None
         link = Link(port, self.where, answer_timeout_s=ANSWER_TIMEOUT_S)
         try:
             link.synchronise()
@@ -96,8 +109,17 @@ class SerialBoard(Board):
         return (None,) * len(run.ticks)
 
 
+def _unopened(entry: BenchEntry, target: Target, why: str) -> DeviceError:
+    return DeviceError(
+        f"the port {entry.port!r} of {target.name} can not be opened: {why}. Plug the board in, close other programs that "
+        f"use the port (a terminal, an IDE), check your permission (on Linux the group dialout), and `port` in {BENCH}."
+    )
+
+
 def _reason(e: Exception) -> str:
     text = str(e)
+    if isinstance(e, OSError) and e.errno == errno.ENOENT:
+        return "there is no such port"
     if "exclusively lock" in text or "Resource temporarily unavailable" in text:
         return "another program has it open"
     return text.rstrip(".")

@@ -17,7 +17,7 @@ import serial
 from wire import Answer, board, serial_line, tcp_line
 
 from pipeline import target
-from pipeline.devices import open_device
+from pipeline.devices import open_device, require_device
 from pipeline.devices.link import Link
 from pipeline.devices.protocol import identify, run_loaded, stack_use, upload
 from pipeline.devices.serial import SerialBoard, read_bench
@@ -63,6 +63,8 @@ FAULTS = {
         board(identity_model=b"ffffffffffffffff"),
         r"runs model ffff.*but g\.elf holds model 0123.*flash this one",
     ),
+    "other_core": (board(identity_core=b"c27"), r"has a cortex-m7 \(CPUID part c27\), but target cortex-m4 says cortex-m4"),
+    "unheard_of_core": (board(identity_core=b"fff"), r"has another core \(CPUID part fff\)"),
     "other_maker": (board(id=b"e-[Unknown command: id]\r\n" + READY), r"does not know the command `id`.*another maker"),
     "other_version": (board(identity_protocol=b"2"), r"speaks version 2 of our protocol"),
     "no_name": (board(name=READY), r"answered `name` with nothing: expected one line m-name-dut-"),
@@ -197,10 +199,18 @@ def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
         os.close(other)
 
 
-@pytest.mark.parametrize("port", ["/dev/there-is-no-such-port", "nonsense://x"])
-def test_a_port_that_is_not_there(port: str, tmp_path: Path) -> None:
-    (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{port}"\n')
-    with pytest.raises(DeviceError, match=f"the port '{port}' of cortex-m4 can not be opened"):
+def test_a_port_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text('[cortex-m4]\nport = "/dev/there-is-no-such-port"\n')
+    why = "the port '/dev/there-is-no-such-port' of cortex-m4 can not be opened: there is no such port"
+    with pytest.raises(DeviceError, match=why):
+        require_device(TARGET, tmp_path / "bench.toml")
+    with pytest.raises(DeviceError, match=why):
+        open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml")
+
+
+def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text('[cortex-m4]\nport = "socket://127.0.0.1:1"\n')
+    with pytest.raises(DeviceError, match=r"the port 'socket://127\.0\.0\.1:1' of cortex-m4 can not be opened"):
         open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml").__enter__()
 
 
@@ -209,6 +219,7 @@ def test_a_port_that_is_not_there(port: str, tmp_path: Path) -> None:
     [
         ('[cortex-m4]\nprot = "/dev/ttyACM0"', r"cortex-m4\.prot: unknown key\. Did you mean 'port'"),
         ("[cortex-m4]\nport = 3", r"cortex-m4\.port must be a string"),
+        ('[cortex-m4]\nport = "spy:///dev/x?file=y"', r"cortex-m4: port = .* must be a serial port .* socket://HOST:PORT"),
         ('[cortex-m4]\nport = "x"\nbaud = -1', r"cortex-m4\.baud = -1 is out of range"),
         ('cortex-m4 = "/dev/ttyACM0"', r"cortex-m4 must be a table"),
         ("[cortex-m4", "is not valid TOML"),

@@ -17,6 +17,7 @@ Answer = Callable[[bytes], bytes | Iterator[bytes]]
 IDENTITY = {
     "protocol": "1",
     "board": "cortex-m4",
+    "core": "c24",
     "model": "0123456789abcdef",
     "input": "4",
     "arena": "64",
