@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import doctor
-from pipeline.errors import BuildError
+from pipeline.errors import BuildError, TargetError
 from pipeline.target import Target
 
 BUILD_TIMEOUT_S = 600
@@ -63,6 +63,20 @@ def cpu_flags(target: Target) -> str:
     return f"-mcpu={target.cpu.core} -mthumb {float_abi}"
 
 
+def require_core(target: Target) -> None:
+    """TargetError, in the compiler's words, when it can not compile for the target's core and FPU."""
+    require_tools(doctor.CROSS_COMPILER)
+    command = [f"{TOOLS}gcc", *cpu_flags(target).split(), "-ffreestanding", "-x", "c", "-c", "-", "-o", os.devnull]
+    source = "#if __ARM_ARCH < 7\n#error the firmware needs Armv7-M or Armv8-M Mainline\n#endif\nint x;\n"
+    done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise TargetError(
+            f"target {target.name}: {TOOLS}gcc can not compile for cpu.core = {target.cpu.core!r} with cpu.fpu = "
+            f"{target.cpu.fpu!r}: {_first_complaint(done.stderr)}. Give the core as gcc's -mcpu has it, and its FPU as -mfpu, "
+            "or an empty fpu."
+        )
+
+
 def tflm_arch(target: Target) -> str:
     """What TFLM's own Makefile calls the core with the same float ABI. Source: its cortex_m_generic_makefile.inc."""
     return target.cpu.core + ("+fp" if target.cpu.fpu and target.cpu.core in ("cortex-m4", "cortex-m7") else "")
@@ -96,8 +110,7 @@ def _make(folder: Path, goal: str, *variables: str) -> None:
         ) from None
     if done.returncode:
         said = _first_complaint(done.stderr or done.stdout).replace(f"{folder}/", "")
-        advice = f" Check `core` and `fpu` in the target file, and {TOOLS}gcc (`pipeline doctor`)." if goal == "all" else ""
-        raise link_error(done.stderr) or BuildError(f"`make {goal}` of the firmware failed: {said}.{advice}")
+        raise link_error(done.stderr) or BuildError(f"`make {goal}` of the firmware failed: {said}.")
 
 
 def link_error(output: str) -> DoesNotFitError | None:

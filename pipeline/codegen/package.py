@@ -16,7 +16,7 @@ from pipeline.codegen.arena import Plan, plan
 from pipeline.codegen.arena_svg import arena_svg
 from pipeline.codegen.library import write_library
 from pipeline.codegen.manifest import MANIFEST, Proof, read_manifest, write_manifest
-from pipeline.codegen.skeleton import write_skeleton
+from pipeline.codegen.skeleton import driver, write_skeleton
 from pipeline.codegen.to_c import prefix
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import Vectors, random
@@ -48,7 +48,7 @@ def write_firmware(
 
     TargetError when the model does not fit, BuildError when a tool is missing or a build fails, MismatchError naming the
     first differing layer. After any of them, `folder` is as it was before."""
-    build.require_tools(doctor.HOST_COMPILER, doctor.CROSS_COMPILER, doctor.MAKE)
+    require_target(target)
     graph = model.graph.checked()
     _require_int8_io(graph)
     arena = plan(graph)
@@ -81,6 +81,14 @@ def write_firmware(
         sha256=read_manifest(folder)["files"][f"build/{p}.bin"],
         model_id=graph.sha256()[:16],
     )
+
+
+def require_target(target: Target) -> None:
+    """What can be known before any work: BuildError for a missing tool, TargetError for a core that the compiler does not
+    know, or a driver that does not exist."""
+    build.require_tools(doctor.HOST_COMPILER, doctor.CROSS_COMPILER, doctor.MAKE)
+    build.require_core(target)
+    driver(target)
 
 
 def prove(

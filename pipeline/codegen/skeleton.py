@@ -14,7 +14,7 @@ from pipeline.codegen.arena import Plan
 from pipeline.codegen.c_header import io_scale, shape_text
 from pipeline.codegen.c_text import comment_text, float_literal
 from pipeline.codegen.to_c import prefix
-from pipeline.errors import TargetError
+from pipeline.errors import TargetError, did_you_mean
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
 from pipeline.preprocess import Preprocess
@@ -49,14 +49,21 @@ def io_tensors(graph: Graph, preprocess: Preprocess | None) -> tuple[list[IoTens
     return inputs, [row("output", i, n) for i, n in enumerate(graph.outputs)]
 
 
-def write_skeleton(work: Path, graph: Graph, preprocess: Preprocess | None, target: Target, arena: Plan) -> None:
-    """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`. TargetError when the target names a
-    driver that does not exist."""
-    source = data_dir("firmware_templates") / "cortex_m"
-    hal = source / "hal" / f"{target.device.hal}.c"
+def driver(target: Target) -> Path:
+    """The C file of the target's UART driver. TargetError when it names one that does not exist."""
+    hal = data_dir("firmware_templates") / "cortex_m" / "hal" / f"{target.device.hal}.c"
     if not hal.is_file():
-        known = ", ".join(sorted(h.stem for h in hal.parent.glob("*.c")))
-        raise TargetError(f"target {target.name}: device.hal = {target.device.hal!r} has no driver. Use one of: {known}.")
+        name, known = target.device.hal, sorted(h.stem for h in hal.parent.glob("*.c"))
+        raise TargetError(
+            f"target {target.name}: device.hal = {name!r} has no driver.{did_you_mean(name, known)} Use one of: "
+            f"{', '.join(known)}."
+        )
+    return hal
+
+
+def write_skeleton(work: Path, graph: Graph, preprocess: Preprocess | None, target: Target, arena: Plan) -> None:
+    """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`. TargetError as `driver`."""
+    source, hal = data_dir("firmware_templates") / "cortex_m", driver(target)
     copied = [*source.glob("*.c"), *source.glob("*.h"), *hal.parent.glob(f"{hal.stem}.[ch]")]
     for file in copied:
         place = work / "src" / file.relative_to(source)

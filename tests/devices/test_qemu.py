@@ -339,7 +339,11 @@ def test_without_plugins_it_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     built = firmware()
-    stand_in(tmp_path, "qemu-system-arm", f'case "$1" in --version) echo {version!r};; -M) {MACHINES};; *) echo {options!r};; esac')
+    stand_in(
+        tmp_path,
+        "qemu-system-arm",
+        f'case "$1" in --version) echo {version!r};; -M) {MACHINES};; *) echo {options!r};; esac',
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(DeviceError, match=message):
