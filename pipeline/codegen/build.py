@@ -71,9 +71,8 @@ def require_core(target: Target) -> None:
     done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise TargetError(
-            f"target {target.name}: {TOOLS}gcc can not compile for cpu.core = {target.cpu.core!r} with cpu.fpu = "
-            f"{target.cpu.fpu!r}: {_first_complaint(done.stderr)}. Give the core as gcc's -mcpu has it, and its FPU as -mfpu, "
-            "or an empty fpu."
+            f"target {target.name}: {TOOLS}gcc refuses cpu.core = {target.cpu.core!r} with cpu.fpu = {target.cpu.fpu!r}: "
+            f"{_first_complaint(done.stderr)}. Give the core as gcc's -mcpu has it, and its FPU as -mfpu, or an empty fpu."
         )
 
 
