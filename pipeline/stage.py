@@ -136,7 +136,8 @@ class StageLog(Protocol):
 @dataclass(frozen=True)
 class Context:
     """What a stage may use besides its artifact. `folder` is the run's folder; the stage writes below it. `bench` is the
-    file that says which boards are attached (--bench), None for ./bench.toml if it exists."""
+    file that says which boards are attached (--bench), None for ./bench.toml if it exists. `name` is the recipe's: what the
+    model is called in the generated code."""
 
     target: Target
     folder: Path
@@ -145,6 +146,7 @@ class Context:
     progress: Progress
     bench: Path | None = None
     accept_new_host_key: bool = False
+    name: str = "model"
 
 
 class Stage(Protocol):
