@@ -105,7 +105,7 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
     if manifest.get("family") == "linux":
         raise RecipeError(
             f"{folder} was written for a Linux computer, and holds no firmware. `pipeline run --target raspberry-pi-4` "
-            "replays the test images there; `runner.py` and the .onnx files in the folder can be used by hand."
+            "replays the test images there; `runner/` and the .onnx files in the folder can be used by hand."
         )
     try:
         _verify(folder, manifest["files"])

@@ -76,13 +76,18 @@ def write_manifest(
             "operators": list(tflm.operators(graph)),
         },
         "proven": {"vectors": proof.vectors, "host_c": proof.host_c, "tflm": proof.tflm},
-        "files": {
-            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        },
+        "files": file_digests(folder),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file in `folder` and below, by its path there."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

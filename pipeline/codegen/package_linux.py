@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Collection
@@ -14,13 +13,13 @@ import numpy as np
 
 from pipeline import doctor, oracle
 from pipeline.codegen.agreement import Agreement, agreement, compare, session
-from pipeline.codegen.manifest import FORMAT, MANIFEST
+from pipeline.codegen.manifest import FORMAT, MANIFEST, file_digests
 from pipeline.codegen.onnx_writer import OFFSET
 from pipeline.codegen.package import aside
 from pipeline.codegen.to_onnx import Raw, module_to_onnx, save, to_float_onnx, to_onnx
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import Vectors, from_images, random
-from pipeline.devices.linux_protocol import RUNNER
+from pipeline.devices.linux_protocol import RUNNER, runner_files
 from pipeline.errors import MismatchError, TargetError
 from pipeline.ir import Array, Graph
 from pipeline.stage import Int8Model, Package, QuantizedModel
@@ -29,7 +28,7 @@ from pipeline.target import Target
 if TYPE_CHECKING:
     from torch import nn
 
-INT8_FILE, FLOAT_FILE, TFLITE_FILE, RUNNER_FILE = "model.onnx", "model_float.onnx", "model.tflite", "runner.py"
+INT8_FILE, FLOAT_FILE, TFLITE_FILE = "model.onnx", "model_float.onnx", "model.tflite"
 VECTORS = 64
 
 
@@ -90,7 +89,9 @@ def write_linux(
         (work / FLOAT_FILE).write_bytes(save(by_torch or to_float_onnx(graph, raw, classes)))
         tflite = to_tflite(graph)
         (work / TFLITE_FILE).write_bytes(tflite)
-        shutil.copyfile(RUNNER, work / RUNNER_FILE)
+        (work / RUNNER.name).mkdir()
+        for source in runner_files():
+            shutil.copyfile(source, work / RUNNER.name / source.name)
         size = _expect_fits(work, target)
         report("comparing with the integer reference")
         found = agreement(graph, *vectors.int8_inputs).checked()
@@ -171,7 +172,7 @@ def _tflm(graph: Graph, tflite: bytes, vectors: Vectors) -> int | None:
 
 
 def _expect_fits(work: Path, target: Target) -> int:
-    size = sum((work / name).stat().st_size for name in (INT8_FILE, RUNNER_FILE))
+    size = sum(file.stat().st_size for file in (work / INT8_FILE, *(work / RUNNER.name).iterdir()))
     if size > target.memory.flash_bytes:
         raise TargetError(
             f"model and runner take {size:,} bytes, but {target.name} has {target.memory.flash_bytes:,} for them. Prune "
@@ -185,7 +186,7 @@ def _write_manifest(
 ) -> str:
     """Describe every file that is in the folder now; the sha256 of model.onnx."""
     graph = model.graph
-    files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(work.iterdir()) if p.is_file()}
+    files = file_digests(work)
     packages = ("tinyml-pipeline", "onnx", "onnxruntime", "torch")
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -217,6 +218,7 @@ metadata. On the Raspberry Pi, `pip install onnxruntime numpy`, then:
     (scores,) = session.run(None, {{"{graph.inputs[0]}": image}})  # uint8, {tuple(y.shape)}
     print(scores.argmax())
 
-`{RUNNER_FILE}` is what measures here: JSON lines on stdin and stdout, see its first lines. `{MANIFEST}` holds checksums,
-versions, and how far each layer is from the integer reference.
+`{RUNNER.name}/` is the program that measures on the Raspberry Pi: `python3 {RUNNER.name}` answers requests, JSON lines on
+stdin and stdout; the first lines of `{RUNNER.name}/__main__.py` say how. `{MANIFEST}` holds checksums, versions, and how far
+each layer is from the integer reference.
 """

@@ -1,4 +1,4 @@
-"""The host's side of the runner's protocol (firmware_templates/linux/runner.py): JSON lines over any channel of bytes.
+"""The host's side of the runner's protocol (firmware_templates/linux/runner/): JSON lines over any channel of bytes.
 
 The same code drives a runner in a local process and one behind SSH. What comes back is checked as strictly as what goes
 there: lines are bounded, arrays must have the length and checksum they claim.
@@ -7,13 +7,16 @@ there: lines are bounded, arrays must have the length and checksum they claim.
 from __future__ import annotations
 
 import base64
+import io
 import itertools
 import json
 import math
 import threading
 import time
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -22,13 +25,30 @@ from pipeline.errors import DeviceError
 from pipeline.ir import Array
 from pipeline.locations import data_dir
 
-RUNNER = data_dir("firmware_templates") / "linux" / "runner.py"
+RUNNER = data_dir("firmware_templates") / "linux" / "runner"
+"""A folder that Python runs as a program, and `runner_archive` of it likewise."""
 PROTOCOL = 1
 MAX_LINE = 64 * 2**20
 CHUNK_BYTES = 2 * 2**20  # of inputs in one replay request
 PING_S = 5.0
 SILENCE_S = 25.0  # without any line, pings unanswered: the other side is gone
 DTYPES = frozenset({"uint8", "int8", "int32", "int64", "float32"})
+
+
+def runner_files() -> list[Path]:
+    """The runner's sources, in a fixed order."""
+    return sorted(RUNNER.glob("*.py"))
+
+
+def runner_archive() -> bytes:
+    """The runner in one file, for `python3 runner.pyz`; the same bytes from the same sources, on any machine."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as z:
+        for file in runner_files():
+            entry = zipfile.ZipInfo(file.name)  # dated 1980
+            entry.create_system = 3  # Unix, wherever this runs
+            z.writestr(entry, file.read_bytes())
+    return archive.getvalue()
 
 
 class Channel(Protocol):

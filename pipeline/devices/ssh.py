@@ -19,7 +19,7 @@ import paramiko
 
 from pipeline.devices import ssh_files, ssh_wheels
 from pipeline.devices.base import Clock
-from pipeline.devices.linux_protocol import RUNNER, ConnectionLost, Refusal, Runner
+from pipeline.devices.linux_protocol import ConnectionLost, Refusal, Runner, runner_archive
 from pipeline.devices.ssh_connect import SshHost, connect
 from pipeline.devices.ssh_files import FOLDER, DiskError
 from pipeline.errors import DeviceError
@@ -202,7 +202,7 @@ class SshComputer:
     # --- runners and their environment
 
     def _start(self, python: str) -> Runner:
-        program = ssh_files.place(self._sftp(), RUNNER.read_bytes(), ".py")
+        program = ssh_files.place(self._sftp(), runner_archive(), ".pyz")
         channel = SshChannel(self._connected(), f"exec {shlex.quote(python)} -I -B {shlex.quote(program)}")
         try:
             return Runner(channel, self.where).__enter__()

@@ -22,13 +22,15 @@ from pipeline.compile import CompiledModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.devices.linux import energy, open_computer
 from pipeline.devices.linux_measure import LinuxSettings, engines, measure, replay
+from pipeline.devices.linux_protocol import Runner, runner_files
+from pipeline.devices.process import ProcessChannel
 from pipeline.errors import BuildError, DeviceError, MismatchError, TargetError
 from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
 from pipeline.stage import QuantizedModel
 
 PI = target.load("raspberry-pi-4")
-FILES = {"model.onnx", "model_float.onnx", "model.tflite", "runner.py", "README.md"}
+FILES = {"model.onnx", "model_float.onnx", "model.tflite", "README.md", *(f"runner/{p.name}" for p in runner_files())}
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +49,15 @@ def model(digits: Dataset) -> QuantizedModel:
 def test_folder_is_complete(model: QuantizedModel, tmp_path: Path) -> None:
     package = write_linux(model, PI, tmp_path / "out")
     manifest = read_manifest(package.folder)
-    assert set(manifest["files"]) == FILES == {p.name for p in package.folder.iterdir()} - {"manifest.json"}
+    found = {p.relative_to(package.folder).as_posix() for p in package.folder.rglob("*") if p.is_file()}
+    assert set(manifest["files"]) == FILES == found - {"manifest.json"}
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((package.folder / name).read_bytes()).hexdigest() == digest
     assert manifest["agreement"]["end_to_end"]["vectors"] == 64
     assert manifest["proven"]["tflm"] in (64, None)
     assert package.sha256 == manifest["files"][INT8_FILE]
-    assert package.flash_bytes == sum((package.folder / n).stat().st_size for n in (INT8_FILE, "runner.py"))
+    on_the_card = {n for n in FILES if n == INT8_FILE or n.startswith("runner/")}
+    assert package.flash_bytes == sum((package.folder / n).stat().st_size for n in on_the_card)
     assert list(tmp_path.iterdir()) == [package.folder]
     props = {p.key: json.loads(p.value) for p in onnx.load(package.int8).metadata_props}
     assert props["classes"] == list(model.data.classes)
@@ -152,6 +156,13 @@ def test_a_foreign_folder_is_left_alone(model: QuantizedModel, tmp_path: Path) -
     (tmp_path / "out" / "precious").write_text("x")
     with pytest.raises(BuildError, match="left alone"):
         write_linux(model, PI, tmp_path / "out")
+
+
+def test_the_folders_own_runner_runs(model: QuantizedModel, tmp_path: Path) -> None:
+    package = write_linux(model, PI, tmp_path / "out")
+    with Runner(ProcessChannel([sys.executable, "-B", str(package.folder / "runner")]), "here") as runner:
+        digest = read_manifest(package.folder)["files"][INT8_FILE]
+        assert runner.ask("load", name="m", file=str(package.int8), sha256=digest)["inputs"]
 
 
 def test_readme_example_runs(model: QuantizedModel, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
     log = Log()
     package = Codegen(vectors=10).run(model_on(digits), context(tmp_path, log, family="linux"))
     assert isinstance(package, LinuxPackage)
-    assert {p.name for p in package.folder.iterdir()} >= {"model.onnx", "model_float.onnx", "model.tflite", "runner.py"}
+    assert {p.name for p in package.folder.iterdir()} >= {"model.onnx", "model_float.onnx", "model.tflite", "runner"}
     assert log.figures["agreement_vectors"] == 10
     assert log.figures["flash_bytes"] == package.flash_bytes
     assert log.tagged["onnx_sha256"] == package.sha256

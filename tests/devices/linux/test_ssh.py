@@ -315,7 +315,7 @@ def test_disk_full(small_pi: Callable[[int], Pi], tmp_path: Path) -> None:
         ):
             computer.place(big)
         names = computer._sftp().listdir(".cache/tinyml-pipeline")
-        assert [n for n in names if not n.endswith(".py")] == []
+        assert [n for n in names if not n.endswith(".pyz")] == []
         with computer.runner() as runner:
             assert runner.ask("info")["disk_free_bytes"] > 0
 
