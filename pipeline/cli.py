@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -30,13 +33,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_ADVICE = {
+    errno.ENOSPC: "Make room there, or give another place with --out.",
+    errno.EDQUOT: "Make room there, or give another place with --out.",
+    errno.EACCES: "Give a place you may write to, or mend its permissions.",
+    errno.EROFS: "Give a place you may write to.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n 4096`).",
+    errno.ENOMEM: "Close other programs, or give the machine more memory.",
+}
+
 TargetsDir = Annotated[
     Path | None, typer.Option("--targets-dir", metavar="DIR", help="Your own targets, searched before ./targets.")
 ]
 
 
 def main() -> None:
-    app(prog_name="pipeline")
+    try:
+        app(prog_name="pipeline")
+    finally:
+        gc.freeze()  # or the interpreter walks torch's millions of objects before it ends: seconds after the last line
 
 
 def _version(wanted: bool) -> None:
@@ -97,7 +112,7 @@ def run(
         )
         print_outcome(outcome.reports, outcome.agreements, Console())
         if json is not None:
-            json.write_text(outcome_text(outcome.reports, outcome.agreements), encoding="utf-8")
+            _write(json, outcome_text(outcome.reports, outcome.agreements))
 
 
 @app.command("compile")
@@ -229,7 +244,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or em
 
         for path in scaffold(folder):
             typer.echo(path)
-        typer.echo(f"Run it: pipeline run {folder / 'recipe.toml'} --target cortex-m4")
+        typer.echo(f"Run it: pipeline run {shlex.quote(str(folder / 'recipe.toml'))} --target cortex-m4")
 
 
 def _targets(names: list[str], targets_dir: Path | None) -> list[Target]:
@@ -250,6 +265,13 @@ def _check_output(path: Path | None, option: str = "--json") -> None:
         raise RecipeError(f"{option} {path} can not be written: give a file in an existing folder you may write to.")
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as e:  # a full disk's message does not name the file
+        raise OSError(e.errno, e.strerror, str(path)) from None
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     """Errors as people read them, exit codes as programs do: 2 for what the user can mend in the input, 1 for failures, 130
@@ -268,7 +290,7 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(e.exit_code) from None
     except KeyboardInterrupt as e:
         ended = isinstance(e, Terminated)
-        _complain("Terminated." if ended else "Interrupted.")
+        _complain(" ".join(("Terminated." if ended else "Interrupted.", *getattr(e, "__notes__", ()))))
         raise typer.Exit(143 if ended else 130) from None
     except ModuleNotFoundError as e:
         _complain(
@@ -277,9 +299,16 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(1) from None
     except (typer.Exit, BrokenPipeError):
         raise
+    except OSError as e:
+        where = f"{e.filename}: " if e.filename else ""
+        advice = _ADVICE.get(e.errno or 0, "")
+        _complain(
+            " ".join(filter(None, (f"Error: {where}{e.strerror or e}.", advice, *getattr(e, "__notes__", ()), _details())))
+        )
+        raise typer.Exit(1) from None
     except Exception as e:
         what = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
-        _complain(f"Error: an unexpected {what}. The details are in {_trace_file()}.")
+        _complain(" ".join((f"Error: an unexpected {what}.", *getattr(e, "__notes__", ()), _details())))
         raise typer.Exit(1) from None
     finally:
         for number, handler in before.items():
@@ -297,8 +326,12 @@ def _complain(message: str) -> None:
     console.print(text, soft_wrap=not console.is_terminal)
 
 
-def _trace_file() -> Path:
+def _details() -> str:
+    """Where the traceback was put; "" where it could not be, as on a full disk."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    with tempfile.NamedTemporaryFile("w", prefix=f"pipeline-error-{stamp}-", suffix=".log", delete=False) as file:
-        file.write(f"{sys.argv}\n{traceback.format_exc()}")
-    return Path(file.name)
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix=f"pipeline-error-{stamp}-", suffix=".log", delete=False) as file:
+            file.write(f"{sys.argv}\n{traceback.format_exc()}")
+    except OSError:
+        return ""
+    return f"The details are in {file.name}."

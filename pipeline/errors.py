@@ -47,7 +47,7 @@ class MismatchError(PipelineError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: handled as Ctrl-C is (everything is released, the run is marked KILLED), with exit code 143."""
+    """SIGTERM or SIGHUP: handled as Ctrl-C is (everything is released, the run is marked FAILED), with exit code 143."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

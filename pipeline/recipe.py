@@ -77,6 +77,10 @@ def default_path() -> Path:
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in `path` with each "key=value" of `overrides` applied. RecipeError (exit 2) when anything is wrong."""
+    if not path.exists():
+        raise RecipeError(
+            f"{path} does not exist. `pipeline init DIR` writes a recipe to start from; {default_path()} is one."
+        )
     table = read_toml(path)
     for override in overrides:
         _merge(table, _override(override))
@@ -85,7 +89,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for key in table:
         if key not in known:
             raise RecipeError(f"{where}: {key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
-    head = parse(_Head, {k: table[k] for k in ("name", "seed", "stages") if k in table}, where)
+    head = parse(_Head, {k: table[k] for k in ("name", "seed", "stages") if k in table}, f"{where}: ")
     if not _NAME.fullmatch(head.name):
         raise RecipeError(f"{where}: name = {head.name!r} must be letters, digits, '.', '_' or '-' (it names run folders).")
     for required in ("data", "model"):

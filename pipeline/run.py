@@ -12,8 +12,10 @@ from typing import Any
 from rich.console import Console
 
 from pipeline import doctor
+from pipeline.codegen.package import require_target
 from pipeline.data import dataset, source
 from pipeline.data.source import Source
+from pipeline.devices import require_device
 from pipeline.devices.serial import BENCH, read_bench
 from pipeline.errors import RecipeError
 from pipeline.importers.torch_export import check_supported
@@ -58,7 +60,7 @@ def run_targets(
     """Take the recipe's model through its stages to each of `targets`; writes `out`/<recipe>-<targets>-<n> and one MLflow
     run. Stages before codegen run once. With several targets, each has a folder of its name in the run's folder.
 
-    Raises a PipelineError with a message for the user. Then, as on Ctrl-C, the MLflow runs are marked FAILED (or KILLED), no
+    Raises a PipelineError with a message for the user. Then, as on Ctrl-C, the MLflow runs are marked FAILED, no
     device or tool is left running, and what the stages wrote is kept as <folder>.failed."""
     start = time.monotonic()
     check_order(recipe.stages)
@@ -76,7 +78,7 @@ def run_targets(
         with display.step("loading data and model"):
             first = load_source(recipe)
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
-        loop = _Loop(recipe.seed, tracker, display, bench, accept_new_host_key)
+        loop = _Loop(recipe.name, recipe.seed, tracker, display, bench, accept_new_host_key)
         shared = [s for s in recipe.stages if s.name not in PER_TARGET]
         begun, model = loop.stages(shared, first, targets[0], folder.work)
         reports = []
@@ -129,12 +131,17 @@ def check_order(stages: Sequence[Stage]) -> None:
 
 
 def _check_tools(target: Target, bench: Path | None) -> None:
-    """BuildError when something is not installed; RecipeError for a wrong bench file."""
+    """Everything about the target that can be known before any work: BuildError when something is not installed, TargetError
+    when the compiler or the firmware does not know its core or driver, DeviceError when its port or emulated machine is not
+    there, RecipeError for a wrong bench file."""
     if bench is not None and not bench.is_file():
         raise RecipeError(f"--bench {bench} does not exist. It says where boards are attached; see `pipeline run --help`.")
     entry = read_bench(bench or BENCH).get(target.name)
     tools = doctor.needed(target, attached=entry is not None and bool(entry.port))
     doctor.require(tools, f"target {target.name}")
+    if target.family == "cortex_m":
+        require_target(target)
+    require_device(target, bench)
 
 
 def load_source(recipe: Recipe) -> Source:
@@ -184,6 +191,7 @@ class _Recorder:
 class _Loop:
     """What is the same for every stage of a run."""
 
+    name: str
     seed: int
     tracker: Tracker
     display: Display
@@ -201,7 +209,14 @@ class _Loop:
             with self.display.stage(name), self.tracker.stage(name, settings_of(stage)) as log:
                 recorder = _Recorder(log)
                 context = Context(
-                    target, folder, self.seed, recorder, self.display.progress, self.bench, self.accept_new_host_key
+                    target=target,
+                    folder=folder,
+                    seed=self.seed,
+                    log=recorder,
+                    progress=self.display.progress,
+                    bench=self.bench,
+                    accept_new_host_key=self.accept_new_host_key,
+                    name=self.name,
                 )
                 artifact = stage.run(artifact, context)
                 seconds = time.monotonic() - start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ class RunFolder:
 
 @contextmanager
 def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
-    """A new folder `out`/`prefix`-<n>. While it is being made it is called <n>.partial; after a failure <n>.failed, or it is
-    gone when it is empty or the run was interrupted."""
+    """A new folder `out`/`prefix`-<n>. While it is being made it is called <n>.partial; after a failure or Ctrl-C
+    <n>.failed, or it is gone when it is empty."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = _reserve(out.resolve(), prefix)
@@ -30,9 +29,6 @@ def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
         raise BuildError(f"the run folder can not be made in {out}: {e.strerror}. Give another place with --out.") from None
     try:
         yield folder
-    except KeyboardInterrupt:
-        shutil.rmtree(folder.work, ignore_errors=True)
-        raise
     except BaseException as e:
         if any(folder.work.iterdir()):
             failed = folder.work.rename(folder.final.with_name(f"{folder.final.name}.failed"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,10 +19,17 @@ from pathlib import Path
 from pipeline.errors import TrackError
 
 DEFAULT_STORE = "sqlite:///mlflow_runs/mlflow.db"
+_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+_INSTEAD = f"Mend MLFLOW_TRACKING_URI, or unset it to record into {DEFAULT_STORE}."
 
 
 def store_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+
+
+def without_password(uri: str) -> str:
+    """As it may be shown: "postgresql://joe:***@host/runs"."""
+    return re.sub(r"(://[^/:@]*):.*@", r"\1:***@", uri)
 
 
 def database_file(uri: str) -> Path | None:
@@ -30,20 +39,46 @@ def database_file(uri: str) -> Path | None:
 
 def check_store(uri: str) -> None:
     """TrackError, within seconds, when the store can not work: MLflow itself would try again for minutes."""
-    if uri.startswith(("http://", "https://")):
-        try:
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
-        except urllib.error.HTTPError:
-            pass  # a server answered; whether it lets us in shows when the run is created
-        except (OSError, ValueError) as e:
-            raise TrackError(
-                f"The MLflow server {uri} (from MLFLOW_TRACKING_URI) does not answer: {getattr(e, 'reason', e)}. Start it, "
-                f"mend the address, or unset MLFLOW_TRACKING_URI to record into {DEFAULT_STORE}."
-            ) from None
-        return
-    database = database_file(uri)
-    if database is None:
-        return
+    scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else uri
+    if scheme in ("http", "https"):
+        _check_server(uri)
+    elif scheme == "file" or ("://" not in uri and scheme not in _SCHEMES):
+        folder = Path(uri.removeprefix("file:").removeprefix("//")).resolve()
+        raise TrackError(
+            f"The MLflow store {uri} is a folder, and MLflow no longer records into folders. Give a database instead: "
+            f"MLFLOW_TRACKING_URI=sqlite:///{folder}/mlflow.db. `mlflow migrate-filestore` takes runs of old along."
+        )
+    elif scheme not in _SCHEMES:
+        raise TrackError(
+            f"The MLflow store {without_password(uri)} is of no kind that MLflow knows; it must begin with "
+            f"{', '.join(f'{s}:' for s in _SCHEMES[:-1])} or be {_SCHEMES[-1]}. {_INSTEAD}"
+        )
+    elif uri in ("sqlite://", "sqlite:///", "sqlite:///:memory:"):
+        raise TrackError(f"The MLflow store {uri} names no file, so nothing of the run would stay. {_INSTEAD}")
+    elif database := database_file(uri):
+        _check_database(database)
+
+
+def server_address(uri: str) -> str:
+    """An http(s) store as a browser takes it, without name and password; "" for other stores."""
+    scheme, _, rest = uri.rstrip("/").partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme in ("http", "https") else ""
+
+
+def _check_server(uri: str) -> None:
+    try:
+        urllib.request.urlopen(f"{server_address(uri)}/health", timeout=5).close()
+    except urllib.error.HTTPError:
+        pass  # a server answered; whether it lets us in shows when the run is created
+    except (OSError, ValueError, http.client.HTTPException) as e:
+        raise TrackError(
+            f"The MLflow server {without_password(uri)} (from MLFLOW_TRACKING_URI) does not answer: "
+            f"{getattr(e, 'reason', e)}. Start it, mend the address, or unset MLFLOW_TRACKING_URI to record into "
+            f"{DEFAULT_STORE}."
+        ) from None
+
+
+def _check_database(database: Path) -> None:
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         with database.open("ab+") as file:
@@ -79,8 +114,8 @@ def alone(uri: str) -> Iterator[None]:
 def serve_ui(port: int) -> None:
     """MLflow's pages on the store at 127.0.0.1:`port`, until interrupted. TrackError when there is nothing to serve."""
     uri = store_uri()
-    if uri.startswith("http"):
-        raise TrackError(f"MLFLOW_TRACKING_URI names the server {uri}: open it in a browser.")
+    if address := server_address(uri):
+        raise TrackError(f"MLFLOW_TRACKING_URI names the server {address}: open it in a browser.")
     if is_new(uri):
         raise TrackError(
             f"Nothing is recorded in {uri} yet. Run `pipeline run` here first, or go to the folder where you ran it."
@@ -95,17 +130,14 @@ def serve_ui(port: int) -> None:
                 f"Port {port} can not be used: {e.strerror}. Give another: pipeline ui --port {port + 1}."
             ) from None
     command = [
-        *(sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)),
-        *(
-            "--workers",
-            "1",
-            "--uvicorn-opts",
-            "--log-level warning",
-        ),  # one reader on this machine: up in a third of the time
+        *(sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1"),  # one reader on this machine: up in a third of the time
+        *("--uvicorn-opts", "--log-level warning"),
     ]
-    print(f"MLflow on {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    print(f"MLflow on {without_password(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     quiet = {"MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **quiet, **os.environ}
+    # The store goes by the environment: command lines are there for everybody on the machine to read.
+    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **quiet, **os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
     # A process group of its own: the server's workers end with it, whatever ends this command.
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:

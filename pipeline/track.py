@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import logging
 import os
+import posixpath
+import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import urlsplit
 
 from pipeline.errors import TrackError
 from pipeline.stage import Kind, StageLog
-from pipeline.store import alone, check_store, database_file, store_uri
+from pipeline.store import alone, check_store, database_file, server_address, store_uri, without_password
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -27,6 +32,9 @@ _VALUE_LIMIT = 5000  # MLflow refuses longer tag values (and longer parameters, 
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = "{base}/#/experiments/{experiment}/runs/{run}?workflowType=machine_learning"
 _DIGEST_LIMIT = 36  # of a dataset's digest, in MLflow's schema
+_DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # imported: installed
+_NAME_LIMIT = 250  # of a metric's name
+_NOT_IN_NAMES = re.compile(r"[^\w./ -]")  # MLflow's rule; it takes colons too, but not on every system
 
 
 class RunLog(StageLog, Protocol):
@@ -37,8 +45,8 @@ class RunLog(StageLog, Protocol):
 
 
 class Tracker(Protocol):
-    """Used in a `with` block, which is the parent run: leaving it normally marks it FINISHED; an exception marks it FAILED
-    (KILLED for Ctrl-C and SIGTERM) with the message in the tag `error`. `page` says where a browser finds the run."""
+    """Used in a `with` block, which is the parent run: leaving it normally marks it FINISHED; an exception, Ctrl-C or
+    SIGTERM marks it FAILED with the message in the tag `error`. `page` says where a browser finds the run."""
 
     run_id: str
     page: str
@@ -88,6 +96,7 @@ class MlflowLog:
     def metrics(self, values: Mapping[str, float], kind: Kind = "computed", step: int | None = None) -> None:
         from mlflow.entities import Metric
 
+        values = {metric_name(name): value for name, value in values.items()}
         now = int(time.time() * 1000)
         # A figure without a step is the final one: MLflow shows the value at the highest step as the run's.
         steps = {name: self._last_step.get(name, -1) + 1 if step is None else step for name in values}
@@ -131,6 +140,16 @@ class MlflowLog:
         self.tags({"data_sha256": sha256})
 
 
+def metric_name(name: str) -> str:
+    """`name` as MLflow takes it: class names are part of metric names, and may hold anything. A name that had to change ends
+    in a digest of what it was, so that no two become one."""
+    clean = _NOT_IN_NAMES.sub("_", name)[:_NAME_LIMIT]
+    if clean == name and posixpath.normpath(name) == name:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"{clean.replace('/', '_').replace('.', '_')[: _NAME_LIMIT - 7]}-{digest}"
+
+
 def _clipped(value: Any) -> str:
     text = str(value)
     return text if len(text) <= _VALUE_LIMIT else text[: _VALUE_LIMIT - 3] + "..."
@@ -143,7 +162,7 @@ class _Store:
         _import_mlflow()
         from mlflow.tracking import MlflowClient
 
-        self.uri = uri
+        self.uri, self.shown = uri, without_password(uri)
         self.client: MlflowClient | None = None
         self.client = self.call(lambda _: MlflowClient(uri))
 
@@ -153,9 +172,21 @@ class _Store:
 
         try:
             return action(self.client)
+        except ModuleNotFoundError as e:
+            package = _DRIVERS.get(e.name or "", e.name)
+            raise TrackError(
+                f"The MLflow store {self.shown} needs the Python package {package!r}, which is not installed. Install it "
+                f"with: {sys.executable} -m pip install '{package}'."
+            ) from e
         except (MlflowException, SQLAlchemyError, OSError) as e:
-            reason = " ".join(str(e).split())[:400]
-            raise TrackError(f"The MLflow store {self.uri} refused or failed: {reason}") from e
+            raise TrackError(f"The MLflow store {self.shown} refused or failed: {self._reason(e)}") from e
+
+    def _reason(self, error: Exception) -> str:
+        """In one paragraph, without the statement that failed and without the password."""
+        text = re.split(r"\[SQL:|\(Background on this error", str(error))[0]
+        secret = urlsplit(self.uri).password
+        text = textwrap.shorten(text.replace(secret, "***") if secret else text, 400, placeholder=" ...")
+        return text if text.endswith(".") else f"{text}."
 
     def experiment(self, name: str) -> str:
         found = self.call(lambda c: c.get_experiment_by_name(name))
@@ -165,7 +196,7 @@ class _Store:
             return str(self.call(lambda c: c.create_experiment(name, artifact_location=artifacts, tags=_EXPERIMENT_TAGS)))
         if found.lifecycle_stage != "active":
             raise TrackError(
-                f"The MLflow experiment {name!r} in {self.uri} was deleted. Restore it (`mlflow experiments restore "
+                f"The MLflow experiment {name!r} in {self.shown} was deleted. Restore it (`mlflow experiments restore "
                 f"--experiment-id {found.experiment_id}`) or give the recipe another name."
             )
         return str(found.experiment_id)
@@ -189,7 +220,7 @@ class MlflowTracker:
             self._experiment_id = self._store.experiment(self._experiment)
         self.run_id = self._create(self._run_name, {})
         self.log = MlflowLog(self._store, self.run_id)
-        server = self._uri.rstrip("/") if self._uri.startswith("http") else ""
+        server = server_address(self._uri)
         page = _PAGE.format(base=server or "http://127.0.0.1:5000", experiment=self._experiment_id, run=self.run_id)
         self.page = page if server else f"pipeline ui, then {page}"
         return self
@@ -216,11 +247,10 @@ class MlflowTracker:
     def _end(self, log: MlflowLog, error: BaseException | None) -> None:
         if error is None:
             return self._terminate(log, "FINISHED")
-        killed = isinstance(error, KeyboardInterrupt)
-        message = "interrupted" if killed else str(error) or type(error).__name__
+        message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
         try:
             log.tags({"error": message, "mlflow.note.content": message})
-            self._terminate(log, "KILLED" if killed else "FAILED")
+            self._terminate(log, "FAILED")
         except TrackError as second:  # the first error is the one to report
             print(f"pipeline: {second}", file=sys.stderr)
         return None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -132,6 +133,7 @@ BAD = {
         2,
         r"--json no/where\.json can not be written",
     ),
+    "seed": (("r.toml", "-t", "cortex-m4", "--set", "seed=-1"), 2, r"^Error: r\.toml: seed = -1 is out of range"),
     "bench file": (("r.toml", "-t", "cortex-m4", "--bench", "none.toml"), 2, r"--bench none\.toml does not exist"),
     "unknown option": (("r.toml", "--targte", "cortex-m4"), 2, r"No such option: --targte"),
 }
@@ -147,6 +149,24 @@ def test_bad_input_of_run(case: str, store: str, work: Path) -> None:
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert not list(work.glob("build/*"))
+
+
+def test_a_full_disk_is_told_in_one_paragraph(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome(*_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(reports=(), agreements=())
+
+    (work / "r.toml").write_text(RECIPE)
+    monkeypatch.setattr("pipeline.run.run_targets", outcome)
+    monkeypatch.setattr("pipeline.report.table.print_outcome", lambda *_: None)
+    done = pipeline("run", "r.toml", "-t", "cortex-m4", "--json", "/dev/full")
+    assert done.exit_code == 1
+    assert said(done).startswith("Error: /dev/full: No space left on device. Make room there, or give another place with")
+    assert "unexpected" not in done.stderr
+
+
+def test_init_prints_a_command_that_can_be_pasted(work: Path) -> None:
+    done = pipeline("init", "my own project")
+    assert done.stdout.splitlines()[-1] == "Run it: pipeline run 'my own project/recipe.toml' --target cortex-m4"
 
 
 def test_missing_toolchain(work: Path) -> None:

@@ -110,7 +110,7 @@ def test_what_can_be_wrong_with_the_file(text: str, message: str, tmp_path: Path
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"nope\.toml does not exist"):
+    with pytest.raises(RecipeError, match=r"nope\.toml does not exist\. `pipeline init DIR` writes a recipe"):
         load(tmp_path / "nope.toml")
     with pytest.raises(RecipeError, match=r"can not be read: Is a directory"):
         load(tmp_path)

@@ -49,11 +49,11 @@ class Weigh:
         return FloatModel(artifact.module, artifact.data)
 
 
-FAULTS: dict[str, BaseException] = {
-    "board": PipelineError("the board burned."),
-    "bug": ValueError("odd"),
-    "ctrl-c": KeyboardInterrupt(),
-    "sigterm": Terminated(),
+FAULTS: dict[str, type[BaseException]] = {
+    "board": PipelineError,
+    "bug": ValueError,
+    "ctrl-c": KeyboardInterrupt,
+    "sigterm": Terminated,
 }
 
 
@@ -69,7 +69,7 @@ class Ship:
 
     def run(self, artifact: FloatModel, ctx: Context) -> Measured:
         if self.fault:
-            raise FAULTS[self.fault]
+            raise FAULTS[self.fault]({"board": "the board burned.", "bug": "odd"}.get(self.fault, ""))
         (ctx.folder / "firmware").mkdir()
         (ctx.folder / "firmware" / "digits.elf").write_bytes(b"\x7fELF")
         ctx.log.metrics({"latency_us_median": 1234.5, "accuracy": 0.9694}, "simulated")
@@ -144,24 +144,24 @@ def test_folders_are_numbered_and_never_reused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "message", "left"),
+    ("fault", "message"),
     [
-        ("board", "FAILED", "the board burned.", ["small-cortex-m4-1.failed"]),
-        ("bug", "FAILED", "odd", ["small-cortex-m4-1.failed"]),
-        ("ctrl-c", "KILLED", "interrupted", []),
-        ("sigterm", "KILLED", "interrupted", []),
+        ("board", "the board burned."),
+        ("bug", "odd"),
+        ("ctrl-c", "interrupted"),
+        ("sigterm", "interrupted"),
     ],
 )
-def test_a_failure_is_recorded_and_leaves_no_good_folder(
-    fault: str, status: str, message: str, left: list[str], client: Any, tmp_path: Path
-) -> None:
-    with pytest.raises(type(FAULTS[fault])):
+def test_a_failure_is_recorded_and_leaves_no_good_folder(fault: str, message: str, client: Any, tmp_path: Path) -> None:
+    with pytest.raises(FAULTS[fault]) as raised:
         run(recipe(tmp_path, Weigh(), Ship(fault)), CORTEX_M4, out=tmp_path / "build")
-    assert [p.name for p in (tmp_path / "build").iterdir()] == left
+    (left,) = (tmp_path / "build").iterdir()
+    assert left.name == "small-cortex-m4-1.failed"
+    assert raised.value.__notes__ == [f"What was made until then is in {left}."]
     parent, weigh, ship = last_runs(client)
     assert weigh.info.status == "FINISHED"
     for failed in (parent, ship):
-        assert failed.info.status == status
+        assert failed.info.status == "FAILED"
         assert failed.data.tags["error"] == message
 
 
@@ -194,6 +194,32 @@ def test_missing_tools_are_named_before_any_work(tmp_path: Path, monkeypatch: py
     with pytest.raises(BuildError, match=message):
         run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("part", "wrong", "message"),
+    [
+        ("device", {"machine": "mps2-an999"}, "mps2-an999"),
+        ("device", {"hal": "nosuchboard"}, "nosuchboard"),
+        ("cpu", {"core": "cortex-m99"}, "cortex-m99"),
+        ("device", {"transport": "serial"}, r"nothing says where cortex-m4 is connected.*bench\.toml"),
+    ],
+)
+def test_a_wrong_target_is_refused_before_any_work(part: str, wrong: dict[str, str], message: str, tmp_path: Path) -> None:
+    target = replace(CORTEX_M4, **{part: replace(getattr(CORTEX_M4, part), **wrong)})
+    with pytest.raises(PipelineError, match=message):
+        run(recipe(tmp_path, Weigh(), Ship()), target, out=tmp_path / "build")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.cross
+def test_an_absent_port_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text('[cortex-m4]\nport = "/dev/ttyACM77"\n')
+    with pytest.raises(PipelineError, match=r"port '/dev/ttyACM77' of cortex-m4 can not be opened: there is no such port"):
+        run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build", bench=tmp_path / "bench.toml")
+    assert not (tmp_path / "build").exists()
 
 
 def test_a_missing_bench_file_is_refused(tmp_path: Path) -> None:
@@ -241,10 +267,10 @@ def test_signals_end_a_run_cleanly(sent: signal.Signals, code: int, store: str, 
         process.kill()
     assert process.returncode == code
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == ("Interrupted." if code == 130 else "Terminated.")
+    assert said.splitlines()[-2:] == ["train     interrupted", "Interrupted." if code == 130 else "Terminated."]
     assert list((tmp_path / "build").iterdir()) == []
     parent, train = last_runs(client)
-    assert (parent.info.status, train.info.status) == ("KILLED", "KILLED")
+    assert (parent.info.status, train.info.status) == ("FAILED", "FAILED")
 
 
 def _training(client: Any) -> bool:

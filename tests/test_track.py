@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -82,21 +83,21 @@ def test_artifacts_lie_beside_the_database(store: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "message"),
+    ("error", "message"),
     [
-        (PipelineError("board: no answer."), "FAILED", "board: no answer."),
-        (ZeroDivisionError(), "FAILED", "ZeroDivisionError"),
-        (KeyboardInterrupt(), "KILLED", "interrupted"),
-        (Terminated(), "KILLED", "interrupted"),
+        (PipelineError("board: no answer."), "board: no answer."),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (KeyboardInterrupt(), "interrupted"),
+        (Terminated(), "interrupted"),
     ],
 )
-def test_a_failure_marks_stage_and_parent(store: str, error: BaseException, status: str, message: str) -> None:
+def test_a_failure_marks_stage_and_parent(store: str, error: BaseException, message: str) -> None:
     tracker = MlflowTracker("digits", "fails", store)
     with pytest.raises(type(error)), tracker, tracker.stage("train", {}):
         raise error
     (stage,) = children(store, tracker.run_id)
     for run in (client(store).get_run(tracker.run_id), stage):
-        assert run.info.status == status
+        assert run.info.status == "FAILED"
         assert run.data.tags["error"] == message
         assert run.data.tags["mlflow.note.content"] == message
 
@@ -106,6 +107,32 @@ def test_long_values_are_clipped_not_refused(store: str) -> None:
         tracker.log.params({"long": "x" * 10_000})
         tracker.log.tags({"long": "y" * 10_000})
     assert len(client(store).get_run(tracker.run_id).data.tags["long"]) == 5000
+
+
+def test_metric_names_take_any_class_name(store: str) -> None:
+    names = ["C++ & <b>", "C-- & <b>", "../x", "a//b", "a/b", "Größe", "漢字 1", "x" * 300, "x" * 301, "a: b\n"]
+    values = {f"recall_{name}": i / 10 for i, name in enumerate(names)}
+    with MlflowTracker("digits", "names", store) as tracker:
+        tracker.log.metrics(values)
+    logged = client(store).get_run(tracker.run_id).data.metrics
+    assert sorted(logged.values()) == list(values.values())
+    kept = {"recall_a/b", "recall_Größe", "recall_漢字 1", "recall_../x"}
+    assert kept == logged.keys() & values.keys()
+    assert any(re.fullmatch(r"recall_C__ _ _b_-[0-9a-f]{6}", name) for name in logged)
+
+
+def test_a_full_disk_is_told_without_sql(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def full(_: Any) -> None:
+        raise OperationalError("INSERT INTO runs VALUES (?)", ("secret",), Exception("database or disk is full"))
+
+    with MlflowTracker("digits", "full", store) as tracker:
+        with pytest.raises(TrackError) as refused:
+            tracker._store.call(full)
+        assert str(refused.value) == (
+            f"The MLflow store {store} refused or failed: (builtins.Exception) database or disk is full."
+        )
 
 
 def test_a_deleted_experiment_says_how_to_get_it_back(store: str) -> None:
@@ -162,8 +189,34 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
         store_address.check_store(f"sqlite:///{tmp_path}/file/mlflow.db")
 
 
-def test_the_refused_file_store_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(TrackError, match="filesystem tracking backend"), MlflowTracker("x", "x", str(tmp_path / "mlruns")):
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("/data/mlruns", r"is a folder.*MLFLOW_TRACKING_URI=sqlite:////data/mlruns/mlflow\.db\."),
+        ("file:///data/mlruns", r"is a folder.*MLFLOW_TRACKING_URI=sqlite:////data/mlruns/mlflow\.db\."),
+        (
+            "s3://bucket/runs",
+            r"s3://bucket/runs is of no kind that MLflow knows; it must begin with sqlite:, http:.*unset it",
+        ),
+        ("ftp://joe:geheim@host/x", r"ftp://joe:\*\*\*@host/x is of no kind"),
+        ("sqlite:///:memory:", r"names no file, so nothing of the run would stay"),
+        ("http://joe:geheim@127.0.0.1:9", r"server http://joe:\*\*\*@127\.0\.0\.1:9 .*Connection refused"),
+    ],
+)
+def test_stores_that_can_not_work(uri: str, message: str) -> None:
+    with pytest.raises(TrackError, match=message) as refused, MlflowTracker("x", "x", uri):
+        pass
+    assert "geheim" not in str(refused.value)
+
+
+def test_a_database_without_its_driver_says_what_to_install() -> None:
+    uri = "mysql+nosuchdriver://joe:geheim@localhost/runs"
+    with pytest.raises(TrackError, match="refused or failed") as refused, MlflowTracker("x", "x", uri):
+        pass
+    assert "geheim" not in str(refused.value)
+    uri = "mysql+aiomysql://joe:geheim@localhost/runs"
+    message = r"mysql\+aiomysql://joe:\*\*\*@localhost/runs needs the Python package 'aiomysql'.* pip install 'aiomysql'\."
+    with pytest.raises(TrackError, match=message), MlflowTracker("x", "x", uri):
         pass
 
 
