@@ -47,12 +47,14 @@ def public_header(
     return f"""\
 /* {comment_text(graph.name)}: an int8 neural network as plain C99. No heap, no libc, no interpreter. Generated; do not edit.
  *
- * All memory is one arena of {up}_ARENA_BYTES bytes, {ALIGNMENT}-byte aligned: yours, or {p}_static_arena with
- * -D{up}_STATIC_ARENA. One inference:
+ * All memory is one arena of {up}_ARENA_BYTES bytes, {ALIGNMENT}-byte aligned: yours, or {p}_static_arena when this
+ * library and your code are compiled with -D{up}_STATIC_ARENA. One inference of {_taken(graph, preprocess)} values:
  *
 {_usage(p, up, graph, preprocess)}
  *
- * Inference overwrites the inputs: write them again before each call. real = scale * (q - zero_point).
+ * Inference overwrites the inputs: write them again before each call. Outputs stay until the arena is written to. In memory
+ * the last axis (channels) runs fastest. Nothing is kept outside the arena: each thread may have one of its own.
+ * real = scale * (q - zero_point):
 {_io_comment("input", graph, graph.inputs)}{_raw_comment(p, preprocess, normalization)}
 {_io_comment("output", graph, graph.outputs)}
  */
@@ -76,6 +78,7 @@ extern "C" {{
 void *{p}_input(void *arena, int index);
 const void *{p}_output(const void *arena, int index);
 {raw}
+/* One inference: from the inputs in the arena to the outputs in it. */
 void {p}_invoke(void *arena);
 
 #ifdef {up}_STATIC_ARENA
@@ -92,12 +95,17 @@ extern uint8_t {p}_static_arena[{up}_ARENA_BYTES];
 
 def _usage(p: str, up: str, graph: Graph, preprocess: Preprocess | None) -> str:
     raw = f"\n *     {p}_preprocess(arena);" if preprocess else ""
-    what = f"raw {preprocess.dtype}" if preprocess else graph[graph.inputs[0]].dtype
-    return (
-        f" *     memcpy({p}_input(arena, 0), {what} values, {up}_INPUT_0_BYTES);{raw}\n"
-        f" *     {p}_invoke(arena);\n"
-        f" *     const {C_TYPES[graph[graph.outputs[0]].dtype]} *answer = {p}_output(arena, 0);"
+    answer = f"const {C_TYPES[graph[graph.outputs[0]].dtype]} *"
+    several = len(graph.inputs) > 1
+    copies = "\n".join(
+        f" *     memcpy({p}_input(arena, {i}), values{f'_{i}' if several else ''}, {up}_INPUT_{i}_BYTES);"
+        for i in range(len(graph.inputs))
     )
+    return f"{copies}{raw}\n *     {p}_invoke(arena);\n *     {answer}answer = ({answer.rstrip()}){p}_output(arena, 0);"
+
+
+def _taken(graph: Graph, preprocess: Preprocess | None) -> str:
+    return f"raw {preprocess.dtype}" if preprocess else graph[graph.inputs[0]].dtype
 
 
 def _io_comment(side: str, graph: Graph, names: tuple[str, ...]) -> str:

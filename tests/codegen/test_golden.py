@@ -7,6 +7,7 @@ After a change on purpose: UPDATE_GOLDEN=1 pytest tests/codegen/test_golden.py, 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -82,6 +83,21 @@ def test_a_project_has_what_it_should() -> None:
         if PROJECTS[name][1]:
             expected.add(f"model/{name}_preprocess.h")
         assert set(contents(GOLDEN / name)) == expected
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+@pytest.mark.parametrize("compiler", [["gcc", "-std=c99"], ["g++", "-std=c++11", "-x", "c++"]], ids=["C", "C++"])
+def test_the_readmes_example_compiles(compiler: list[str], name: str) -> None:
+    project = GOLDEN / name
+    example = (project / "README.md").read_text().split("```c\n")[1].split("```")[0]
+    declarations, calls = example.split("\n\n")[:2], example.split("\n\n")[2]
+    values = ", ".join(f"const signed char *{word}" for word in sorted(set(re.findall(r"\bvalues\w*", calls))))
+    program = "\n".join(["#include <string.h>", *declarations, f"int f({values}) {{", calls, "return answer[0]; }"])
+    command = [*compiler, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", str(project / "model"), "-"]
+    if compiler[0] == "gcc":
+        command[-1:] = ["-x", "c", "-"]
+    done = subprocess.run(command, input=program, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", PROJECTS)

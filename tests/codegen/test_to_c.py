@@ -155,7 +155,11 @@ CPP_PROGRAM = """
 
 #include "small_cnn.h"
 
+#ifdef SMALL_CNN_STATIC_ARENA
+static unsigned char *const arena = small_cnn_static_arena;
+#else
 alignas(16) static unsigned char arena[SMALL_CNN_ARENA_BYTES];
+#endif
 
 int main() {
   static_assert(SMALL_CNN_INPUT_COUNT == 1 && SMALL_CNN_OUTPUT_0_BYTES == 10, "sizes are constants");
@@ -168,13 +172,14 @@ int main() {
 """
 
 
-def test_the_library_links_with_cpp(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arena", [[], ["-DSMALL_CNN_STATIC_ARENA"]], ids=["the caller's arena", "its own arena"])
+def test_the_library_links_with_cpp(arena: list[str], tmp_path: Path) -> None:
     graph = small_cnn()
     write_library(graph, tmp_path)
     (tmp_path / "program.cpp").write_text(CPP_PROGRAM)
-    strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", str(tmp_path)]
+    strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", str(tmp_path), *arena]
     run = {"check": True, "cwd": tmp_path}
-    subprocess.run(["gcc", *WARNINGS, "-I", str(tmp_path), "-O2", "-c", "small_cnn.c"], **run)  # type: ignore[call-overload]
+    subprocess.run(["gcc", *WARNINGS, "-I", str(tmp_path), *arena, "-O2", "-c", "small_cnn.c"], **run)  # type: ignore[call-overload]
     subprocess.run(["g++", "-std=c++11", *strict, "program.cpp", "small_cnn.o", "-o", "program"], **run)  # type: ignore[call-overload]
     subprocess.run(["g++", "-std=c++20", *strict, "-x", "c++", "-c", "small_cnn.c", "-o", "/dev/null"], **run)  # type: ignore[call-overload]
     vectors = golden(graph, random_inputs(graph, 3))

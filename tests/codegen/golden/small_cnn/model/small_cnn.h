@@ -1,14 +1,16 @@
 /* small_cnn: an int8 neural network as plain C99. No heap, no libc, no interpreter. Generated; do not edit.
  *
- * All memory is one arena of SMALL_CNN_ARENA_BYTES bytes, 16-byte aligned: yours, or small_cnn_static_arena with
- * -DSMALL_CNN_STATIC_ARENA. One inference:
+ * All memory is one arena of SMALL_CNN_ARENA_BYTES bytes, 16-byte aligned: yours, or small_cnn_static_arena when this
+ * library and your code are compiled with -DSMALL_CNN_STATIC_ARENA. One inference of raw uint8 values:
  *
- *     memcpy(small_cnn_input(arena, 0), raw uint8 values, SMALL_CNN_INPUT_0_BYTES);
+ *     memcpy(small_cnn_input(arena, 0), values, SMALL_CNN_INPUT_0_BYTES);
  *     small_cnn_preprocess(arena);
  *     small_cnn_invoke(arena);
- *     const int8_t *answer = small_cnn_output(arena, 0);
+ *     const int8_t *answer = (const int8_t *)small_cnn_output(arena, 0);
  *
- * Inference overwrites the inputs: write them again before each call. real = scale * (q - zero_point).
+ * Inference overwrites the inputs: write them again before each call. Outputs stay until the arena is written to. In memory
+ * the last axis (channels) runs fastest. Nothing is kept outside the arena: each thread may have one of its own.
+ * real = scale * (q - zero_point):
  * input 0: "image" int8 8x8x1, scale 0.0625, zero point -128
  * output 0: "probabilities" int8 10, scale 0.00390625, zero point -128
  */
@@ -44,6 +46,7 @@ const void *small_cnn_output(const void *arena, int index);
 /* Turns the raw uint8 values in input 0 into the model's int8, in place: before small_cnn_invoke. */
 void small_cnn_preprocess(void *arena);
 
+/* One inference: from the inputs in the arena to the outputs in it. */
 void small_cnn_invoke(void *arena);
 
 #ifdef SMALL_CNN_STATIC_ARENA

@@ -7,6 +7,8 @@
 #include "protocol.h"
 
 static uint8_t arena[SMALL_CNN_ARENA_BYTES] __attribute__((aligned(16)));
+
+/* The inputs as they were uploaded. Inference overwrites those in the arena; repeating it starts from these. */
 static uint8_t loaded[SMALL_CNN_INPUT_BYTES] __attribute__((aligned(4)));
 
 static const model_tensor inputs[] = {

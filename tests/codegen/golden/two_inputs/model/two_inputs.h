@@ -1,13 +1,16 @@
 /* two_inputs: an int8 neural network as plain C99. No heap, no libc, no interpreter. Generated; do not edit.
  *
- * All memory is one arena of TWO_INPUTS_ARENA_BYTES bytes, 16-byte aligned: yours, or two_inputs_static_arena with
- * -DTWO_INPUTS_STATIC_ARENA. One inference:
+ * All memory is one arena of TWO_INPUTS_ARENA_BYTES bytes, 16-byte aligned: yours, or two_inputs_static_arena when this
+ * library and your code are compiled with -DTWO_INPUTS_STATIC_ARENA. One inference of int8 values:
  *
- *     memcpy(two_inputs_input(arena, 0), int8 values, TWO_INPUTS_INPUT_0_BYTES);
+ *     memcpy(two_inputs_input(arena, 0), values_0, TWO_INPUTS_INPUT_0_BYTES);
+ *     memcpy(two_inputs_input(arena, 1), values_1, TWO_INPUTS_INPUT_1_BYTES);
  *     two_inputs_invoke(arena);
- *     const int8_t *answer = two_inputs_output(arena, 0);
+ *     const int8_t *answer = (const int8_t *)two_inputs_output(arena, 0);
  *
- * Inference overwrites the inputs: write them again before each call. real = scale * (q - zero_point).
+ * Inference overwrites the inputs: write them again before each call. Outputs stay until the arena is written to. In memory
+ * the last axis (channels) runs fastest. Nothing is kept outside the arena: each thread may have one of its own.
+ * real = scale * (q - zero_point):
  * input 0: "a/left" int8 3x4x2, scale 0.0199999996, zero point 4
  * input 1: "a.left" int8 3x4x2, scale 0.0299999993, zero point -9
  * output 0: "the "sum" *  of__/both" int8 3x4x2, scale 0.0399999991, zero point 1
@@ -48,6 +51,7 @@ extern "C" {
 void *two_inputs_input(void *arena, int index);
 const void *two_inputs_output(const void *arena, int index);
 
+/* One inference: from the inputs in the arena to the outputs in it. */
 void two_inputs_invoke(void *arena);
 
 #ifdef TWO_INPUTS_STATIC_ARENA

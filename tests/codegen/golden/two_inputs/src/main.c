@@ -7,6 +7,8 @@
 #include "protocol.h"
 
 static uint8_t arena[TWO_INPUTS_ARENA_BYTES] __attribute__((aligned(16)));
+
+/* The inputs as they were uploaded. Inference overwrites those in the arena; repeating it starts from these. */
 static uint8_t loaded[TWO_INPUTS_INPUT_BYTES] __attribute__((aligned(4)));
 
 static const model_tensor inputs[] = {
