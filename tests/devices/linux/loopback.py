@@ -173,12 +173,15 @@ class Wire:
         self.cut_after, self.cuts, self.down_cut_after = 0, 0, 0
         self.frozen = threading.Event()
         self._pairs: list[socket.socket] = []
+        self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        for s in self._pairs:
+        """Only what is connected now: the client may be back before the last of them is hung up."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for s in pairs:
             hang_up(s)
-        self._pairs.clear()
 
     def close(self) -> None:
         self._server.close()
@@ -191,7 +194,8 @@ class Wire:
                 far = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
-            self._pairs += [near, far]
+            with self._lock:
+                self._pairs += [near, far]
             threading.Thread(target=self._copy, args=(near, far, "cut_after"), daemon=True).start()
             threading.Thread(target=self._copy, args=(far, near, "down_cut_after"), daemon=True).start()
 
