@@ -10,27 +10,35 @@ import torch
 from torch.fx import Node
 
 from pipeline.importers import _aten_layers, _aten_math, _aten_moves
-from pipeline.importers._aten_row import Output, Row, activation_of, aten
+from pipeline.importers._aten_row import Output, Row, activation_of, aten, name_of
 
-__all__ = ["TABLE", "Output", "Row", "activation_of", "describe", "is_known", "is_size", "names"]
+__all__ = ["TABLE", "Output", "Row", "activation_of", "describe", "is_known", "is_size", "name_of", "names"]
 
 TABLE: dict[Any, Row] = {**_aten_layers.TABLE, **_aten_math.TABLE, **_aten_moves.TABLE}
 
+_RECURRENT = "recurrent; use convolutions over time"
+_PRODUCT = "a product of two activations, as in attention; use linear layers, convolutions or pooling"
+_NORM = "use batch norm"
+_NEAREST = "use mode='nearest'"
+_CHOICE = "use relu, clamp, torch.maximum or torch.minimum"
+_GATHER = "use slices"
 _HINTS = {
-    "lstm": "recurrent; use convolutions over time",
-    "gru": "recurrent; use convolutions over time",
-    "rnn_tanh": "recurrent; use convolutions over time",
-    "rnn_relu": "recurrent; use convolutions over time",
-    "scaled_dot_product_attention": "attention; use convolutions or pooling",
-    "matmul": "of two activations; use linear layers",
-    "bmm": "of two activations; use linear layers",
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"), _RECURRENT),
+    **dict.fromkeys(("scaled_dot_product_attention", "matmul", "bmm", "einsum", "bilinear"), _PRODUCT),
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "rms_norm"), _NORM),
+    **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d", "upsample_linear1d"), _NEAREST),
+    **dict.fromkeys(("where", "masked_fill"), _CHOICE),
+    **dict.fromkeys(("index", "index_select", "gather"), _GATHER),
+    "_native_batch_norm_legit": "batch norm by the batch's own statistics; use track_running_stats=True",
+    "_to_copy": "another number type; keep float32",
+    "argmax": "leave it out: the logits are the answer",
     "embedding": "use one-hot inputs and a linear layer",
-    "layer_norm": "use batch norm",
-    "group_norm": "use batch norm",
-    "instance_norm": "use batch norm",
     "log_softmax": "leave it out: the highest logit is the same",
+    "max": "use amax over height and width",
     "sum": "use mean",
-    "upsample_bilinear2d": "use nearest",
+    "repeat": "use torch.cat",
+    "zeros": "use F.pad, or a buffer",
+    "new_zeros": "use F.pad, or a buffer",
 }
 
 
@@ -43,18 +51,15 @@ def is_size(node: Node) -> bool:
 
 
 def is_known(node: Node) -> bool:
+    """Whether a call has an int8 form. What reads a call's several results is known when that is, but for some results."""
     if node.target is operator.getitem and isinstance(node.args[0], Node):
-        source = node.args[0]
-        return is_known(source) and not (source.target in _aten_layers.PART_READERS and node.args[1])
+        return not (node.args[0].target in _aten_layers.PART_READERS and node.args[1])
     return node.target in TABLE or is_size(node)
 
 
 def describe(node: Node) -> str:
     """`lstm (recurrent; use convolutions over time)`."""
-    if node.target is operator.getitem and isinstance(node.args[0], Node):
-        return f"result {node.args[1]} of {describe(node.args[0])}"
-    name = getattr(node.target, "overloadpacket", node.target)
-    short = str(getattr(name, "__name__", name)).removeprefix("aten.")
+    short = name_of(node)
     return f"{short} ({_HINTS[short]})" if short in _HINTS else short
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch.fx import Node
 
-from pipeline.errors import GraphError
 from pipeline.importers._aten_row import Row, aten
 from pipeline.importers._layout import Axes, channels_last, plain
 from pipeline.ops._window import Pads, Pair, same_pads
@@ -16,6 +15,7 @@ from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
 from pipeline.ops.fully_connected import FullyConnected
 from pipeline.ops.max_pool2d import MaxPool2d
 from pipeline.ops.mean import Mean
+from pipeline.ops.pad import Pad
 from pipeline.ops.transpose_conv import TransposeConv
 
 if TYPE_CHECKING:
@@ -82,7 +82,11 @@ def conv_transpose(b: Builder, node: Node) -> None:
     """Weights IOHW -> OHWI; torch's padding is the crop, its output padding shows in the output's size."""
     a = b.arguments(node)
     if int(a["groups"]) != 1 or set(a["dilation"]) != {1}:
-        raise GraphError(f"{b.label(node)}: a transposed convolution has an int8 form without groups and dilation only")
+        raise b.fail(
+            node,
+            "a transposed convolution has an int8 form with groups=1 and dilation=1 only; else upsample (nearest) and use a "
+            "convolution",
+        )
     x, _, _ = _image(b, a["input"])
     w, scales = b.weight(a["weight"])
     flat = w.ndim == 3
@@ -107,33 +111,34 @@ def linear(b: Builder, node: Node) -> None:
 
 
 def max_pool(b: Builder, node: Node) -> None:
-    a = b.arguments(node)
-    if set(a["dilation"] if isinstance(a["dilation"], list) else [a["dilation"]]) != {1}:
-        raise GraphError(f"{b.label(node)}: max pooling with dilation {a['dilation']} has no int8 form; use dilation 1")
-    _pool(b, node, MaxPool2d, a)
+    dilation = b.arguments(node)["dilation"]
+    if _pair(dilation) != (1, 1):
+        raise b.fail(node, f"max pooling with dilation {dilation} has no int8 form; use dilation 1")
+    _pool(b, node, MaxPool2d)
 
 
 def avg_pool(b: Builder, node: Node) -> None:
+    if b.arguments(node).get("divisor_override") is not None:
+        raise b.fail(node, "average pooling with a divisor of its own has no int8 form")
+    _pool(b, node, AveragePool2d)
+
+
+def _pool(b: Builder, node: Node, cls: Any) -> None:
     a = b.arguments(node)
-    padded = max(a["padding"] if isinstance(a["padding"], list) else [a["padding"]]) > 0
-    if a.get("divisor_override") is not None or (padded and a["count_include_pad"]):
-        raise GraphError(
-            f"{b.label(node)}: average pooling that counts padding, or with its own divisor, has no int8 form; use "
-            "count_include_pad=False"
-        )
-    _pool(b, node, AveragePool2d, a)
-
-
-def _pool(b: Builder, node: Node, cls: Any, a: dict[str, Any]) -> None:
     flat = len(b.shape(node)) == 3
     kernel = _row(a["kernel_size"]) if flat else _pair(a["kernel_size"])
     stride = _row(a["stride"], a["kernel_size"]) if flat else _pair(a["stride"], a["kernel_size"])
     padding = _row(a["padding"], other=0) if flat else _pair(a["padding"])
-    _emit_pool(b, node, cls, a["self"], kernel, stride, padding)
+    x, size, channels = _image(b, a["self"])
+    if any(padding) and a.get("count_include_pad"):  # zeros that count are part of the image
+        widths = ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0))
+        size = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
+        x = b.write(Pad, (x,), (1, *size, channels), b.quant(node), f"{b.label(node)}.padded", widths=widths)
+        padding = (0, 0)
+    _emit_pool(b, node, cls, x, size, kernel, stride, padding)
 
 
-def _emit_pool(b: Builder, node: Node, cls: Any, source: Any, kernel: Pair, stride: Pair, padding: Pair) -> None:
-    x, size, _ = _image(b, source)
+def _emit_pool(b: Builder, node: Node, cls: Any, x: str, size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> None:
     space = b.shape(node)[2:]
     out = (space[0], space[1]) if len(space) == 2 else (1, space[0])
     ends = [  # ceil_mode reads past the end: as padding
@@ -150,18 +155,21 @@ def adaptive_avg_pool(b: Builder, node: Node) -> None:
 def adaptive_max_pool(b: Builder, node: Node) -> None:
     """The values of (values, indexes)."""
     pool = node.args[0]
-    if node.args[1] != 0 or not isinstance(pool, Node):
-        raise GraphError(f"{b.label(node)}: the indexes of max pooling have no int8 form")
+    assert isinstance(pool, Node)
     _adaptive(b, node, MaxPool2d, pool.args[0])
 
 
 def _adaptive(b: Builder, node: Node, cls: Any, source: Any) -> None:
     size, wanted = b.value(source).shape[2:], b.shape(node)[2:]
     if any(s % w for s, w in zip(size, wanted, strict=True)):
-        raise GraphError(f"{b.label(node)}: adaptive pooling of {size} to {wanted} has windows of different sizes")
+        raise b.fail(
+            node,
+            f"adaptive pooling of {size} to {wanted} has windows of different sizes; pool to a size that divides {size}",
+        )
     windows = [s // w for s, w in zip(size, wanted, strict=True)]
     kernel = (windows[0], windows[1]) if len(windows) == 2 else (1, windows[0])
-    _emit_pool(b, node, cls, source, kernel, kernel, (0, 0))
+    x, whole, _ = _image(b, source)
+    _emit_pool(b, node, cls, x, whole, kernel, kernel, (0, 0))
 
 
 def amax(b: Builder, node: Node) -> None:
@@ -170,7 +178,7 @@ def amax(b: Builder, node: Node) -> None:
     x = b.value(a["self"])
     rank = len(x.shape)
     if rank not in (3, 4) or {int(d) % rank for d in a["dim"]} != set(range(2, rank)):
-        raise GraphError(f"{b.label(node)}: a maximum over {a['dim']} has an int8 form over height and width only")
+        raise b.fail(node, f"a maximum over {a['dim']} has an int8 form over height and width only")
     source, size, channels = _image(b, a["self"])
     rest = (1,) * (rank - 2) if a["keepdim"] else ()
     order = channels_last(rank) if a["keepdim"] else plain(2)
@@ -185,7 +193,7 @@ def mean(b: Builder, node: Node) -> None:
     rank = len(x.shape)
     axes = {int(d) % rank for d in (a["dim"] or range(rank))}
     if 0 in axes:
-        raise GraphError(f"{b.label(node)}: a mean over the batch has no meaning for one inference")
+        raise b.fail(node, "a mean over the batch has no meaning for one inference")
     stored = tuple(i for i, d in enumerate(x.order) if d in axes)
     kept = [d for d in range(rank) if d not in axes]
     order: Axes = x.order if a["keepdim"] else tuple(kept.index(d) for d in x.order if d in kept)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from pipeline.errors import GraphError
-from pipeline.importers._aten_row import Row, activation_of, aten, clamp_bounds
+from pipeline.importers._aten_row import Row, activation_of, aten, clamp_bounds, name_of
 from pipeline.importers._layout import plain
 from pipeline.ir import Array
 from pipeline.ops.add import Add
@@ -35,7 +34,9 @@ if TYPE_CHECKING:
 def table(b: Builder, node: Node) -> None:
     """Any function of one value: torch's own answers to the 256 possible inputs."""
     if any(isinstance(a, Node) for a in node.args[1:]):
-        raise GraphError(f"{b.label(node)}: {node.target} of two activations has no int8 form")
+        raise b.fail(
+            node, f"{name_of(node)} of two activations has no int8 form; one of them must be a number or a parameter"
+        )
     x = b.value(node.args[0])
     end, _ = b.fused(node)
     low, high = (clamp_bounds(end) or (None, None)) if end is not node else (None, None)
@@ -85,7 +86,7 @@ def _binary(cls: Any, *, same_quant: bool = False) -> Any:
     def lower(b: Builder, node: Node) -> None:
         a = b.arguments(node)
         if a.get("alpha", 1) != 1:
-            raise GraphError(f"{b.label(node)}: {a['alpha']} times an operand has no int8 form here; multiply first")
+            raise b.fail(node, f"{a['alpha']} times an operand has no int8 form here; multiply first")
         if not isinstance(a["other"], Node):
             table(b, node)
             return
@@ -113,7 +114,7 @@ def _binary(cls: Any, *, same_quant: bool = False) -> Any:
 def _aligned(b: Builder, node: Node, x: Value, y: Value) -> tuple[Value, Value]:
     """Both operands stored in the order of the larger."""
     if len(x.shape) != len(y.shape):
-        raise GraphError(f"{b.label(node)}: {x.shape} and {y.shape} do not line up; unsqueeze the smaller one")
+        raise b.fail(node, f"{x.shape} and {y.shape} do not line up; unsqueeze the smaller one")
     if x.flat == y.flat and x.order == y.order:
         return x, y
     x, y = b.unflattened(x), b.unflattened(y)
@@ -125,7 +126,7 @@ def _stored(data: Array, x: Value, b: Builder, node: Node) -> Array:
     """A parameter, broadcast against activation `x`, in the order in which that is stored."""
     rank = len(x.shape)
     if data.ndim > rank or (data.ndim == rank and data.shape[0] != 1):
-        raise GraphError(f"{b.label(node)}: a parameter of shape {data.shape} does not broadcast to {x.shape}")
+        raise b.fail(node, f"a parameter of shape {data.shape} does not broadcast to {x.shape}")
     wide = data.reshape((1,) * (rank - data.ndim) + data.shape)
     if x.flat is not None:
         return np.ascontiguousarray(wide[:, x.columns] if wide.shape[1] > 1 else wide)
@@ -136,7 +137,7 @@ def prelu(b: Builder, node: Node) -> None:
     x = b.unflattened(b.value(node.args[0]))
     found = b.quantised_constant(node.args[1])
     if found is None:
-        raise GraphError(f"{b.label(node)}: the slopes of prelu must be parameters")
+        raise b.fail(node, "the slopes of prelu must be parameters")
     slopes, quant = found
     along = slopes.reshape(1, -1, *[1] * (len(x.shape) - 2))
     alpha = b.add_constant(f"{b.label(node)}.alpha", np.ascontiguousarray(along.transpose(x.order)), quant)
@@ -170,6 +171,12 @@ _ONE_VALUE = (
     aten.pow.Tensor_Scalar,
     aten.rsub.Scalar,
     aten.div.Tensor,
+    aten.erf.default,
+    aten.expm1.default,
+    aten.log.default,
+    aten.reciprocal.default,
+    aten.rsqrt.default,
+    aten.threshold.default,
     aten.sin.default,
     aten.cos.default,
 )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from torch.fx import Node
 
-from pipeline.errors import GraphError
 from pipeline.importers import _aten_layers
 from pipeline.importers._aten_row import Row, aten
 from pipeline.importers._layout import Axes, channels_last, plain, reshape_order
@@ -73,6 +72,13 @@ def pixel_shuffle(b: Builder, node: Node) -> None:
     b.alias(node, b.reshape(spread, (1, c // r**2, h * r, w * r)))
 
 
+def pixel_unshuffle(b: Builder, node: Node) -> None:
+    x, r = b.value(node.args[0]), int(cast(int, node.args[1]))
+    _, c, h, w = x.shape
+    gathered = _permuted(b.reshape(x, (1, c, h // r, r, w // r, r)), (0, 1, 3, 5, 2, 4))
+    b.alias(node, b.reshape(gathered, (1, c * r**2, h // r, w // r)))
+
+
 def channel_shuffle(b: Builder, node: Node) -> None:
     x, groups = b.value(node.args[0]), int(cast(int, node.args[1]))
     _, c, *space = x.shape
@@ -110,10 +116,10 @@ def _taken(b: Builder, node: Node, x: Value, axis: int, start: int, end: int, st
     if (start, end, step) == (0, x.shape[axis], 1):
         return x
     if axis == 0:
-        raise GraphError(f"{b.label(node)}: takes part of the batch, which has no meaning for one inference")
+        raise b.fail(node, "takes part of the batch, which has no meaning for one inference")
     count = len(range(start, end, step))
     if count < 1:
-        raise GraphError(f"{b.label(node)}: takes nothing from {x.shape}")
+        raise b.fail(node, f"takes nothing from {x.shape}")
     at = x.order.index(axis)
     shape = tuple(count if d == axis else s for d, s in enumerate(x.shape))
     stored = tuple(shape[d] for d in x.order)
@@ -167,7 +173,7 @@ def pad(b: Builder, node: Node) -> None:
     for i in range(len(a["pad"]) // 2):  # torch lists the last axis first
         widths[-1 - i] = (int(a["pad"][2 * i]), int(a["pad"][2 * i + 1]))
     if any(min(w) < 0 for w in widths):
-        raise GraphError(f"{b.label(node)}: negative padding has no int8 form; take a slice")
+        raise b.fail(node, "negative padding has no int8 form; take a slice")
     if a["mode"] == "constant":
         quant = b.quant(node)
         fill = None if not a["value"] else int(np.clip(round(a["value"] / quant.scale[0]) + quant.zero_point, -128, 127))
@@ -216,7 +222,7 @@ def expand(b: Builder, node: Node) -> None:
     """Free where the readers broadcast by themselves."""
     x = b.value(node.args[0])
     if x.shape != b.shape(node) and not all(user.target in _BROADCASTS for user in _readers(node)):
-        raise GraphError(f"{b.label(node)}: repeating {x.shape} has an int8 form for arithmetic only; use upsampling")
+        raise b.fail(node, f"repeating {x.shape} has an int8 form for arithmetic only; use upsampling")
     b.alias(node, x)
 
 
@@ -244,6 +250,7 @@ TABLE: dict[Any, Row] = {
     aten.transpose.int: _PERMUTE,
     aten.t.default: _PERMUTE,
     aten.pixel_shuffle.default: Row(pixel_shuffle, output="shared"),
+    aten.pixel_unshuffle.default: Row(pixel_unshuffle, output="shared"),
     aten.channel_shuffle.default: Row(channel_shuffle, output="shared"),
     aten.slice.Tensor: Row(slice_, output="shared"),
     aten.select.int: Row(select, output="shared"),

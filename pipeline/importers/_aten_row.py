@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,14 @@ class Row:
     channel_axis: int = 0
     fuses: bool = False
     constants: bool = False
+
+
+def name_of(node: Node) -> str:
+    """A call as torch calls it: `conv2d`, `result 1 of adaptive_max_pool2d`."""
+    if node.target is operator.getitem and isinstance(node.args[0], Node):
+        return f"result {node.args[1]} of {name_of(node.args[0])}"
+    name = getattr(node.target, "overloadpacket", node.target)
+    return str(getattr(name, "__name__", name)).removeprefix("aten.")
 
 
 def activation_of(node: Node) -> Activation | None:

@@ -11,8 +11,9 @@ from torch.fx import GraphModule, Node
 
 from pipeline.errors import GraphError
 from pipeline.importers import _aten
-from pipeline.importers._float_graph import constant_of, path_of
+from pipeline.importers._float_graph import constant_of
 from pipeline.importers._layout import Axes, channels_last, plain
+from pipeline.importers._source_line import path_of, place_of
 from pipeline.importers._stored import StoredGraph, Value
 from pipeline.ir import Array, Op, Quant, Tensor
 from pipeline.ops._activation import Activation
@@ -37,6 +38,9 @@ class Builder(StoredGraph):
         self.nodes: dict[str, tuple[str, Value]] = {}
         self.calls = Counter(path_of(n) for n in module.graph.nodes if n.target in _aten.TABLE)
 
+    def fail(self, node: Node, message: str) -> GraphError:
+        return GraphError(f"{place_of(node)}: {message}.")
+
     # Reading
 
     def value(self, node: Any) -> Value:
@@ -49,7 +53,11 @@ class Builder(StoredGraph):
         """torch's shape of the node's result, for batch 1."""
         shape = tuple(node.meta["tensor_meta"].shape)
         if shape[:1] != (1,):
-            raise GraphError(f"{self.label(node)}: mixes the batch with other axes ({shape} for one input)")
+            raise self.fail(
+                node,
+                f"{_aten.name_of(node)} mixes the batch with other axes ({shape} for one input); keep the first axis, as "
+                "x.flatten(1) and x.squeeze(-1) do",
+            )
         return shape
 
     def arguments(self, node: Node) -> dict[str, Any]:
@@ -63,7 +71,7 @@ class Builder(StoredGraph):
         for user in node.users:
             if str(user.target) == QUANTIZE:
                 return Quant((float(cast(float, user.args[1])),), int(cast(int, user.args[2])))
-        raise GraphError(f"{self.label(node)}: the result of {node.target} is not quantised")
+        raise self.fail(node, f"the result of {_aten.name_of(node)} is not quantised")
 
     def fused(self, node: Node) -> tuple[Node, Activation | None]:
         """The node whose result is quantised, and the activation in it: `node` itself, or the relu that alone reads it."""
@@ -97,7 +105,7 @@ class Builder(StoredGraph):
         path, row = path_of(node), _aten.TABLE.get(node.target)
         if path and (self.calls[path] == 1 or (row is not None and row.weight is not None)):
             return path
-        name = _aten.describe(node).partition(" ")[0]
+        name = _aten.name_of(node).replace(" ", "_")
         return f"{path}.{name}" if path else name
 
     def emit(

@@ -14,9 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.fx.node import map_arg
 
 from pipeline.errors import GraphError
+from pipeline.importers._source_line import line_of_error, place_of
+from pipeline.importers.bounded import first_line
 
 aten = torch.ops.aten
 
@@ -36,22 +39,26 @@ _WEIGHTED: dict[Any, bool] = {
 
 def trace(module: nn.Module, example: Tensor) -> GraphModule:
     """`module` (in eval mode) as a graph of functional ATen calls that takes any batch size. `example` holds two inputs or
-    more. GraphError when torch.export can not follow it, naming where."""
+    more. GraphError when torch.export can not follow it, naming the line of the model's forward."""
     try:
         with _quiet():
             exported = torch.export.export(
                 copy.deepcopy(module).eval(), (example,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False
             )
             graph = exported.run_decompositions({}).module()
-    except Exception as e:
-        reason = next((line.strip() for line in str(e).splitlines() if line.strip()), type(e).__name__)
+    except GuardOnDataDependentSymNode as e:
         raise GraphError(
-            f"torch.export can not follow the model's forward: {reason[:300]}. It must be free of control flow that depends "
-            "on values, and take and give plain tensors."
+            f"the model's forward decides by a tensor's values{line_of_error(e)}: a compiled network takes the same steps "
+            "for every input. Compute with tensors only (relu, clamp, torch.maximum, a product with a sigmoid), or let a "
+            "setting in __init__ decide."
+        ) from e
+    except Exception as e:  # export runs the user's code: whatever that and torch raise
+        raise GraphError(
+            f"torch.export can not follow the model's forward{line_of_error(e)}: {first_line(e)}. It must compute with "
+            "torch alone, on tensors, and take and give plain tensors."
         ) from e
     assert isinstance(graph, GraphModule)
     _simplify(graph)
-    _check_batch(graph, example)
     _fold_constants(graph)
     _fold_batch_norms(graph)
     graph.graph.eliminate_dead_code()
@@ -72,13 +79,6 @@ def _quiet() -> Iterator[None]:
         logging.disable(previous)
 
 
-def path_of(node: Node) -> str:
-    """The module whose forward makes this call, as `encoder.lstm`; "" for the model itself."""
-    stack = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-    path = str(stack[-1]) if stack else ""
-    return "" if path.startswith("_empty_nn_module_stack") else path.removeprefix("L['self'].")
-
-
 def _simplify(graph: GraphModule) -> None:
     for node in list(graph.graph.nodes):
         if node.op not in ("call_module", "call_function"):
@@ -93,15 +93,15 @@ def _simplify(graph: GraphModule) -> None:
     graph.graph.eliminate_dead_code()
 
 
-def _check_batch(graph: GraphModule, example: Tensor) -> None:
-    graph.recompile()
+def check_batch(graph: GraphModule, example: Tensor) -> None:
+    """GraphError unless a graph from `trace` takes one input as well as the two or more of `example`."""
     try:
         with torch.no_grad():
             graph(example[:1])
     except (RuntimeError, AssertionError) as e:
         raise GraphError(
             f"the model's forward fixes the batch size to {len(example)}: it must take any. Use x.flatten(1) or "
-            "x.view(x.shape[0], -1) instead of sizes written as numbers."
+            "x.view(x.shape[0], -1) instead of len(x) and of sizes written as numbers."
         ) from e
 
 
@@ -121,7 +121,8 @@ def _fold_constants(graph: GraphModule) -> None:
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor):
             continue
         arguments = [constant_of(graph, n) for n in node.all_input_nodes]
-        if all(a is not None for a in arguments) and isinstance(node.target, torch._ops.OpOverload):
+        fixed = isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded not in node.target.tags
+        if fixed and all(a is not None for a in arguments):
             known = dict(zip(node.all_input_nodes, arguments, strict=True))
             with torch.no_grad():
                 value = node.target(*map_arg(node.args, known.__getitem__), **map_arg(node.kwargs, known.__getitem__))
@@ -148,9 +149,7 @@ def _fold_batch_norms(graph: GraphModule) -> None:
         given = [constant_of(graph, n) for n in (weight, bias, mean, variance)]
         mu, var = given[2], given[3]
         if mu is None or var is None:
-            raise GraphError(
-                f"batch norm {path_of(node) or node.name!r} has no running statistics; use track_running_stats."
-            )
+            raise GraphError(f"{place_of(node)} has no running statistics; use track_running_stats=True.")
         scale = torch.rsqrt(var.detach() + eps) * (given[0].detach() if given[0] is not None else 1.0)
         shift = (given[1].detach() if given[1] is not None else 0.0) - mu.detach() * scale
         target = _folds_into(graph, x)
@@ -159,7 +158,7 @@ def _fold_batch_norms(graph: GraphModule) -> None:
             _scale_outputs(graph, target, scale, shift)
         for user in list(node.users):
             if user.target is not operator.getitem or user.args[1] != 0:
-                raise GraphError(f"batch norm {path_of(node) or node.name!r}: the model reads its statistics.")
+                raise GraphError(f"{place_of(node)}: the model reads this batch norm's statistics, which are not computed.")
             user.replace_all_uses_with(result)
             graph.graph.erase_node(user)
         graph.graph.erase_node(node)
@@ -190,22 +189,29 @@ def _scale_outputs(graph: GraphModule, layer: Node, scale: Tensor, shift: Tensor
 
 
 def _as_depthwise(graph: GraphModule, node: Node, scale: Tensor, shift: Tensor) -> Node:
+    """A 1x1 depthwise convolution; over features (N, C) one on (N, C, 1)."""
     x = node.args[0]
     assert isinstance(x, Node)
-    rank, channels = x.meta["val"].ndim, len(scale)
-    if rank not in (3, 4):
-        raise GraphError(
-            f"batch norm {path_of(node) or node.name!r} follows neither a convolution nor a linear layer; put it behind one."
-        )
-    op = aten.conv1d.default if rank == 3 else aten.conv2d.default
+    rank = max(x.meta["val"].ndim, 3)
+    if rank > 4:
+        raise GraphError(f"{place_of(node)} has {rank - 2} dimensions of space; one or two have an int8 form.")
     spatial = rank - 2
+    one, zero = [1] * spatial, [0] * spatial
+
+    def call(target: Any, *args: Any, value: Tensor) -> Node:
+        result = graph.graph.call_function(target, args)
+        result.meta = {**node.meta, "val": value}
+        return result
+
     with graph.graph.inserting_before(node):
-        weight = _new_constant(graph, node, "weight", scale.reshape(-1, 1, *[1] * spatial))
+        weight = _new_constant(graph, node, "weight", scale.reshape(-1, 1, *one))
         bias = _new_constant(graph, node, "bias", shift)
-        one, zero = [1] * spatial, [0] * spatial
-        result = graph.graph.call_function(op, (x, weight, bias, one, zero, one, channels))
-    result.meta = {**node.meta, "val": x.meta["val"]}
-    return result
+        value = x.meta["val"]
+        if value.ndim == 2:
+            x = call(aten.unsqueeze.default, x, -1, value=value.unsqueeze(-1))
+        op = aten.conv1d.default if rank == 3 else aten.conv2d.default
+        result = call(op, x, weight, bias, one, zero, one, len(scale), value=x.meta["val"])
+        return call(aten.squeeze.dim, result, -1, value=value) if value.ndim == 2 else result
 
 
 def _new_constant(graph: GraphModule, owner: Node, role: str, value: Tensor) -> Node:

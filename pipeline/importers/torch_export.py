@@ -20,11 +20,14 @@ from torch.fx.passes.shape_prop import ShapeProp
 from pipeline.errors import GraphError
 from pipeline.importers import _aten
 from pipeline.importers._builder import DEQUANTIZE, DEQUANTIZE_CHANNEL, QUANTIZE, Builder
-from pipeline.importers._float_graph import constant_of, path_of, trace
+from pipeline.importers._float_graph import check_batch, constant_of, trace
+from pipeline.importers._source_line import place_of
 from pipeline.importers._stored import Value
 from pipeline.ir import Graph
 
 __all__ = ["Imported", "Value", "check_supported", "import_converted", "refuse_unsupported"]
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ def check_supported(module: nn.Module, example: TorchTensor) -> None:
 
     graph = trace(module, example)
     refuse_unsupported(graph)
+    check_batch(graph, example)
     with torch.no_grad():
         prepared = prepare_pt2e(graph, Int8Quantizer(None))
         prepared(example)
@@ -49,24 +53,32 @@ def check_supported(module: nn.Module, example: TorchTensor) -> None:
 
 
 def refuse_unsupported(graph: GraphModule) -> None:
-    """GraphError naming the module path of each call in a float graph (from `trace`) that has no int8 form."""
-    bad: dict[str, dict[str, None]] = {}
+    """GraphError naming the modules of a float graph (from `trace`) that make calls without an int8 form."""
+    bad: dict[str, dict[str, bool]] = {}  # by place, by call: whether it computes from a tensor
     for node in graph.graph.nodes:
         if node.op == "call_function" and not _aten.is_known(node):
-            bad.setdefault(path_of(node) or "the model's forward", {})[_aten.describe(node)] = None
+            reads = any(isinstance(n.meta.get("val"), TorchTensor) for n in node.all_input_nodes)
+            bad.setdefault(place_of(node), {})[_aten.describe(node)] = reads
     if bad:
-        found = [f"{where}: {', '.join([n for n in names if '(' in n] or names)}" for where, names in bad.items()]
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        # Where an LSTM makes its zeros, it is the LSTM that counts.
+        found = {place: [n for n, reads in calls.items() if reads] or list(calls) for place, calls in bad.items()}
+        single = sum(map(len, found.values())) == 1
         raise GraphError(
-            f"no int8 form for {'; '.join(found[:5])}{more}. Replace it; what can be compiled: {', '.join(_aten.names())}."
+            f"{_listed([f'{place} uses {_listed(names)}' for place, names in found.items()], '; ')}, which "
+            f"{'has' if single else 'have'} no int8 form. Replace {'it' if single else 'them'}; what can be compiled: "
+            f"{', '.join(_aten.names())}."
         )
     for node in graph.graph.nodes:
         row = _aten.TABLE.get(node.target)
         if row is not None and row.weight is not None and constant_of(graph, node.args[row.weight]) is None:
             raise GraphError(
-                f"{path_of(node) or node.name}: the weights of {_aten.describe(node)} are computed in forward; they must be "
-                "parameters."
+                f"{place_of(node)}: the weights of {_aten.describe(node)} are computed in forward; they must be parameters."
             )
+
+
+def _listed(found: list[str], separator: str = ", ") -> str:
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return separator.join(found[:_MOST_NAMED]) + more
 
 
 def import_converted(converted: GraphModule, example: TorchTensor, name: str) -> Imported:
@@ -89,7 +101,7 @@ def import_converted(converted: GraphModule, example: TorchTensor, name: str) ->
         elif node.op == "call_function" and node.target in _aten.TABLE and not _aten.is_size(node):
             _aten.TABLE[node.target].lower(b, node)
         elif str(node.target) != DEQUANTIZE_CHANNEL and not _aten.is_size(node):
-            raise GraphError(f"no int8 form for {b.label(node)}: {node.target}")
+            raise b.fail(node, f"no int8 form for {node.target}")
     graph = Graph(name, b.tensors, tuple(b.ops), tuple(inputs), tuple(outputs)).checked()
     return Imported(graph, b.nodes)
 

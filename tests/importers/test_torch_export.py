@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -145,25 +146,113 @@ class Network(nn.Module):
         return self.head(self.encoder(x.squeeze(1)).mean(1))
 
 
+EXPORT = "torch.export can not follow the model's forward"
+RECURRENT = "(recurrent; use convolutions over time)"
+PRODUCT = "(a product of two activations, as in attention; use linear layers, convolutions or pooling)"
+
+
+class Attention(nn.Module):
+    """The one that gives weights, too, takes other calls than the one that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attn(x, x, x)[0]
+
+
+class Rolled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(2, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.roll(x, 1, 2)
+        return self.norm(torch.cumsum(y, 1))
+
+
 UNSUPPORTED = {
-    "lstm": (nn.LSTM(8, 8, batch_first=True), "encoder.layer: lstm (recurrent; use convolutions over time)"),
-    "gru": (nn.GRU(8, 8, batch_first=True), "encoder.layer: gru (recurrent; use convolutions over time)"),
+    "lstm": (nn.LSTM(8, 8, batch_first=True), f"`encoder.layer` (LSTM) uses lstm {RECURRENT}, which has"),
+    "gru": (nn.GRU(8, 8, batch_first=True), f"`encoder.layer` (GRU) uses gru {RECURRENT}, which has"),
     "attention": (
-        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
-        "encoder.layer.self_attn: scaled_dot_product_attention (attention; use convolutions or pooling)",
+        nn.Sequential(Attention(), Attention()),
+        f"`encoder.layer.0.attn` (MultiheadAttention) uses bmm {PRODUCT}; "
+        f"`encoder.layer.1.attn` (MultiheadAttention) uses bmm {PRODUCT}, which have",
     ),
-    "layer_norm": (nn.LayerNorm(8), "encoder.layer: layer_norm (use batch norm)"),
+    "transformer": (
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+        f"`encoder.layer.self_attn` (MultiheadAttention) uses scaled_dot_product_attention {PRODUCT}; "
+        "`encoder.layer.norm1` (LayerNorm) uses layer_norm (use batch norm); "
+        "`encoder.layer.norm2` (LayerNorm) uses layer_norm (use batch norm), which have",
+    ),
+    "layer_norm": (nn.LayerNorm(8), "`encoder.layer` (LayerNorm) uses layer_norm (use batch norm), which has"),
+    "of one's own": (
+        Rolled(),
+        "`encoder.layer` (Rolled), line `y = torch.roll(x, 1, 2)` (test_torch_export.py:LINE) uses roll; `encoder.layer` "
+        "(Rolled), line `return self.norm(torch.cumsum(y, 1))` (test_torch_export.py:LINE) uses cumsum; "
+        "`encoder.layer.norm` (GroupNorm) uses group_norm (use batch norm), which have",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", UNSUPPORTED)
-def test_unsupported_layers_are_named_by_their_path(kind: str) -> None:
+def test_unsupported_layers_are_named_by_path_and_class(kind: str) -> None:
     layer, message = UNSUPPORTED[kind]
     with pytest.raises(GraphError) as e:
         check_supported(Network(layer).eval(), torch.zeros(2, 1, 8, 8))
-    assert str(e.value).startswith(f"no int8 form for {message}")
-    assert "what can be compiled: " in str(e.value)
-    assert "conv2d" in str(e.value)
+    found = re.sub(r"(?<=\.py:)\d+", "LINE", str(e.value))
+    assert found.startswith(f"{message} no int8 form. Replace ")
+    assert "what can be compiled: " in found
+    assert "conv2d" in found
+
+
+class Decides(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+class Reads(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        gain = int(x.max())
+        return x * gain
+
+
+class Leaves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = np.abs(x.numpy())
+        return torch.from_numpy(y)
+
+
+class Wrong(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x[:, :, ::2]
+
+
+UNTRACEABLE = {
+    Decides: (
+        "the model's forward decides by a tensor's values at line `if x.sum() > 0:` (",
+        "a setting in __init__ decide.",
+    ),
+    Reads: (
+        "the model's forward decides by a tensor's values at line `gain = int(x.max())` (",
+        "takes the same steps for every",
+    ),
+    Leaves: (f"{EXPORT} at line `y = np.abs(x.numpy())` (", "It must compute with torch alone"),
+    Wrong: (f"{EXPORT} at line `return x + x[:, :, ::2]` (", "The size of tensor a (8) must match the size of tensor b (4)"),
+}
+
+
+@pytest.mark.parametrize("model", UNTRACEABLE)
+def test_what_can_not_be_traced_is_named_by_its_line(model: type[nn.Module]) -> None:
+    with pytest.raises(GraphError) as e:
+        check_supported(model().eval(), torch.rand(2, 1, 8, 8))
+    start, advice = UNTRACEABLE[model]
+    assert str(e.value).startswith(f"{start}test_torch_export.py:")
+    assert advice in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 class Function(nn.Module):
@@ -173,48 +262,56 @@ class Function(nn.Module):
         self.weights = nn.Parameter(torch.randn(4, 1, 3, 3))
         self.pool = nn.AdaptiveMaxPool2d(1, return_indices=True)
         self.norm = nn.BatchNorm2d(1, track_running_stats=False)
-        self.norm1d = nn.BatchNorm1d(64)
+        self.norm3d = nn.BatchNorm3d(1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.f(self, x)  # type: ignore[operator, no-any-return]
 
 
 F = nn.functional
-EXPORT = "torch.export can not follow the model's forward: "
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
-    "branch": (lambda m, x: x if x.sum() > 0 else -x, EXPORT),
     "parameter of a batch": (lambda m, x: x * m.p, EXPORT),
     "ranks": (lambda m, x: x + x.mean((1, 2, 3)), EXPORT),
     "batch of two": (lambda m, x: x.view(2, 64), "the model's forward fixes the batch size to 2: it must take any."),
-    "batch mixed": (lambda m, x: x.reshape(-1, 8), "reshape: mixes the batch with other axes ((8, 8) for one input)"),
-    "batch mean": (lambda m, x: x + x.mean((0, 1, 2, 3), keepdim=True), "mean: a mean over the batch has no meaning"),
-    "batch slice": (lambda m, x: x[1:] + x[:-1], "slice: takes part of the batch, which has no meaning for one inference"),
+    "batch mixed": (lambda m, x: x.reshape(-1, 8), "): reshape mixes the batch with other axes ((8, 8) for one input)"),
+    "batch mean": (lambda m, x: x + x.mean((0, 1, 2, 3), keepdim=True), "): a mean over the batch has no meaning"),
+    "batch slice": (lambda m, x: x[1:] + x[:-1], "): takes part of the batch, which has no meaning for one inference"),
     "uneven windows": (lambda m, x: F.adaptive_avg_pool2d(x, 3), "pooling of (8, 8) to (3, 3) has windows of different"),
     "pool dilation": (lambda m, x: F.max_pool2d(x, 2, dilation=2), "max pooling with dilation [2, 2] has no int8 form"),
-    "counted padding": (lambda m, x: F.avg_pool2d(x, 2, padding=1), "use count_include_pad=False"),
-    "alpha": (lambda m, x: torch.add(x, F.relu(x), alpha=2), "add: 2 times an operand has no int8 form here"),
+    "own divisor": (
+        lambda m, x: F.avg_pool2d(x, 2, divisor_override=3),
+        "): average pooling with a divisor of its own has no",
+    ),
+    "alpha": (lambda m, x: torch.add(x, F.relu(x), alpha=2), "): 2 times an operand has no int8 form here"),
     "computed weights": (
         lambda m, x: F.conv2d(x, x[:1, :, :3, :3]),
-        "conv2d: the weights of conv2d are computed in forward; they must be parameters.",
+        "): the weights of conv2d are computed in forward; they must be parameters.",
     ),
-    "two activations": (lambda m, x: x / (x.abs() + 1), "div: aten.div.Tensor of two activations has no int8 form"),
-    "max over rows": (lambda m, x: x.amax(2), "amax: a maximum over [2] has an int8 form over height and width only"),
-    "indexes": (lambda m, x: m.pool(x)[1] + 0.0, "no int8 form for pool: result 1 of adaptive_max_pool2d. "),
-    "negative pad": (lambda m, x: F.pad(x, (-1, 0)), "pad: negative padding has no int8 form; take a slice"),
+    "two activations": (lambda m, x: x / (x.abs() + 1), "): div of two activations has no int8 form; one of them must be"),
+    "max over rows": (lambda m, x: x.amax(2), "): a maximum over [2] has an int8 form over height and width only"),
+    "indexes": (
+        lambda m, x: m.pool(x)[1] + 0.0,
+        "`pool` (AdaptiveMaxPool2d) uses result 1 of adaptive_max_pool2d, which has no int8 form. ",
+    ),
+    "negative pad": (lambda m, x: F.pad(x, (-1, 0)), "): negative padding has no int8 form; take a slice"),
     "grouped transpose": (
         lambda m, x: F.conv_transpose2d(x.expand(-1, 4, -1, -1) * 1.0, m.weights, groups=2),
-        "conv_transpose2d: a transposed convolution has an int8 form without groups and dilation only",
+        "): a transposed convolution has an int8 form with groups=1 and dilation=1 only",
     ),
     "repeat": (
         lambda m, x: F.max_pool2d(x.mean((2, 3), keepdim=True).expand(-1, -1, 4, 4), 2),
-        "expand: repeating (1, 1, 1, 1) has an int8 form for arithmetic only; use upsampling",
+        "): repeating (1, 1, 1, 1) has an int8 form for arithmetic only; use upsampling",
     ),
-    "batch statistics": (lambda m, x: m.norm(x), "no int8 form for norm: _native_batch_norm_legit"),
-    "norm of features": (lambda m, x: m.norm1d(F.relu(x.flatten(1))), "'norm1d' follows neither a convolution nor a linear"),
+    "batch statistics": (
+        lambda m, x: m.norm(x),
+        "`norm` (BatchNorm2d) uses _native_batch_norm_legit (batch norm by the batch's own",
+    ),
+    "norm of volumes": (lambda m, x: m.norm3d(x.unsqueeze(-1)), "`norm3d` (BatchNorm3d) has 3 dimensions of space; one or"),
+    "noise": (lambda m, x: x + torch.randn(1, 1, 8, 8), "uses randn, which has no int8 form. "),
     "log_softmax": (lambda m, x: F.log_softmax(x.flatten(1), 1), "log_softmax (leave it out: the highest logit is the"),
-    "ranks of activations": (lambda m, x: x + x[:, 0], "add: (1, 1, 8, 8) and (1, 8, 8) do not line up; unsqueeze"),
+    "ranks of activations": (lambda m, x: x + x[:, 0], "): (1, 1, 8, 8) and (1, 8, 8) do not line up; unsqueeze"),
     "axes of a parameter": (lambda m, x: x * m.p[None, :1], "a parameter of shape (1, 1, 1, 8, 8) does not broadcast to"),
-    "nothing left": (lambda m, x: x[:, 1:] + 1.0, "slice: takes nothing from (1, 1, 8, 8)"),
+    "nothing left": (lambda m, x: x[:, 1:] + 1.0, "): takes nothing from (1, 1, 8, 8)"),
 }
 
 

@@ -131,6 +131,9 @@ CASES: dict[str, Case] = {
     "linear_norm_relu": layer(sequence(nn.Linear(10, 7), nn.BatchNorm1d(7), nn.ReLU()), (10,), ops=("fully_connected",)),
     "norm_alone": layer(lambda: nn.BatchNorm2d(4), ops=("depthwise_conv2d",)),
     "norm_alone_1d": layer(lambda: nn.BatchNorm1d(4), SIGNAL),
+    "norm_of_features": layer(lambda: nn.BatchNorm1d(10), (10,)),
+    "norm_behind_relu": layer(sequence(nn.Linear(10, 7), nn.ReLU(), nn.BatchNorm1d(7), nn.Linear(7, 3)), (10,), lsb=3),
+    "norm_of_flat_image": layer(sequence(nn.Flatten(), nn.BatchNorm1d(192), nn.ReLU(), nn.Linear(192, 3)), lsb=2),
     "norm_read_twice": Case(ReadTwice, lsb=2),
     "conv_shared_by_two_norms": Case(Shared, lsb=2),
     "residual_relu": Case(Residual, lsb=2, ops=("conv2d", "add")),
@@ -142,6 +145,9 @@ CASES: dict[str, Case] = {
     "max_pool1d": layer(lambda: nn.MaxPool1d(3, 2, 1), SIGNAL),
     "avg_pool": layer(lambda: nn.AvgPool2d((2, 4)), ops=("average_pool2d",)),
     "avg_pool_pad": layer(lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
+    "avg_pool_counts_padding": layer(lambda: nn.AvgPool2d(3, 2, 1), ops=("pad", "average_pool2d")),
+    "avg_pool_counts_padding_ceil": layer(lambda: nn.AvgPool2d((4, 3), (3, 2), (2, 1), ceil_mode=True)),
+    "avg_pool1d_counts_padding": layer(lambda: nn.AvgPool1d(3, 2, 1), SIGNAL),
     "avg_pool1d": layer(lambda: nn.AvgPool1d(3), SIGNAL),
     "adaptive_avg": layer(lambda: nn.AdaptiveAvgPool2d((3, 2)), ops=("average_pool2d",)),
     "adaptive_avg1d": layer(lambda: nn.AdaptiveAvgPool1d(3), SIGNAL),
@@ -191,8 +197,13 @@ CASES: dict[str, Case] = {
     },
     **{
         name: of(lambda m, x, name=name: getattr(torch, name)(x), ops=("lookup",))  # type: ignore[misc]
-        for name in ("abs", "neg", "exp", "square", "sin", "cos")
+        for name in ("abs", "neg", "exp", "expm1", "erf", "square", "sin", "cos")
     },
+    **{
+        name: of(lambda m, x, name=name: getattr(torch, name)(x.sigmoid() + 0.1), lsb=2)  # type: ignore[misc]
+        for name in ("log", "reciprocal", "rsqrt")
+    },
+    "threshold": layer(lambda: nn.Threshold(0.1, -0.2)),
     "sqrt": of(lambda m, x: F.relu(x).sqrt()),
     "power": of(lambda m, x: x**3),
     "gelu_tanh": layer(lambda: nn.GELU(approximate="tanh")),
@@ -217,6 +228,7 @@ CASES: dict[str, Case] = {
     "squeeze_unsqueeze": of(lambda m, x: x.mean(1, keepdim=True).squeeze(1).unsqueeze(-1)),
     "channel_shuffle": layer(sequence(nn.Conv2d(4, 6, 1), nn.ChannelShuffle(2))),
     "channel_shuffle_by_hand": of(lambda m, x: x.view(x.shape[0], 2, 2, 6, 8).transpose(1, 2).reshape(x.shape[0], 4, 6, 8)),
+    "pixel_unshuffle": layer(lambda: nn.PixelUnshuffle(2)),
     "pixel_shuffle": layer(lambda: nn.PixelShuffle(2)),
     "slice": of(lambda m, x: x[:, 1:3, 2:, -5:-1]),
     "slice_steps": of(lambda m, x: x[:, ::2, 1::3]),
