@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.codegen.onnx_writer import OFFSET
+from pipeline.codegen.onnx_writer import from_stored, to_stored
 from pipeline.codegen.to_onnx import save, to_onnx
 from pipeline.errors import MismatchError
 from pipeline.ir import Array, Graph, Op
@@ -123,7 +123,7 @@ def _lsb(graph: Graph, tensor: str) -> float:
 
 def run_onnx(graph: Graph, *inputs: Array) -> tuple[Array, ...]:
     """As Graph.run, but `to_onnx(graph)` in ONNX Runtime on this machine: int8 in, int8 out, one vector at a time."""
-    feeds = [_to_stored(graph, name, x) for name, x in zip(graph.inputs, inputs, strict=True)]
+    feeds = [to_stored(x) for x in inputs]
     model = save(to_onnx(graph))
     try:
         s = session(model)
@@ -131,14 +131,7 @@ def run_onnx(graph: Graph, *inputs: Array) -> tuple[Array, ...]:
     except Exception as e:  # onnxruntime's exceptions have no common class; its first line names the node
         raise MismatchError(f"ONNX Runtime refuses the file of graph {graph.name!r}: {str(e).splitlines()[0]}") from None
     outputs = [np.stack(y) for y in zip(*answers, strict=True)]
-    return tuple(
-        y if graph[name].dtype != "int8" else (y.astype(np.int16) - OFFSET).astype(np.int8)
-        for name, y in zip(graph.outputs, outputs, strict=True)
-    )
-
-
-def _to_stored(graph: Graph, name: str, x: Array) -> Array:
-    return x if graph[name].dtype != "int8" else (x.astype(np.int16) + OFFSET).astype(np.uint8)
+    return tuple(from_stored(y, graph[name]) for name, y in zip(graph.outputs, outputs, strict=True))
 
 
 def session(model: bytes) -> InferenceSession:

@@ -25,7 +25,6 @@ class Constants:
         self._names = Names()
         self._arrays: dict[tuple[str, bytes], str] = {}
         self._text: list[str] = []
-        self.nbytes: dict[str, int] = {}  # by array name
 
     def tensor(self, name: str) -> str:
         """The array that holds the constant tensor `name`."""
@@ -39,7 +38,6 @@ class Constants:
         key = (dtype, values.tobytes())
         if key not in self._arrays:
             word = self._arrays[key] = self._names.unique(name)
-            self.nbytes[word] = values.nbytes
             note = f"/* {comment} */\n" if comment else ""
             head = f"static const {ARRAY_TYPES[dtype]} {word}[{values.size}] NN_ALIGNED(4) = {{"
             self._text.append(f"{note}{head}\n{integer_rows(values, 4)}\n}};")

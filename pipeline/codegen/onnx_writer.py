@@ -24,6 +24,16 @@ OFFSET = 128
 """uint8 value = int8 value + 128, for values and zero points alike: the same real number."""
 
 
+def to_stored(values: Array) -> Array:
+    """int8 values as the int8 files take them: uint8. Values of another type as they are."""
+    return (values.astype(np.int16) + OFFSET).astype(np.uint8) if values.dtype == np.int8 else values
+
+
+def from_stored(values: Array, t: Tensor) -> Array:
+    """What an int8 file gives for the graph's tensor `t`, in the tensor's own type."""
+    return (values.astype(np.int16) - OFFSET).astype(np.int8) if t.dtype == "int8" and values.dtype == np.uint8 else values
+
+
 class Writer(ABC):
     """Nodes and constants of one ONNX graph. A value's "nhwc" form is the tensor as the int8 graph has it, of any rank."""
 

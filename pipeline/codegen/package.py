@@ -100,15 +100,23 @@ def prove(
         if not _equal(vectors.outputs, host.run(*vectors.inputs)):
             found = oracle.first_difference(graph, vectors.int8_inputs, host.layers(*vectors.inputs))
             raise _mismatch(graph, "the generated C", found)
-    if not oracle.tflm_available():
-        note = "an estimate: TFLM could not run on the machine that generated this"
-        return Proof(len(vectors), len(vectors), None, tflm.arena_estimate(graph, arena), note)
     report("comparing with TFLM")
+    n, by_tflm = len(vectors), prove_tflm(graph, tflite, vectors)
+    if by_tflm is None:
+        note = "an estimate: TFLM could not run on the machine that generated this"
+        return Proof(n, n, None, tflm.arena_estimate(graph, arena), note)
+    note = "the smallest that works, found by bisection with TFLM on a 64-bit host; a 32-bit core needs no more"
+    return Proof(n, n, by_tflm, oracle.smallest_arena(tflite), note)
+
+
+def prove_tflm(graph: Graph, tflite: bytes, vectors: Vectors) -> int | None:
+    """How many vectors TFLM answers with the reference's bytes: all, or MismatchError; None where TFLM can not run."""
+    if not oracle.tflm_available():
+        return None
     if not _equal(vectors.outputs, oracle.tflm_run(tflite, *vectors.int8_inputs)):
         found = oracle.first_difference(graph, vectors.int8_inputs, oracle.tflm_layers(tflite, *vectors.int8_inputs))
         raise _mismatch(graph, "TFLM on the .tflite file", found)
-    note = "the smallest that works, found by bisection with TFLM on a 64-bit host; a 32-bit core needs no more"
-    return Proof(len(vectors), len(vectors), len(vectors), oracle.smallest_arena(tflite), note)
+    return len(vectors)
 
 
 def _equal(expected: tuple[Array, ...], got: tuple[Array, ...]) -> bool:
@@ -117,9 +125,7 @@ def _equal(expected: tuple[Array, ...], got: tuple[Array, ...]) -> bool:
 
 def _mismatch(graph: Graph, who: str, found: oracle.Difference | None) -> MismatchError:
     where = str(found) if found else "its layers are equal when traced, so only the untraced program differs"
-    return MismatchError(
-        f"{who} does not answer as the integer reference of {graph.name!r} does: {where}. No firmware is kept."
-    )
+    return MismatchError(f"{who} does not answer as the integer reference of {graph.name!r} does: {where}. Nothing is kept.")
 
 
 def _require_int8_io(graph: Graph) -> None:

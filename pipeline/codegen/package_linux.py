@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import doctor, oracle
+from pipeline import doctor
 from pipeline.codegen.agreement import Agreement, agreement, compare, session
 from pipeline.codegen.manifest import FORMAT, MANIFEST, file_digests
-from pipeline.codegen.onnx_writer import OFFSET
-from pipeline.codegen.package import aside
+from pipeline.codegen.onnx_writer import from_stored, to_stored
+from pipeline.codegen.package import aside, prove_tflm
 from pipeline.codegen.to_onnx import Raw, module_to_onnx, save, to_float_onnx, to_onnx
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import Vectors, from_images, random
@@ -98,7 +98,7 @@ def write_linux(
         _expect_whole(
             work / INT8_FILE, graph, feed(graph, raw, given), vectors, found, exact=not raw or bool(raw.preprocess)
         )
-        tflm = _tflm(graph, tflite, vectors)
+        tflm = prove_tflm(graph, tflite, vectors)
         (work / "README.md").write_text(_readme(graph, target, raw), encoding="utf-8")
         digest = _write_manifest(work, model, target, found, tflm, "torch" if by_torch else "the int8 graph")
     return LinuxPackage(
@@ -132,15 +132,12 @@ def feed(graph: Graph, raw: Raw | None, inputs: tuple[Array, ...]) -> tuple[Arra
     if raw:
         (x,) = inputs
         return (np.ascontiguousarray(x.astype(raw.dtype, copy=False)).reshape(len(x), *graph[graph.inputs[0]].shape),)
-    return tuple((x.astype(np.int16) + OFFSET).astype(np.uint8) if x.dtype == np.int8 else x for x in inputs)
+    return tuple(map(to_stored, inputs))
 
 
 def answers(graph: Graph, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
     """Outputs of the .onnx or .tflite file of `graph` in the graph's own dtypes."""
-    return tuple(
-        (y.astype(np.int16) - OFFSET).astype(np.int8) if graph[name].dtype == "int8" and y.dtype == np.uint8 else y
-        for name, y in zip(graph.outputs, outputs, strict=True)
-    )
+    return tuple(from_stored(y, graph[name]) for name, y in zip(graph.outputs, outputs, strict=True))
 
 
 def _expect_whole(
@@ -158,17 +155,6 @@ def _expect_whole(
             f"for: {got.differences.equal:.1%} of its answers are the reference's, of those to the integers themselves "
             f"{found.end_to_end.differences.equal:.1%}."
         )
-
-
-def _tflm(graph: Graph, tflite: bytes, vectors: Vectors) -> int | None:
-    """How many vectors TFLM answers with the reference's bytes: all, or MismatchError; None where TFLM can not run."""
-    if not oracle.tflm_available():
-        return None
-    got = oracle.tflm_run(tflite, *vectors.int8_inputs)
-    if not all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(vectors.outputs, got, strict=True)):
-        found = oracle.first_difference(graph, vectors.int8_inputs, oracle.tflm_layers(tflite, *vectors.int8_inputs))
-        raise MismatchError(f"TFLM does not answer model.tflite as the integer reference of {graph.name!r} does: {found}.")
-    return len(vectors)
 
 
 def _expect_fits(work: Path, target: Target) -> int:

@@ -85,17 +85,6 @@ def module_to_onnx(module: nn.Module, graph: Graph, raw: Raw, classes: tuple[str
     return _model(w, inputs, raw, classes, "float32, exported by torch", write=False)
 
 
-def with_all_outputs(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
-    """A copy that also gives every activation of the int8 graph, under its own name where it is stored in NHWC and as
-    "<name>/nchw" where it is not: for finding where two runs differ."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    given = {o.name for o in copy.graph.output}
-    wanted = {n for op in graph.ops for name in op.outputs for n in (name, f"{name}/nchw")}
-    copy.graph.output.extend(v for v in model.graph.value_info if v.name in wanted - given)
-    return copy
-
-
 def _plain_inputs(w: Writer) -> list[onnx.ValueInfoProto]:
     w.known.update({(name, "nhwc"): name for name in w.graph.inputs})
     return [_info(w, name) for name in w.graph.inputs]

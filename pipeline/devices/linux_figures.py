@@ -12,7 +12,7 @@ from pipeline.power.base import MeterEnergy, WindowEnergy
 
 OTHERS_CORES = 0.1
 """More than this much of a core for other processes, and the computer was not idle."""
-THROTTLED_NOW, THROTTLED_SINCE_BOOT = 0xF, 0xF0000
+THROTTLED_SINCE_BOOT = 0xF0000
 THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 """Bits of `vcgencmd get_throttled`; sixteen higher: has happened since boot."""
 

@@ -17,9 +17,11 @@ import pytest
 from example_graphs import random_inputs, small_cnn, strided, two_inputs
 from example_target import BOARD
 
+from pipeline import oracle
 from pipeline.codegen import build
 from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package import require_target, write_firmware
+from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import golden
 from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, TargetError
 from pipeline.ir import Array, Graph
@@ -192,22 +194,24 @@ def test_over_budget_names_the_layers(memory: dict[str, int], match: str, tmp_pa
 
 def test_an_unknown_driver_is_named(tmp_path: Path) -> None:
     target = replace(BOARD, device=replace(BOARD.device, hal="cmsdk_art"))
-    fails(
-        TargetError,
-        r"device\.hal = 'cmsdk_art' has no driver\. Did you mean 'cmsdk_uart'\? Use one of: cmsdk_uart",
-        tmp_path / "firmware",
-        lambda folder: write_firmware(model_of(strided()), target, folder),
-    )
+    for attempt in (lambda folder: write_firmware(model_of(strided()), target, folder), lambda _: require_target(target)):
+        fails(
+            TargetError,
+            r"device\.hal = 'cmsdk_art' has no driver\. Did you mean 'cmsdk_uart'\? Use one of: cmsdk_uart",
+            tmp_path / "firmware",
+            attempt,
+        )
 
 
 def test_a_missing_toolchain_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path.parent))
-    fails(
-        BuildError,
-        r"arm-none-eabi-gcc \(builds the firmware\).* not found .* Install: ",
-        tmp_path / "firmware",
-        lambda folder: write_firmware(model_of(strided()), BOARD, folder),
-    )
+    for attempt in (lambda folder: write_firmware(model_of(strided()), BOARD, folder), lambda _: require_target(BOARD)):
+        fails(
+            BuildError,
+            r"arm-none-eabi-gcc \(builds the firmware\).* not found .* Install: ",
+            tmp_path / "firmware",
+            attempt,
+        )
 
 
 def test_a_missing_tflm_library_is_named(tmp_path: Path) -> None:
@@ -238,7 +242,30 @@ def test_a_mismatch_names_the_first_layer(tmp_path: Path) -> None:
         tmp_path / "firmware",
         lambda folder: write_firmware(model_of(broken), BOARD, folder, vectors=golden(broken, random_inputs(broken, 40))),
     )
-    assert "No firmware is kept" in message
+    assert "Nothing is kept" in message
+
+
+@pytest.mark.skipif(not tflm_available(), reason="TFLM's wheel is for Linux x86-64")
+def test_tflm_answering_otherwise_is_a_mismatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = oracle.tflm_run
+    monkeypatch.setattr(oracle, "tflm_run", lambda *args: tuple(y ^ 1 for y in run(*args)))
+    fails(
+        MismatchError,
+        "TFLM on the .tflite file does not answer as the integer reference of 'small_cnn' does: its layers are equal when",
+        tmp_path / "firmware",
+        lambda folder: write_firmware(model_of(small_cnn()), BOARD, folder),
+    )
+
+
+def test_without_tflm_its_arena_is_an_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = small_cnn()
+    monkeypatch.setattr(oracle, "tflm_available", lambda: False)
+    manifest = read_manifest(write_firmware(model_of(graph), BOARD, tmp_path / "firmware").folder)
+    assert manifest["proven"] == {"vectors": 16, "host_c": 16, "tflm": None}
+    assert manifest["tflm"]["arena_note"].startswith("an estimate: TFLM could not run")
+    monkeypatch.undo()
+    if tflm_available():
+        assert manifest["tflm"]["arena_bytes"] >= oracle.smallest_arena(to_tflite(graph))
 
 
 def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
