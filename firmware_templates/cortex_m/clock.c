@@ -63,7 +63,8 @@ uint64_t clock_now(void)
 
 uint64_t clock_us(void)
 {
-    return clock_now() / (BOARD_CORE_HZ / 1000000u);
+    const uint64_t now = clock_now();
+    return now / BOARD_CORE_HZ * 1000000u + now % BOARD_CORE_HZ * 1000000u / BOARD_CORE_HZ;  /* no product overflows */
 }
 
 void clock_align(void)

@@ -17,7 +17,7 @@ from pipeline.target import Target
 BUILD_TIMEOUT_S = 600
 FIRMWARE_OPTIMISE = "-Os"
 # Measured with gcc 12 on the emulated Cortex-M4, MLPerf's resnet8 and ds_cnn, instructions and flash: this 55.3 M,
-# 90.5 kB and 22.5 M, 37.1 kB; -funroll-loops 57.4 M, 93.6 kB and 23.5 M, 39.9 kB; -O3 57.7 M, 96.5 kB and 14.1 M, 43.6 kB.
+# 88.4 KiB and 22.5 M, 36.2 KiB; -funroll-loops 57.4 M, 91.4 and 23.5 M, 39.0; -O3 57.7 M, 94.2 and 14.1 M, 42.6.
 MODEL_OPTIMISE = "-O2"
 TOOLS = "arm-none-eabi-"
 STRICT = "-Wall -Wextra -pedantic -Werror"
