@@ -19,6 +19,7 @@ from pipeline.data.dataset import labels as checked_labels
 from pipeline.devices import open_device
 from pipeline.devices.base import Measurement
 from pipeline.devices.board import Board
+from pipeline.devices.serial import require_bench
 from pipeline.errors import MismatchError, RecipeError
 from pipeline.evaluate import Scores, scores
 from pipeline.fixedpoint import quantize
@@ -74,6 +75,7 @@ def measure(
     an .npy file, or an .npz file with `x` (or `input_0`, `input_1`...) and labels in `y`; by default the vectors kept in
     the folder. `limit` takes the first so many. RecipeError for inputs that do not fit, DeviceError, MismatchError.
     """
+    require_bench(bench)
     loaded, stored_target = load_firmware(firmware.folder if isinstance(firmware, Firmware) else firmware)
     target = target or stored_target
     given, found_labels, classes = _read(loaded.folder / "vectors.npz" if inputs is None else inputs)

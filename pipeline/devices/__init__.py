@@ -20,10 +20,10 @@ def open_device(firmware: Firmware, target: Target, *, counter: Counter = "plugi
     A board in the bench file (./bench.toml) is used before the target's own transport. `counter` says how an emulated
     board's instructions are counted. RecipeError for a wrong bench file, DeviceError when nothing can run it.
     """
-    from pipeline.devices.serial import BENCH, SerialBoard, read_bench
+    from pipeline.devices.serial import SerialBoard, bench_entry
 
     require_device(target, bench)
-    entry = read_bench(bench or BENCH).get(target.name)
+    entry = bench_entry(target, bench)
     if entry is not None and entry.port:
         return SerialBoard(firmware, target, entry)
     if target.device.transport == "qemu":
@@ -36,10 +36,9 @@ def open_device(firmware: Firmware, target: Target, *, counter: Counter = "plugi
 def require_device(target: Target, bench: Path | None = None) -> None:
     """What can be known before any work about the device that `open_device` would open: its port is there, or QEMU has its
     machine. RecipeError for a wrong bench file, else DeviceError. Nothing is known here about Linux computers."""
-    from pipeline.devices.serial import BENCH, read_bench, require_port
+    from pipeline.devices.serial import BENCH, bench_entry, require_port
 
-    path = bench or BENCH
-    entry = read_bench(path).get(target.name)
+    entry = bench_entry(target, bench)
     if entry is not None and entry.port:
         require_port(entry, target)
     elif target.device.transport == "qemu":
@@ -49,5 +48,5 @@ def require_device(target: Target, bench: Path | None = None) -> None:
     elif target.device.transport == "serial":
         raise DeviceError(
             f'nothing says where {target.name} is connected. Write `[{target.name}]` and `port = "/dev/ttyACM0"` (its '
-            f"port) into {path}, or use an emulated target: `pipeline targets` lists them."
+            f"port) into {bench or BENCH}, or use an emulated target: `pipeline targets` lists them."
         )

@@ -23,7 +23,8 @@ POLL_S = 0.1  # how long one read of the port waits
 SLOWEST_BYTES_A_SECOND = 30  # 300 baud: what bytes may take on the wire, besides the board's own time
 COMMAND_BYTES = 80
 CHUNK_BYTES = 1 << 16
-MAX_LINE_BYTES, MAX_LINES = 1 << 20, 1 << 16
+WRITE_BYTES, WRITE_TIMEOUT_S = 256, 10.0  # a piece takes 8.5 s at 300 baud; a USB port that hangs takes nothing, for ever
+MAX_LINE_BYTES, MAX_LINES = 256, 1 << 16  # the firmware's longest line has 120 bytes
 
 
 class Port(Protocol):
@@ -85,18 +86,20 @@ class Link:
                 if self._received:
                     raise self._garbled("an empty command (`%`)", bytes(self._received))
                 raise self._silent("an empty command (`%`)", self.answer_timeout_s)
+            del self._received[:-MAX_LINE_BYTES]
         self._received.clear()
 
-    def command(self, text: str, timeout_s: float | None = None) -> list[str]:
-        """The lines that answer `text`, without m-ready. RefusedError when the board reports an error."""
+    def command(self, text: str, timeout_s: float | None = None, steps: int = 1) -> list[str]:
+        """The lines that answer `text`, without m-ready. Each must come within `timeout_s`, and all together within `steps`
+        times that. RefusedError when the board reports an error."""
         if len(text) >= COMMAND_BYTES or "%" in text or not (text.isascii() and text.isprintable()):
             raise DeviceError(f"{text!r} can not be sent as a command: at most {COMMAND_BYTES - 1} ASCII characters, no %.")
         self.send(text.encode() + b"%")
-        return self.answer(f"`{text}`", timeout_s or self.answer_timeout_s)
+        return self.answer(f"`{text}`", timeout_s or self.answer_timeout_s, steps)
 
-    def answer(self, asked: str, timeout_s: float) -> list[str]:
+    def answer(self, asked: str, timeout_s: float, steps: int = 1) -> list[str]:
         """The lines up to m-ready that answer what was sent. RefusedError when one of them reports an error."""
-        lines = self._lines_until_ready(asked, timeout_s)
+        lines = self._lines_until_ready(asked, timeout_s, steps)
         for line in lines:
             if line.startswith("e-"):
                 reason = line.removeprefix("e-").strip("[]")
@@ -114,64 +117,73 @@ class Link:
         return values[0]
 
     def number(self, key: str, lines: list[str], command: str) -> int:
-        """The whole number N of the one line `m-KEY-N`."""
+        """The whole number N, below 2**64, of the one line `m-KEY-N`."""
         value = self.message(key, lines, command)
-        if not value.isdecimal():
+        number = whole(value)
+        if number is None:
             raise DeviceError(
                 f"{self.where} answered `{command}` with m-{key}-{value}, where a number must be: the reply was garbled on "
                 "the wire. Check cable and baud rate, then run it again."
             )
-        return int(value)
+        return number
 
     def send(self, data: bytes) -> None:
+        """In pieces, each within the port's write timeout, which whoever opens it sets to WRITE_TIMEOUT_S."""
         try:
-            self._port.write(data)
+            for i in range(0, len(data), WRITE_BYTES):
+                self._port.write(data[i : i + WRITE_BYTES])
         except OSError as e:
             raise self._broken(e) from None
 
     def close(self) -> None:
         self._port.close()
 
-    def _lines_until_ready(self, asked: str, timeout_s: float) -> list[str]:
-        """Lines up to m-ready, without it. They must be ASCII, start with m- or e-, and come within `timeout_s` each."""
+    def _lines_until_ready(self, asked: str, timeout_s: float, steps: int = 1) -> list[str]:
+        """Lines up to m-ready, without it. They must be ASCII, start with m- or e-, and come within `timeout_s` each, and
+        within `steps` times that all together, besides what their bytes take on the wire."""
         lines: list[str] = []
-        while True:
-            raw = self._line(timeout_s)
+        end = time.monotonic() + steps * timeout_s
+        for _ in range(MAX_LINES):
+            raw = self._line(timeout_s, end)
             if raw is None and not lines and not self._received:
                 raise self._silent(asked, timeout_s)
             if raw is None:
+                came = f"{bytes(self._received[:60])!r}, and " if self._received else ""
                 raise DeviceError(
-                    f"{self.where} did not finish its answer to {asked}: after {shown(lines)} came "
-                    f"{bytes(self._received[:60])!r}, and no m-ready within {timeout_s:g} s. The reply was cut short: the "
-                    "board hangs or bytes are lost. Reset it, check the cable, and run it again."
+                    f"{self.where} did not finish its answer to {asked}: after {shown(lines)} came {came}no m-ready within "
+                    f"{timeout_s:g} s. The reply was cut short: the board hangs or bytes are lost. Reset it, check the "
+                    "cable, and run it again."
                 )
+            end += (len(raw) + 2) / SLOWEST_BYTES_A_SECOND
             if raw == b"m-ready":
                 return lines
+            if raw and not re.fullmatch(rb"[me]-[ -~]*", raw):
+                raise self._garbled(asked, raw)
             if raw.startswith(b"e-[fault"):
                 raise DeviceError(
-                    f"the firmware on {self.where} crashed at {asked}: {raw[3:].decode(errors='replace').rstrip(']')}. Look "
+                    f"the firmware on {self.where} crashed at {asked}: {raw[3:].decode().rstrip(']')}. Look "
                     "an address up with `arm-none-eabi-addr2line -e firmware.elf ADDRESS`; for a stack overflow raise "
                     "`stack_bytes` in the target file."
                 )
-            if raw and not re.fullmatch(rb"[me]-[ -~]*", raw):
-                raise self._garbled(asked, raw)
             if raw:
                 lines.append(raw.decode())
-            if len(lines) > MAX_LINES:
-                raise DeviceError(f"{self.where} answered {asked} with more than {MAX_LINES:,} lines; reset the board.")
+        raise DeviceError(
+            f"{self.where} answered {asked} with {MAX_LINES:,} lines and no m-ready: another firmware runs there. Flash the "
+            "one that was built for this run."
+        )
 
-    def _line(self, timeout_s: float) -> bytes | None:
-        """The next line without its end, or None when it is not whole within `timeout_s`."""
-        end = time.monotonic() + timeout_s
-        while (at := self._received.find(b"\n")) < 0:
-            self._read()
-            if time.monotonic() > end + len(self._received) / SLOWEST_BYTES_A_SECOND and b"\n" not in self._received:
-                return None
-            if len(self._received) > MAX_LINE_BYTES:
+    def _line(self, timeout_s: float, end: float) -> bytes | None:
+        """The next line without its end, or None when it is not whole within `timeout_s`, or at the time `end`."""
+        end = min(end, time.monotonic() + timeout_s)
+        while (at := self._received.find(b"\n", 0, MAX_LINE_BYTES)) < 0:
+            if len(self._received) >= MAX_LINE_BYTES:
                 raise DeviceError(
-                    f"{self.where} sent {MAX_LINE_BYTES:,} bytes without a line end; that is not the device protocol. Check "
+                    f"{self.where} sent {MAX_LINE_BYTES} bytes without a line end; that is not the device protocol. Check "
                     "the baud rate, and that the port is the board's."
                 )
+            if time.monotonic() > end + len(self._received) / SLOWEST_BYTES_A_SECOND:
+                return None
+            self._read()
         line = bytes(self._received[:at]).rstrip(b"\r")
         del self._received[: at + 1]
         return line
@@ -180,7 +192,10 @@ class Link:
         """Take in what comes; False when nothing does for a moment."""
         try:
             data = self._port.read(1)
-            if data and self._port.in_waiting:  # on sockets only "some": take all there is, without waiting for more
+            waiting = self._port.in_waiting if data else 0
+            if waiting > 1:
+                data += self._port.read(waiting)
+            elif waiting:  # on sockets it means "some": take all there is, without waiting for more
                 self._port.timeout = 0
                 data += self._port.read(CHUNK_BYTES)
                 self._port.timeout = POLL_S
@@ -207,6 +222,12 @@ class Link:
             f"{self.where} answered {asked} with {raw[:60]!r}, which is no line of the protocol: the bytes are garbled. "
             "Check that the baud rate is the firmware's, the cable, and that no other program reads the port."
         )
+
+
+def whole(text: str) -> int | None:
+    """The number below 2**64 that `text` is in decimal digits, or None."""
+    number = int(text) if text.isdecimal() and len(text) <= 20 else None
+    return number if number is not None and number < 2**64 else None
 
 
 def shown(lines: list[str]) -> str:

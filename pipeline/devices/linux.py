@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.devices.linux_figures import LinuxMeasurement
 from pipeline.devices.process import ProcessComputer
-from pipeline.devices.serial import BENCH, BenchEntry, read_bench
+from pipeline.devices.serial import BENCH, BenchEntry, bench_entry, require_bench
 from pipeline.devices.ssh import SshComputer
 from pipeline.devices.ssh_connect import SshHost
 from pipeline.errors import DeviceError, RecipeError
@@ -23,7 +23,7 @@ def open_computer(
     """To be used in a `with` block. A host in the bench file (./bench.toml) comes first; without one, this computer stands
     in for a target whose transport is "process". RecipeError for a wrong bench file."""
     path = bench or BENCH
-    entry = read_bench(path).get(target.name)
+    entry = bench_entry(target, bench)
     if entry is not None and entry.host:
         return SshComputer(target.name, SshHost(entry.host, accept_new_host_key), wheels or _wheels(path, target, entry))
     if target.device.transport == "process":
@@ -50,14 +50,16 @@ def _wheels(path: Path, target: Target, entry: BenchEntry) -> Path | None:
 def open_meter(target: Target, *, bench: Path | None = None) -> AbstractContextManager[EnergyMeter | None]:
     """The meter that the bench file names for the target, to be entered before its computer, which it may feed; None when
     there is none. Power is left on: cut under a running computer, it damages the file system."""
-    entry = read_bench(bench or BENCH).get(target.name)
+    entry = bench_entry(target, bench)
     if entry is None or entry.meter is None:
         return nullcontext()
     return Ppk2(entry.meter_port, entry.supply_mv, entry.meter_mode, keep_power=True)
 
 
 def clean(target: Target, *, bench: Path | None = None) -> str:
-    """Remove what this program put on the target's computer; says what was done."""
+    """Remove what this program put on the target's computer; says what was done. RecipeError
+    when `bench` is not there."""
+    require_bench(bench)
     computer = open_computer(target, bench=bench)
     if isinstance(computer, SshComputer):
         computer.clean()

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.devices.link import SLOWEST_BYTES_A_SECOND, Link, RefusedError, shown
+from pipeline.devices.link import SLOWEST_BYTES_A_SECOND, Link, RefusedError, shown, whole
 from pipeline.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
         timer=link.message("id-timer", lines, "id"),
         tick_hz=link.number("id-tick_hz", lines, "id"),
     )
+    if not found.tick_hz:
+        raise DeviceError(
+            f"{link.where} says that its timer ({found.timer}) ticks 0 times a second: the reply was garbled, or another "
+            "firmware runs there. Check cable and baud rate, then flash the firmware that was built for this run."
+        )
     if found.model != firmware.model_id:
         raise DeviceError(
             f"{link.where} runs model {found.model}, but {firmware.elf.name} holds model {firmware.model_id}. An older "
@@ -128,15 +133,15 @@ def upload(link: Link, data: bytes) -> None:
 def run_loaded(link: Link, times: int, timeout_s: float) -> Run:
     """Infer the uploaded input `times` times, each within `timeout_s`. The output's CRC-32 is checked."""
     command = f"run {times}"
-    lines = link.command(command, timeout_s)
-    ticks = [line.removeprefix("m-ticks-") for line in lines if line.startswith("m-ticks-")]
+    lines = link.command(command, timeout_s, steps=times)
+    ticks = [t for line in lines if (t := whole(line.removeprefix("m-ticks-"))) is not None]
     output = "".join(line.removeprefix("m-output-") for line in lines if line.startswith("m-output-"))
     crc = link.message("crc", lines, command)
     try:
-        run = Run(tuple(int(t) for t in ticks), bytes.fromhex(output), int(crc, 16))
+        run = Run(tuple(ticks), bytes.fromhex(output), int(crc, 16))
     except ValueError:
         run = None
-    if run is None or len(run.ticks) != times or zlib.crc32(run.output) != run.crc32:
+    if run is None or len(ticks) != times or zlib.crc32(run.output) != run.crc32:
         raise DeviceError(
             f"{link.where} answered `{command}` with output bytes that do not agree with their CRC-32 ({crc}), or with "
             f"{len(ticks)} timings for {times} runs: the reply was garbled on the wire. Check cable, ground and baud rate, "
@@ -147,7 +152,8 @@ def run_loaded(link: Link, times: int, timeout_s: float) -> Run:
 
 def stack_use(link: Link) -> tuple[int, int]:
     """(bytes of stack that were ever in use, bytes reserved), by painting."""
-    used, _, reserved = link.message("stack", link.command("stack"), "stack").partition("-")
-    if not (used.isdecimal() and reserved.isdecimal()):
-        raise DeviceError(f"{link.where} answered `stack` with {used}-{reserved}, not with two numbers; run it again.")
-    return int(used), int(reserved)
+    value = link.message("stack", link.command("stack"), "stack")
+    used, reserved = map(whole, value.partition("-")[::2])
+    if used is None or reserved is None:
+        raise DeviceError(f"{link.where} answered `stack` with {value}, not with two numbers; run it again.")
+    return used, reserved

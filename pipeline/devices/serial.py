@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,28 +17,35 @@ from typing import Literal
 import serial
 
 from pipeline.devices.board import Board
-from pipeline.devices.link import ANSWER_TIMEOUT_S, Link
+from pipeline.devices.link import ANSWER_TIMEOUT_S, WRITE_TIMEOUT_S, Link
 from pipeline.devices.plugin import Counts
 from pipeline.devices.protocol import Run
-from pipeline.errors import DeviceError
+from pipeline.errors import DeviceError, RecipeError, did_you_mean
 from pipeline.stage import Firmware
 from pipeline.strict import limits, parse, read_toml
 from pipeline.target import Target
+from pipeline.target import names as target_names
 
 BENCH = Path("bench.toml")
 URL_SCHEMES = ("socket", "rfc2217")
 """pyserial's others test pyserial, or write files (spy://)."""
+_PSEUDO_TERMINAL = re.compile(r"/dev/(pts/|ttys\d)")
+"""What a program opens in a serial port's place, on Linux and macOS."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchEntry:
     """How one board on this desk is reached: `port` for microcontrollers (`baud` 0: the target's), `host` for computers.
 
+    `kind` is what the figures of the device at `port` are. At a serial port there is a board, so they are measured; a
+    network port or a pseudo terminal leads to a board or to an emulator, and only the user knows which: it must be said.
+
     `wheels`: a folder to install from when the computer has no engine and no network. `meter` on the port `meter_port` sits
     in the computer's supply of `supply_mv`, or (`meter_mode` "source") is that supply."""
 
     port: str = ""
     baud: int = limits(0, low=0, high=10_000_000)
+    kind: Literal["measured", "simulated"] | None = None
     host: str = ""
     wheels: Path | None = None
     meter: Literal["ppk2"] | None = None
@@ -53,6 +61,13 @@ class BenchEntry:
                     f'{key} = "{getattr(self, key)}" must be a serial port such as /dev/ttyACM0, or '
                     f"{' or '.join(f'{s}://HOST:PORT' for s in URL_SCHEMES)}."
                 )
+        if self.kind and not self.port:
+            raise ValueError(f'kind = "{self.kind}" says what is at a port: give `port` too, or leave kind out.')
+        if not self.kind and ("://" in self.port or _PSEUDO_TERMINAL.match(os.path.realpath(self.port))):
+            raise ValueError(
+                f'port = "{self.port}" may lead to a board or to an emulator, and nothing tells which. Add '
+                'kind = "measured" if a real board is there, or kind = "simulated" if it is an emulator.'
+            )
         if self.meter and not (self.host and self.meter_port):
             raise ValueError(
                 f'meter = "{self.meter}" also needs host, the computer it feeds, and meter_port ("/dev/ttyACM0").'
@@ -68,6 +83,30 @@ def read_bench(path: Path = BENCH) -> Mapping[str, BenchEntry]:
     return {name: parse(BenchEntry, table, f"{path}: {name}") for name, table in read_toml(path).items()}
 
 
+def bench_entry(target: Target, bench: Path | None = None) -> BenchEntry | None:
+    """What the bench file (`bench`, else ./bench.toml) says of the target's device, None when it says nothing. RecipeError
+    when the file is wrong: also for a table that is no target's, since a misspelt board must not become an emulated one."""
+    path = bench or BENCH
+    entries = read_bench(path)
+    known = sorted({*target_names(path.parent / "targets"), target.name})
+    for name in entries:
+        if name not in known:
+            raise RecipeError(
+                f"{path}: [{name}] is no target's name.{did_you_mean(name, known)} Known targets: {', '.join(known)}. "
+                f"One of your own is known by its file in ./targets, or in a folder `targets` beside {path}."
+            )
+    return entries.get(target.name)
+
+
+def require_bench(bench: Path | None) -> None:
+    """RecipeError when a bench file was named and is not there."""
+    if bench is not None and not bench.is_file():
+        raise RecipeError(
+            f"the bench file {bench} does not exist. It says where boards are attached: give its path, or leave it out for "
+            f"./{BENCH} or an emulated board."
+        )
+
+
 def require_port(entry: BenchEntry, target: Target) -> None:
     """DeviceError when the port that the bench file names is not on this computer."""
     if "://" not in entry.port and os.name == "posix" and not Path(entry.port).exists():
@@ -75,18 +114,22 @@ def require_port(entry: BenchEntry, target: Target) -> None:
 
 
 class SerialBoard(Board):
-    """A board that already runs the firmware, on a port of this computer. Its timer is its own: figures are measured."""
-
-    clock = "device"
+    """A board that already runs the firmware, behind a port. Its timer is its own: figures are measured, unless the bench
+    file says that an emulator is there."""
 
     def __init__(self, firmware: Firmware, target: Target, entry: BenchEntry) -> None:
         super().__init__(firmware, target, f"{target.name} on {entry.port}")
         self._entry = entry
+        self.clock = "simulated" if entry.kind == "simulated" else "device"
 
     def _connect(self) -> Link:
         baud = self._entry.baud or self.target.device.baud
+        # pyserial's RFC 2217 ports know no write timeout, and need none: their socket has one.
+        write_timeout = None if self._entry.port.startswith("rfc2217://") else WRITE_TIMEOUT_S
         try:
-            port = serial.serial_for_url(self._entry.port, baudrate=baud, timeout=1, exclusive=True)
+            port = serial.serial_for_url(
+                self._entry.port, baudrate=baud, timeout=1, write_timeout=write_timeout, exclusive=True
+            )
         except (OSError, ValueError) as e:  # pyserial's SerialException is an OSError
             raise _unopened(self._entry, self.target, _reason(e)) from None
         link = Link(port, self.where, answer_timeout_s=ANSWER_TIMEOUT_S)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import serial
-from wire import Answer, board, serial_line, tcp_line
+from wire import Answer, board, rfc2217_line, serial_line, tcp_line
 
 from pipeline import target
 from pipeline.devices import open_device, require_device
 from pipeline.devices.link import Link
 from pipeline.devices.protocol import identify, run_loaded, stack_use, upload
-from pipeline.devices.serial import SerialBoard, read_bench
+from pipeline.devices.serial import BenchEntry, SerialBoard, bench_entry, read_bench
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.stage import Firmware, QuantizedModel
@@ -47,6 +48,13 @@ def linked(answer: Answer, line: Callable[..., object] = serial_line, first: byt
         yield Link(port, "the board on the desk", answer_timeout_s=TIMEOUT_S)
 
 
+def bench(folder: Path, port: str, kind: str = "measured") -> Path:
+    """A bench file with one board; the pseudo terminal or socket that stands for its wire is said to lead to a real one."""
+    path = folder / "bench.toml"
+    path.write_text(f'[cortex-m4]\nport = "{port}"\n' + (f'kind = "{kind}"\n' if kind else ""))
+    return path
+
+
 def everything(link: Link) -> None:
     """All that a measurement asks of a board."""
     identify(link, FIRMWARE, TARGET)
@@ -70,14 +78,25 @@ FAULTS = {
     "no_name": (board(name=READY), r"answered `name` with nothing: expected one line m-name-dut-"),
     "identity_cut": (board(identity_tick_hz=b""), r"expected one line m-id-tick_hz-"),
     "identity_garbled": (board(identity_input=b"6x"), r"m-id-input-6x, where a number must be"),
+    "number_too_long": (board(identity_input=b"9" * 200), r"m-id-input-9+, where a number must be"),
+    "timer_stands": (board(identity_tick_hz=b"0"), r"its timer \(dwt\) ticks 0 times a second.*another firmware runs there"),
     "cut_short": (board(name=b"m-name-dut-[cort"), r"did not finish its answer to `name`.*b'm-name-dut-\[cort'.*cut short"),
-    "no_ready": (board(stack=b"m-stack-1-2\r\n"), r"did not finish its answer to `stack`: after 'm-stack-1-2'"),
+    "no_ready": (
+        board(stack=b"m-stack-1-2\r\n"),
+        r"did not finish its answer to `stack`: after 'm-stack-1-2' came no m-ready",
+    ),
     "garbled": (board(name=b"m-n\xf1\x00e-dut\r\n" + READY), r"no line of the protocol: the bytes are garbled.*baud rate"),
     "noise": (board(name=bytes(range(128, 256)) + b"\n"), r"the bytes are garbled"),
     "not_our_protocol": (board(name=b"login: \r\n"), r"b'login: ', which is no line of the protocol"),
-    "flood": (board(name=b"m" * 1_100_000), r"1,048,576 bytes without a line end"),
-    "endless": (board(name=b"m-x\r\n" * 70_000), r"more than 65,536 lines"),
+    "flood": (board(name=b"m" * 1_100_000), r"sent 256 bytes without a line end; that is not the device protocol"),
+    "long_line": (board(name=b"m-name-dut-[" + b"x" * 300 + b"]\r\n" + READY), r"sent 256 bytes without a line end"),
+    "endless": (board(name=b"m-x\r\n" * 70_000), r"with 65,536 lines and no m-ready: another firmware"),
+    "endless_empty": (board(name=b"\r\n" * 70_000), r"with 65,536 lines and no m-ready: another firmware"),
     "crash": (board(run=b"e-[fault: at 0x00001234, CFSR 0x00010000]\r\n"), r"crashed at `run 1`: .*0x00001234.*addr2line"),
+    "crash_with_colours": (
+        board(run=b"e-[fault: \x1b[31m at 0x0]\r\n"),
+        r"answered `run 1` with b'e-\[fault: \\x1b\[31m .*garbled",
+    ),
     "upload_never_right": (
         board(upload=BAD_CRC),
         r"did not get the 4 input bytes in 3 attempts.*CRC-32 is 00000000.*ed82cd11",
@@ -87,6 +106,10 @@ FAULTS = {
     "output_not_hex": (board(run=b"m-ticks-7\r\nm-output-0q\r\nm-crc-0\r\n" + READY), r"do not agree with their CRC-32"),
     "ticks_lost": (
         board(run=b"m-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY),
+        r"with 0 timings for 1 runs: the reply was garbled",
+    ),
+    "ticks_negative": (
+        board(run=b"m-ticks--7\r\nm-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY),
         r"with 0 timings for 1 runs: the reply was garbled",
     ),
     "crc_lost": (board(run=b"m-ticks-7\r\n" + READY), r"expected one line m-crc-"),
@@ -101,11 +124,15 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_has_its_message(name: str) -> None:
     answer, message = FAULTS[name]
-    line = tcp_line if name in ("flood", "endless") else serial_line  # a terminal's buffer is too small for a flood
+    line = (
+        tcp_line if name in ("flood", "endless", "endless_empty") else serial_line
+    )  # a terminal's buffer is too small for a flood
     with linked(answer, line) as link, pytest.raises(DeviceError, match=message) as caught:
         everything(link)
     assert "the board on the desk" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).endswith(".")
+    assert len(str(caught.value)) < 600
 
 
 def test_bytes_that_dribble_for_ever() -> None:
@@ -167,13 +194,10 @@ def test_a_command_that_can_not_be_sent(command: str) -> None:
     ids=["waiting", "booting", "half_a_line"],
 )
 def test_a_real_port_is_brought_to_ready(first: bytes, tmp_path: Path) -> None:
-    with serial_line(board(), first) as path:
-        bench = tmp_path / "bench.toml"
-        bench.write_text(f'[cortex-m4]\nport = "{path}"\n')
-        with open_device(FIRMWARE, TARGET, bench=bench) as device:
-            assert isinstance(device, SerialBoard)
-            assert list(device.infer(np.zeros(4, np.int8))) == [1, 2, -6, 4]
-            measured = device.measure(np.zeros(4, np.int8), runs=1)
+    with serial_line(board(), first) as path, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)) as device:
+        assert isinstance(device, SerialBoard)
+        assert list(device.infer(np.zeros(4, np.int8))) == [1, 2, -6, 4]
+        measured = device.measure(np.zeros(4, np.int8), runs=1)
     assert (measured.clock, measured.counter, measured.ticks, measured.tick_hz) == ("device", "dwt", (77,), 120_000_000)
     assert measured.latency_us == (pytest.approx(77 / 120),)
     assert measured.instructions is None
@@ -183,7 +207,7 @@ def test_a_real_port_is_brought_to_ready(first: bytes, tmp_path: Path) -> None:
 def test_a_real_port_stays_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.devices.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
     with serial_line(lambda _received: b"") as path:
-        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        bench(tmp_path, path)
         message = rf"cortex-m4 on {path} did not answer an empty command"
         with pytest.raises(DeviceError, match=message), open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml"):
             pass
@@ -193,7 +217,7 @@ def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
     with serial_line(board()) as path:
         other = os.open(path, os.O_RDWR | os.O_NOCTTY)
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        bench(tmp_path, path)
         with pytest.raises(DeviceError, match=r"can not be opened: another program has it open.*close other"):
             open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml").__enter__()
         os.close(other)
@@ -209,7 +233,7 @@ def test_a_port_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> Non
 
 
 def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
-    (tmp_path / "bench.toml").write_text('[cortex-m4]\nport = "socket://127.0.0.1:1"\n')
+    bench(tmp_path, "socket://127.0.0.1:1")
     with pytest.raises(DeviceError, match=r"the port 'socket://127\.0\.0\.1:1' of cortex-m4 can not be opened"):
         open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml").__enter__()
 
@@ -220,6 +244,8 @@ def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
         ('[cortex-m4]\nprot = "/dev/ttyACM0"', r"cortex-m4\.prot: unknown key\. Did you mean 'port'"),
         ("[cortex-m4]\nport = 3", r"cortex-m4\.port must be a string"),
         ('[cortex-m4]\nport = "spy:///dev/x?file=y"', r"cortex-m4: port = .* must be a serial port .* socket://HOST:PORT"),
+        ('[cortex-m4]\nkind = "measured"', r'cortex-m4: kind = "measured" says what is at a port: give `port` too'),
+        ('[cortex-m4]\nport = "x"\nkind = "mesured"', r"cortex-m4\.kind = 'mesured' is not known\. Did you mean 'measured'"),
         ('[cortex-m4]\nport = "x"\nbaud = -1', r"cortex-m4\.baud = -1 is out of range"),
         ('cortex-m4 = "/dev/ttyACM0"', r"cortex-m4 must be a table"),
         ("[cortex-m4", "is not valid TOML"),
@@ -229,6 +255,94 @@ def test_a_wrong_bench_file(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_bench(tmp_path / "bench.toml")
+
+
+@pytest.mark.parametrize("port", ["socket://127.0.0.1:4000", "rfc2217://lab:4000"])
+def test_what_is_behind_a_network_port_must_be_said(port: str, tmp_path: Path) -> None:
+    why = rf'bench\.toml: cortex-m4: port = "{port}" may lead to a board or to an emulator.*Add kind = "measured" if'
+    for use in (require_device, bench_entry):
+        with pytest.raises(RecipeError, match=why):
+            use(TARGET, bench(tmp_path, port, kind=""))
+
+
+def test_what_is_behind_a_pseudo_terminal_must_be_said(tmp_path: Path) -> None:
+    """Also where it goes by another name, as socat's do."""
+    with serial_line(board()) as path:
+        (tmp_path / "ttyACM0").symlink_to(path)
+        for port in (path, str(tmp_path / "ttyACM0")):
+            with pytest.raises(RecipeError, match=rf'port = "{port}" may lead to a board or to an emulator'):
+                open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port, kind=""))
+
+
+def test_a_serial_port_is_a_board() -> None:
+    assert SerialBoard(FIRMWARE, TARGET, BenchEntry(port="/dev/ttyACM0")).clock == "device"
+
+
+@pytest.mark.parametrize(("kind", "clock"), [("measured", "device"), ("simulated", "simulated")])
+@pytest.mark.parametrize("line", [serial_line, tcp_line], ids=["pty", "socket"])
+def test_the_label_is_what_the_bench_file_says(
+    kind: str, clock: str, line: Callable[..., AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    with line(board()) as port, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port, kind)) as device:
+        assert device.measure(np.zeros(4, np.int8), runs=1).clock == clock
+
+
+def test_a_board_behind_a_serial_server(tmp_path: Path) -> None:
+    """RFC 2217, as ser2net speaks it; pyserial brings the server's side."""
+    with rfc2217_line(board()) as port, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port)) as device:
+        assert list(device.infer(np.zeros(4, np.int8))) == [1, 2, -6, 4]
+        assert device.measure(np.zeros(4, np.int8), runs=1).clock == "device"
+
+
+def test_a_port_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A USB board that hangs stops taking bytes; writing to it must end too."""
+    monkeypatch.setattr("pipeline.devices.serial.WRITE_TIMEOUT_S", TIMEOUT_S)
+    woken = threading.Event()
+    answers = board()
+
+    def hanging(received: bytes) -> bytes:
+        if received == b"stack%":
+            woken.wait(20)
+        return answers(received)
+
+    with serial_line(hanging) as path, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)) as device:
+        device.link.send(b"stack%")
+        with pytest.raises(DeviceError, match=rf"the connection to cortex-m4 on {path} broke: Write timeout\. Run it again"):
+            device.link.send(bytes(1 << 20))
+        woken.set()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "cortex-m44",
+            r"bench\.toml: \[cortex-m44\] is no target's name\. Did you mean 'cortex-m4'\? Known targets: .*cortex-m3",
+        ),
+        (
+            "desk",
+            r"\[desk\] is no target's name\. Known targets: .*by its file in \./targets, or in a folder `targets` beside",
+        ),
+    ],
+)
+def test_a_table_that_is_no_targets(name: str, message: str, tmp_path: Path) -> None:
+    """It must not be overlooked: the board would be taken for an emulated one."""
+    path = tmp_path / "bench.toml"
+    path.write_text(f'[{name}]\nport = "/dev/ttyACM0"\n')
+    for use in (require_device, bench_entry):
+        with pytest.raises(RecipeError, match=message):
+            use(TARGET, path)
+
+
+def test_targets_of_ones_own_are_known(tmp_path: Path) -> None:
+    """The one in use, wherever its file is; those beside the bench file."""
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "neighbour.toml").touch()
+    path = tmp_path / "bench.toml"
+    path.write_text('[mine]\nport = "/dev/ttyACM0"\n[neighbour]\nport = "/dev/ttyACM1"\n')
+    entry = bench_entry(replace(TARGET, name="mine"), path)
+    assert entry is not None
+    assert entry.port == "/dev/ttyACM0"
 
 
 def test_without_a_bench_there_is_none(tmp_path: Path) -> None:
@@ -243,7 +357,7 @@ def test_a_serial_target_needs_a_port(tmp_path: Path) -> None:
 
 def test_a_stack_that_is_full_is_no_measurement(tmp_path: Path) -> None:
     with serial_line(board(stack=b"m-stack-4096-4096\r\n" + READY)) as path:
-        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        bench(tmp_path, path)
         with (
             open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
             pytest.raises(DeviceError, match="has used all of its 4096 bytes of stack"),
@@ -253,7 +367,7 @@ def test_a_stack_that_is_full_is_no_measurement(tmp_path: Path) -> None:
 
 def test_inputs_of_another_size(tmp_path: Path) -> None:
     with serial_line(board()) as path:
-        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        bench(tmp_path, path)
         with (
             open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
             pytest.raises(DeviceError, match=r"takes 4 input bytes, got 20 \(float32\(5,\)\)"),
@@ -264,7 +378,7 @@ def test_inputs_of_another_size(tmp_path: Path) -> None:
 def test_outputs_of_another_size(tmp_path: Path) -> None:
     reply = b"m-ticks-7\r\nm-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY
     with serial_line(board(run=reply)) as path:
-        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{path}"\n')
+        bench(tmp_path, path)
         with (
             open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
             pytest.raises(DeviceError, match="answered with 1 output bytes; the model has 4"),

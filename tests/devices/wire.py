@@ -10,6 +10,9 @@ import tty
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
+
+import serial.rfc2217
 
 Answer = Callable[[bytes], bytes | Iterator[bytes]]
 """What to send, at once or bit by bit, for one thing received: a command up to its %, or the bytes that `bulk` announced."""
@@ -127,6 +130,31 @@ def tcp_line(answer: Answer, first: bytes = b"") -> Iterator[str]:
     thread.start()
     try:
         yield f"socket://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.close()
+        thread.join(timeout=5)
+
+
+@contextmanager
+def rfc2217_line(answer: Answer) -> Iterator[str]:
+    """An rfc2217:// address, with pyserial's own server side of the protocol."""
+    server = socket.create_server(("127.0.0.1", 0))
+    settings = SimpleNamespace(cts=True, dsr=True, ri=False, cd=True, parity="N", bytesize=8, stopbits=1, baudrate=115200)
+    settings.reset_input_buffer = settings.reset_output_buffer = lambda: None
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):  # the other end has hung up
+            manager = serial.rfc2217.PortManager(settings, SimpleNamespace(write=connection.sendall))
+            script = _Script(answer)
+            while data := connection.recv(65536):
+                for reply in script.feed(b"".join(manager.filter(data))):
+                    connection.sendall(b"".join(manager.escape(reply)))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
     finally:
         server.close()
         thread.join(timeout=5)

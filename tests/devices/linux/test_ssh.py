@@ -26,7 +26,7 @@ from pipeline.devices.linux_protocol import ConnectionLost, Refusal, Runner, dec
 from pipeline.devices.process import ProcessComputer
 from pipeline.devices.ssh import SshComputer
 from pipeline.devices.ssh_connect import connect
-from pipeline.errors import DeviceError
+from pipeline.errors import DeviceError, RecipeError
 from pipeline.importers.tflite import load_tflite
 
 pytestmark = pytest.mark.ssh
@@ -367,4 +367,7 @@ def test_as_the_bench_file_and_the_users_own_ssh_files_say(pi: Pi, tmp_path: Pat
     assert pi.cache.is_dir()
     assert clean(board, bench=tmp_path / "bench.toml") == "raspberry-pi-4 (pi): removed ~/.cache/tinyml-pipeline"
     assert not pi.cache.exists()
-    assert clean(board, bench=tmp_path / "none.toml").endswith("nothing to remove")
+    (tmp_path / "empty.toml").touch()
+    assert clean(board, bench=tmp_path / "empty.toml").endswith("nothing to remove")
+    with pytest.raises(RecipeError, match=r"the bench file .*none\.toml does not exist"):
+        clean(board, bench=tmp_path / "none.toml")
