@@ -206,7 +206,10 @@ static void end_counting(unsigned cpu, void *data)
             (unsigned long long)(instructions - m->in->instructions + m->instructions - instructions_0),
             (unsigned long long)(cycles - m->in->cycles + m->cycles - cycles_0),
             (unsigned long long)(taken - taken_0));
-    fflush(out);
+    if (fflush(out)) {                  /* a figure that is missing must not be taken from an earlier run */
+        perror("cortex_m_cycles: the counts can not be written");
+        abort();
+    }
 }
 
 static void *allocate(size_t size)

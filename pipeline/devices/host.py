@@ -115,7 +115,7 @@ class HostC:
         if done.returncode:
             first = next((line for line in report.splitlines() if "error" in line.lower()), report[:200] or "no message")
             raise MismatchError(
-                f"the generated C of {self.graph.name!r} fails on the host, under sanitizers: {first.strip()}"
+                f"the generated C of {self.graph.name!r} fails on the host, under sanitizers: {first.strip().rstrip('.')}."
             )
         each = sum(t.nbytes for t in wanted)
         if len(done.stdout) != n * each:
@@ -131,8 +131,10 @@ class HostC:
         )
 
     def _finish(self, command: list[str], given: bytes, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-        # Nothing is allocated, so nothing leaks; and the leak check fails where processes are traced.
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+        assert self._temporary is not None, "used outside its `with` block"
+        # Nothing is allocated, so nothing leaks; and the leak check fails where processes are traced. What a compiler leaves
+        # behind that is killed is in our folder, which goes with us.
+        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "TMPDIR": self._temporary.name}
         try:
             return subprocess.run(command, input=given, capture_output=True, timeout=timeout_s, env=environment)
         except subprocess.TimeoutExpired:
@@ -147,5 +149,5 @@ class HostC:
             dtype = self.preprocess.dtype if self.preprocess and i == 0 else self.graph[name].dtype
             if x.dtype != np.dtype(dtype) or x.shape[1:] != self.graph[name].shape or len(x) != len(inputs[0]):
                 want = f"{dtype} of shape (n, {', '.join(map(str, self.graph[name].shape))})"
-                raise GraphError(f"input {name!r} takes {want}, got {x.dtype}{x.shape}")
+                raise GraphError(f"input {name!r} takes {want}, got {x.dtype}{x.shape}.")
         return len(inputs[0])

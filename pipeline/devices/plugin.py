@@ -108,7 +108,8 @@ def _compile(command: list[str], library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as work:
         made = Path(work) / library.name
-        done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=120)
+        environment = {**os.environ, "TMPDIR": work}  # where a compiler that is killed leaves its own files
+        done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, timeout=120, env=environment)
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
             raise DeviceError(

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from pathlib import Path
-from typing import Literal, Self
+from typing import IO, Literal
 
 import serial
 
 from pipeline.devices import plugin
 from pipeline.devices.board import Board
-from pipeline.devices.link import Link
+from pipeline.devices.link import WRITE_TIMEOUT_S, Link
 from pipeline.devices.plugin import Counts
 from pipeline.devices.protocol import Run
 from pipeline.errors import DeviceError, did_you_mean
@@ -52,29 +51,27 @@ class QemuBoard(Board):
         super().__init__(firmware, target, f"{target.name} in QEMU ({target.device.machine})")
         self._counter = counter
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._counts_read = 0
-
-    def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="qemu_board_")
-        return super().__enter__()
+        # What QEMU says, and what its plugin counts, in files without a name: nothing to leave behind, however this ends.
+        self._words: IO[bytes] | None = None
+        self._counted: IO[bytes] | None = None
 
     def _connect(self) -> Link:
         qemu = find_qemu()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _release)
+        self._counted = tempfile.TemporaryFile()  # noqa: SIM115
         # The listening socket is ours and is handed over: no other program can take the port in between.
         with socket.create_server(("127.0.0.1", 0)) as server:
-            command = [*_wrapper(), qemu, *self._arguments(qemu, server.fileno())]
-            with self._path("stderr").open("wb") as stderr:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    pass_fds=[server.fileno()],
-                    start_new_session=True,  # Ctrl-C in the terminal reaches us alone; we end QEMU
-                )
+            command = [*_wrapper(), qemu, *self._arguments(qemu, server.fileno(), self._counted.fileno())]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._words,
+                pass_fds=[server.fileno(), self._counted.fileno()],
+                start_new_session=True,  # Ctrl-C in the terminal reaches us alone; we end QEMU
+            )
             url = f"socket://127.0.0.1:{server.getsockname()[1]}"
-            port = serial.serial_for_url(url, timeout=1)
+            port = serial.serial_for_url(url, timeout=1, write_timeout=WRITE_TIMEOUT_S)
         link = Link(port, self.where, self._autopsy, advice=ADVICE)
         try:
             link.boot(BOOT_TIMEOUT_S)
@@ -83,11 +80,11 @@ class QemuBoard(Board):
             raise
         return link
 
-    def _arguments(self, qemu: str, listening_fd: int) -> list[str]:
+    def _arguments(self, qemu: str, listening_fd: int, counted_fd: int) -> list[str]:
         counting = []
         if self._counter == "plugin":
             table = plugin.core(self.target.cpu.core).table
-            counting = ["-plugin", f"{plugin.build(qemu)},out={self._path('counts')},core={table}"]
+            counting = ["-plugin", f"{plugin.build(qemu)},out=/dev/fd/{counted_fd},core={table}"]
         return [
             "-M", self.target.device.machine,
             "-kernel", str(self.firmware.elf),
@@ -109,17 +106,17 @@ class QemuBoard(Board):
                 self._process.kill()
             self._process.wait()
             self._process = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        for file in (self._words, self._counted):
+            if file is not None:
+                file.close()
+        self._words = self._counted = None
 
     def _counts(self, run: Run) -> tuple[Counts, ...]:
         if self._counter == "systick":
             ns_per_tick = 1e9 / self.identity.tick_hz
             counted = [round(t * ns_per_tick / NS_PER_INSTRUCTION) for t in run.ticks]
             return tuple(Counts(n, round(n * CPI), round(n * CPI_LOW), round(n * CPI_HIGH)) for n in counted)
-        lines = self._path("counts").read_text().splitlines()[self._counts_read :]
-        self._counts_read += len(lines)
+        lines = _written(self._counted).splitlines()
         if len(lines) < len(run.ticks):
             raise DeviceError(
                 f"QEMU's plugin counted {len(lines)} inferences where {len(run.ticks)} ran on {self.where}: the firmware "
@@ -127,10 +124,6 @@ class QemuBoard(Board):
             )
         model = plugin.core(self.target.cpu.core)
         return tuple(plugin.counts(line, model) for line in lines[-len(run.ticks) :])
-
-    def _path(self, name: str) -> Path:
-        assert self._folder is not None, "used outside its `with` block"
-        return Path(self._folder.name) / name
 
     def _autopsy(self) -> str:
         """Why the connection is gone, if it is because QEMU is."""
@@ -140,10 +133,16 @@ class QemuBoard(Board):
             code = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             return ""
-        lines = self._path("stderr").read_text(errors="replace").splitlines()
+        lines = _written(self._words).splitlines()
         said = [line for line in lines if line.strip() and "info:" not in line and "warning:" not in line]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return f"QEMU {how}: {said[0].strip() if said else 'it printed no reason'}."
+
+
+def _written(file: IO[bytes] | None) -> str:
+    """What QEMU has written to a file until now; where it writes next stays as it is."""
+    assert file is not None, "used outside its `with` block"
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
 
 def require_machine(target: Target) -> None:

@@ -98,6 +98,14 @@ def test_the_m3_multiplies_slowly(program: str, cycles: int, tmp_path: Path) -> 
     assert plugin.counts(count(program, tmp_path, "m3"), plugin.core("cortex-m3")).cycles == cycles
 
 
+def test_counts_that_can_not_be_written_end_the_emulator(tmp_path: Path) -> None:
+    """Otherwise the figures of an earlier inference would be taken for those of this one."""
+    (tmp_path / "counts").symlink_to("/dev/full")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        count("nop", tmp_path)
+    assert caught.value.stderr == b"cortex_m_cycles: the counts can not be written: No space left on device\n"
+
+
 def test_cores_without_a_table_have_a_wider_band() -> None:
     line = '{"instructions": 1000, "base_cycles": 1200, "taken": 100}'
     assert plugin.counts(line, plugin.core("cortex-m4")) == plugin.Counts(1000, 1400, 1300, 1500)

@@ -88,7 +88,8 @@ def test_systick_counts_what_the_plugin_counts(firmware: Callable[..., Firmware]
 
 
 def test_a_board_on_a_pseudo_terminal(firmware: Callable[..., Firmware], tmp_path: Path) -> None:
-    """The same firmware as a real port sees it: through a tty, found by bench.toml, timed by its own timer."""
+    """The same firmware as a real port sees it: through a tty, found by bench.toml, timed by its own timer; and an
+    emulator, as bench.toml says, whose figures are not measured."""
     built = firmware()
     vectors = random(built.model.graph, 16, built.model.preprocess, seed=2)
     command = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "pty"]
@@ -96,14 +97,14 @@ def test_a_board_on_a_pseudo_terminal(firmware: Callable[..., Firmware], tmp_pat
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as qemu:
         assert qemu.stdout is not None
         port = next(word for line in qemu.stdout for word in line.split() if word.startswith("/dev/"))
-        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{port}"\n')
+        (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{port}"\nkind = "simulated"\n')
         with open_device(built, M4, bench=tmp_path / "bench.toml") as device:
             assert isinstance(device, SerialBoard)
             answers = np.stack(list(device.replay(vectors.inputs[0])))
             measured = device.measure(vectors.inputs[0][0], runs=3)
         qemu.kill()
     np.testing.assert_array_equal(answers, vectors.outputs[0].reshape(16, -1))
-    assert (measured.clock, measured.counter, measured.instructions) == ("device", "systick", None)
+    assert (measured.clock, measured.counter, measured.instructions) == ("simulated", "systick", None)
 
 
 def test_a_machine_that_is_not_emulated_is_told_before_any_work() -> None:
@@ -226,6 +227,20 @@ def test_an_emulator_that_is_killed_in_the_middle_of_a_run(probe: Callable[..., 
 
 
 @linux_only
+def test_an_emulator_that_stops(probe: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is stopped takes no signal but SIGKILL."""
+    monkeypatch.setattr("pipeline.devices.board.INFER_TIMEOUT_S", 0.5)
+    elf = tmp_path / "own.elf"
+    elf.write_bytes(probe().elf.read_bytes())
+    with open_device(replace(probe(), elf=elf), M4) as device:
+        (qemu,) = processes(elf)
+        os.kill(qemu, signal.SIGSTOP)
+        with pytest.raises(DeviceError, match=r"did not answer .* within .* s\. The firmware hangs in the emulator"):
+            device.infer(first_byte(0))
+    assert gone(elf)
+
+
+@linux_only
 def test_an_exception_leaves_no_emulator(own_elf: Firmware) -> None:
     def use() -> None:
         with open_device(own_elf, M4):
@@ -255,7 +270,7 @@ from pipeline import target
 from pipeline.data.dataset import Dataset
 from pipeline.devices import open_device
 firmware = SimpleNamespace(elf=Path(sys.argv[1]), model_id=sys.argv[2], ram_bytes=0, flash_bytes=0)
-with open_device(firmware, target.load("cortex-m4"), counter="systick") as device:
+with open_device(firmware, target.load("cortex-m4")) as device:
     print("ready", flush=True)
     while True:
         device._run(np.zeros(64, np.uint8), 1)
@@ -264,15 +279,19 @@ with open_device(firmware, target.load("cortex-m4"), counter="systick") as devic
 
 @linux_only
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl_c", "sigterm", "sigkill"])
-def test_no_emulator_outlives_us(how: signal.Signals, own_elf: Firmware) -> None:
+def test_no_emulator_and_no_file_outlives_us(how: signal.Signals, own_elf: Firmware, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(own_elf.elf), own_elf.model_id]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as user:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as user:
         assert user.stdout is not None
         assert user.stdout.readline() == b"ready\n"
         assert len(processes(own_elf.elf)) == 1
         user.send_signal(how)
         user.wait(timeout=20)
     assert gone(own_elf.elf)
+    assert list(temporary.iterdir()) == []
 
 
 def test_an_emulator_that_does_not_start(firmware: Callable[..., Firmware], tmp_path: Path) -> None:
