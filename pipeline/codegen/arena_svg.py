@@ -9,6 +9,7 @@ from pipeline.codegen.arena import Plan
 from pipeline.codegen.c_header import shape_text
 from pipeline.codegen.to_c import describe
 from pipeline.ir import Graph
+from pipeline.shown import plain, short
 
 COLUMN, HEIGHT = 64, 420  # px per layer; px of the whole arena
 LEFT, RIGHT, TOP, BOTTOM = 92, 24, 64, 150
@@ -53,7 +54,7 @@ def _parts(graph: Graph, plan: Plan, width: int) -> Iterator[str]:
         return round(TOP + HEIGHT * (1 - offset / total), 1)
 
     peak = max(plan.live_bytes, default=0)
-    yield _text(LEFT, 24, f"Arena of {graph.name}: {plan.arena_bytes:,} bytes", size=15, weight="bold")
+    yield _text(LEFT, 24, f"Arena of {graph.name}: {plan.arena_bytes:,} bytes (computed)", size=15, weight="bold")
     busiest = [f"{i}" for i, live in enumerate(plan.live_bytes) if live == peak]
     where = f"layer{'s' if len(busiest) > 1 else ''} {', '.join(busiest)}"
     yield _text(LEFT, 42, f"Most in use at once: {peak:,} bytes, in {where}. Read left to right: one column a layer.")
@@ -66,40 +67,35 @@ def _parts(graph: Graph, plan: Plan, width: int) -> Iterator[str]:
         at = x(column - 0.5)
         yield _text(at, TOP + HEIGHT + 14, name, rotate=(at, TOP + HEIGHT + 14))
     for i, (name, slot) in enumerate(sorted(plan.slots.items(), key=lambda item: item[1].first)):
-        writer = next((describe(k, op, graph) for k, op in enumerate(graph.ops) if name in op.outputs), "the input")
-        label = (name, shape_text(graph[name]), f"{slot.nbytes:,} B")
+        writer = next(((k, op) for k, op in enumerate(graph.ops) if name in op.outputs), None)
+        layer, said = (f"{writer[0]} {writer[1].kind}", describe(*writer, graph)) if writer else ("input", "the input")
+        label = (layer, f"{slot.nbytes:,} B", name, shape_text(graph[name]))
         successors = [
             s for s in plan.slots.values() if (s.offset, s.nbytes, s.first) == (slot.offset, slot.nbytes, slot.last)
         ]
         last = slot.last - 1 if successors and slot.first < slot.last else slot.last  # computed in place: drawn once
         box = (x(slot.first), y(slot.offset + slot.nbytes), x(last + 1), y(slot.offset))
-        yield from _bar(box, FILLS[i % len(FILLS)], label, f"{name}: {slot.nbytes:,} bytes at {slot.offset:,}; {writer}")
+        yield from _bar(box, FILLS[i % len(FILLS)], label, f"{name}: {slot.nbytes:,} bytes at {slot.offset:,}; {said}")
     for i, slot in plan.scratch.items():
         box = (x(i), y(slot.offset + slot.nbytes), x(i + 1), y(slot.offset))
-        yield from _bar(box, SCRATCH, ("scratch", "", f"{slot.nbytes:,} B"), f"scratch of layer {i}: {slot.nbytes:,} bytes")
+        yield from _bar(box, SCRATCH, ("scratch", f"{slot.nbytes:,} B"), f"scratch of layer {i}: {slot.nbytes:,} bytes")
     end = x(len(graph.ops) + 1)
     yield f'<line x1="{LEFT}" x2="{end}" y1="{y(total)}" y2="{y(total)}" stroke="{PEAK}" stroke-width="2"/>'
     yield _text(end, y(total) - 6, f"{plan.arena_bytes:,} bytes", anchor="end", fill=PEAK)
 
 
-def _bar(box: tuple[float, float, float, float], fill: str, label: tuple[str, str, str], title: str) -> Iterator[str]:
-    """A rectangle with as much of the label (name, shape, bytes) as fits in it; all of it in the tooltip."""
+def _bar(box: tuple[float, float, float, float], fill: str, label: tuple[str, ...], title: str) -> Iterator[str]:
+    """A rectangle with as many lines of the label as fit in it; all it has to say in the tooltip."""
     left, top, right, bottom = box
     width, height = right - left, max(bottom - top, 1)
     yield (
         f'<rect x="{left}" y="{top}" width="{width}" height="{height:.1f}" fill="{fill}" stroke="{INK}" stroke-width="0.6">'
-        f"<title>{escape(title)}</title></rect>"
+        f"<title>{escape(plain(title))}</title></rect>"
     )
     room = int((width - 6) / LETTER)
-    count = min(3, int(height / 13))
-    lines = [_shortened(line, room) for line in (label if count == 3 else (label[0], label[2])[:count]) if line]
+    lines = [short(line, room) for line in label[: int(height / 13)]] if room >= 3 else []
     for k, line in enumerate(lines):
         yield _text(left + 4, (top + bottom) / 2 + 4 + 13 * (k - (len(lines) - 1) / 2), line)
-
-
-def _shortened(text: str, room: int) -> str:
-    """The end of a name tells more than its beginning."""
-    return text if len(text) <= room else "…" + text[len(text) - room + 1 :] if room > 3 else ""
 
 
 def _ticks(total: int) -> range:
@@ -123,4 +119,4 @@ def _text(
 ) -> str:
     turn = f' transform="rotate(55 {rotate[0]:.1f} {rotate[1]:.1f})"' if rotate else ""
     look = f'text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" fill="{fill}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {look}{turn}>{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {look}{turn}>{escape(plain(words))}</text>'
