@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -17,17 +17,23 @@ from pipeline.errors import BuildError
 from pipeline.target import Target
 
 System = Literal["debian", "fedora", "macos"]
-SYSTEM_NAMES: dict[System, str] = {"debian": "Debian, Ubuntu", "fedora": "Fedora", "macos": "macOS"}
+SYSTEM_NAMES: dict[System, str] = {"debian": "Debian, Ubuntu", "fedora": "Fedora", "macos": "macOS with Homebrew"}
+_INSTALL: dict[System, str] = {
+    "debian": "sudo apt-get update && sudo apt-get install --no-install-recommends",
+    "fedora": "sudo dnf install",
+    "macos": "brew install",
+}
+_XCODE = "xcode-select --install"  # Apple's own compiler, make and git: no package of Homebrew
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program (the first of `commands` found on PATH), what it is for, and the command that installs it per system."""
+    """A program (the first of `commands` found on PATH), what it is for, and the packages that hold it, per system."""
 
     name: str
     commands: tuple[str, ...]
     purpose: str
-    install: Mapping[System, str]
+    packages: Mapping[System, str]
     required: bool = True
 
 
@@ -40,53 +46,37 @@ class Finding:
     version: str
 
 
-def _install(debian: str, fedora: str, macos: str) -> Mapping[System, str]:
-    commands: dict[System, str] = {"debian": debian, "fedora": fedora, "macos": macos}
-    return MappingProxyType(commands)
+def _packages(debian: str, fedora: str, macos: str) -> Mapping[System, str]:
+    packages: dict[System, str] = {"debian": debian, "fedora": fedora, "macos": macos}
+    return MappingProxyType(packages)
 
 
 CROSS_COMPILER = Tool(
     "arm-none-eabi-gcc",
     ("arm-none-eabi-gcc",),
     "builds the firmware",
-    _install(
-        "sudo apt-get install --no-install-recommends gcc-arm-none-eabi",
-        "sudo dnf install arm-none-eabi-gcc-cs",
-        "brew install arm-none-eabi-gcc",
-    ),
+    _packages("gcc-arm-none-eabi", "arm-none-eabi-gcc-cs", "arm-none-eabi-gcc"),
 )
 QEMU = Tool(
     "qemu-system-arm",
     ("qemu-system-arm",),
     "runs the emulated boards",
-    _install(
-        "sudo apt-get install --no-install-recommends qemu-system-arm",
-        "sudo dnf install qemu-system-arm",
-        "brew install qemu",
-    ),
+    _packages("qemu-system-arm", "qemu-system-arm", "qemu"),
 )
 HOST_COMPILER = Tool(
     "host C compiler",
     ("gcc", "cc", "clang"),
     "proves the generated C on this host and builds the cycle counter",
-    _install("sudo apt-get install gcc libc6-dev", "sudo dnf install gcc", "xcode-select --install"),
+    _packages("gcc libc6-dev", "gcc", _XCODE),
 )
-MAKE = Tool(
-    "make",
-    ("make", "gmake"),
-    "builds the firmware folder",
-    _install("sudo apt-get install make", "sudo dnf install make", "xcode-select --install"),
-)
-GIT = Tool(
-    "git",
-    ("git",),
-    "records the commit of a run",
-    _install("sudo apt-get install git", "sudo dnf install git", "xcode-select --install"),
-    required=False,
-)
+MAKE = Tool("make", ("make", "gmake"), "builds the firmware folder", _packages("make", "make", _XCODE))
+GIT = Tool("git", ("git",), "records the commit of a run", _packages("git", "git", _XCODE), required=False)
 TOOLS = (HOST_COMPILER, CROSS_COMPILER, QEMU, MAKE, GIT)
 
-PACKAGES = ("torch", "torchao", "torch-pruning", "numpy", "scikit-learn", "mlflow", "ai-edge-litert", "pyserial")
+PACKAGES = (
+    "torch", "torchao", "torch-pruning", "numpy", "scikit-learn", "mlflow", "ai-edge-litert", "onnx", "onnxruntime",
+    "pyserial", "paramiko",
+)  # fmt: skip
 OPTIONAL_PACKAGES = {
     "tflite-micro": "the TFLite Micro oracle; its wheel is for Linux on x86-64 only, elsewhere it is left out"
 }
@@ -100,7 +90,8 @@ def find(tool: Tool) -> Finding:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return Finding(tool, None, "")
-    match = re.search(r"\d+\.\d+(\.\d+)?", done.stdout or done.stderr)
+    said = (done.stdout or done.stderr).partition("\n")[0]
+    match = re.search(r"\d+\.\d+\.\d+", said) or re.search(r"\d+\.\d+", said)  # Debian's own "15:12.2.rel1" comes first
     # Apple's stand-ins for gcc and git exist without Xcode's tools, and fail.
     return Finding(tool, path if done.returncode == 0 else None, match[0] if match and done.returncode == 0 else "")
 
@@ -121,11 +112,23 @@ def require(tools: Iterable[Tool], whose: str) -> None:
         raise BuildError(f"{whose} needs {names}, not found on this machine. Install: {how_to_get(missing)}.")
 
 
-def how_to_get(tools: list[Tool]) -> str:
-    """The commands for this system; for each system when it is not known."""
+def how_to_get(tools: Sequence[Tool]) -> str:
+    """The command for this system; one for each system when it is not known."""
+    return "; ".join(f"{name}: {command}" for name, command in install_commands(tools))
+
+
+def install_commands(tools: Sequence[Tool]) -> list[tuple[str, str]]:
+    """(system, one line for its shell) of this system; of every system when it is not known."""
     here = system()
     systems: list[System] = [here] if here else list(SYSTEM_NAMES)
-    return "; ".join(f"{SYSTEM_NAMES[s]}: {' && '.join(dict.fromkeys(t.install[s] for t in tools))}" for s in systems)
+    return [(SYSTEM_NAMES[s], _command(tools, s)) for s in systems]
+
+
+def _command(tools: Sequence[Tool], system: System) -> str:
+    wanted = dict.fromkeys(t.packages[system] for t in tools)
+    packages = [p for p in wanted if p != _XCODE]
+    commands = [_XCODE] if _XCODE in wanted else []
+    return " && ".join(commands + ([f"{_INSTALL[system]} {' '.join(packages)}"] if packages else []))
 
 
 def system() -> System | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -21,7 +23,7 @@ def print_targets(targets: Iterable[Target], console: Console) -> None:
     for t in targets:
         memory = f"flash {show('flash_bytes', t.memory.flash_bytes)}, RAM {show('ram_bytes', t.memory.ram_bytes)}"
         table.add_row(
-            t.name,
+            Text(t.name),
             Text.assemble(
                 f"{t.cpu.core} at {t.cpu.clock_hz / 1e6:g} MHz, {memory}, reached by {t.device.transport}\n",
                 (f"{t.description}\n", "dim"),
@@ -55,38 +57,43 @@ def _print_row(console: Console, name: str, value: object) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=20, style="dim")
     grid.add_column(overflow="fold")
-    grid.add_row(name, shown)
+    grid.add_row(name, Text(shown))  # a flash command has brackets that are no markup
     console.print(grid)
 
 
 def print_findings(console: Console) -> bool:
-    """One row per tool and package. False when something required is missing."""
+    """One row per tool and package, and one command that installs what is missing. False when something required is."""
+    findings = [doctor.find(tool) for tool in doctor.TOOLS]
+    tools = [f.tool for f in findings if f.path is None]
     table = Table.grid(padding=(0, 2))
     table.add_column(width=7)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    complete = True
-    for finding in map(doctor.find, doctor.TOOLS):
-        tool = finding.tool
-        if finding.path:
-            table.add_row(Text("found", style="green"), tool.name, finding.version, Text(finding.path, style="dim"))
-            continue
-        complete &= not tool.required
-        state = Text("MISSING", style="bold red") if tool.required else Text("absent", style="yellow")
-        table.add_row(state, tool.name, "", f"{tool.purpose}. {doctor.how_to_get([tool])}")
-    for name in doctor.PACKAGES:
-        version = doctor.package_version(name)
-        complete &= version is not None
-        state = Text("found", style="green") if version else Text("MISSING", style="bold red")
-        table.add_row(state, name, version or "", "" if version else f"pip install {name} (or reinstall tinyml-pipeline)")
-    for name, why in doctor.OPTIONAL_PACKAGES.items():
-        version = doctor.package_version(name)
-        table.add_row(Text("found", style="green") if version else Text("absent", style="yellow"), name, version or "", why)
+    for f in findings:
+        place = Text(f.path, style="dim") if f.path else Text(f.tool.purpose)
+        table.add_row(_state(f.path is not None, f.tool.required), f.tool.name, f.version, place)
+    versions = {name: doctor.package_version(name) for name in (*doctor.PACKAGES, *doctor.OPTIONAL_PACKAGES)}
+    for name, version in versions.items():
+        why = "" if version else doctor.OPTIONAL_PACKAGES.get(name, "a required Python package")
+        table.add_row(_state(version is not None, name in doctor.PACKAGES), name, version or "", why)
     console.print(table)
     console.print()
+    packages = [name for name in doctor.PACKAGES if versions[name] is None]
+    commands = doctor.install_commands(tools) if tools else []
+    if packages:
+        commands.append(("Python", f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"))
+    for where, command in commands:
+        console.print(Text.assemble(f"To install what is missing ({where}):\n  ", (command, "bold")), soft_wrap=True)
+    complete = not packages and not any(tool.required for tool in tools)
     if complete:
         console.print(Text("Everything a run needs is here.", style="green"))
     else:
-        console.print(Text("Something required is missing: see above.", style="red"))
+        console.print(Text("Something required is missing: install it, then run `pipeline doctor` again.", style="red"))
     return complete
+
+
+def _state(found: bool, required: bool) -> Text:
+    if found:
+        return Text("found", style="green")
+    return Text("MISSING", style="bold red") if required else Text("absent", style="bold")
