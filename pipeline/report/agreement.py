@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.report.figures import Report
+if TYPE_CHECKING:
+    from pipeline.report.figures import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.devices.base import Measurement
+from pipeline.shown import short
 from pipeline.stage import Kind
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ ROWS: dict[str, str] = {
 }
 """The figures of the summary table, in order. All others are in report.json and in MLflow."""
 
+CLASS_LETTERS = 24
+"""Of a class's name where room is short: in pictures and on the terminal. JSON and the page's table have it whole."""
+
 _ACCURACY_OF = {"float": "train", "pruned": "prune", "distilled": "distill", "int8": "quantize"}
 
 
@@ -49,11 +55,23 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """A finished stage. `figures` are its final ones, one per name; the history by epoch is in MLflow only."""
+    """A finished stage. `figures` are its final ones, one per name; the history by epoch is in MLflow only. `loaded` means
+    that nothing was trained: the weights came from a checkpoint."""
 
     name: str
     figures: tuple[Figure, ...]
     seconds: float
+    loaded: bool = False
+
+    @property
+    def title(self) -> str:
+        """What readers see; JSON and MLflow have the name."""
+        return "checkpoint" if self.loaded else self.name
+
+    @property
+    def recalls(self) -> dict[str, Figure]:
+        """By class, in the data set's order; empty where the stage has none."""
+        return {f.name.removeprefix("recall_"): f for f in self.figures if f.name.startswith("recall_")}
 
     def value(self, name: str) -> float | None:
         return next((f.value for f in self.figures if f.name == name), None)
@@ -106,7 +124,7 @@ class Report:
                 "clock": m.clock,
                 "instructions": m.instructions,
                 "cycles": m.cycles,
-                "latency_us_median": median(m.latency_us),
+                "latency_us_median": statistics.median(m.latency_us),
                 "energy_uj": self.measured.energy_uj,
                 "energy_kind": self.measured.energy_kind,
                 "ram_bytes": m.ram_bytes,
@@ -125,11 +143,6 @@ class Report:
     def _accuracy(self, stage: str) -> float | None:
         return next((s.value("accuracy") for s in self.stages if s.name == stage), None)
 
-    def kinds_of(self, name: str) -> Iterator[Kind]:
-        """The kinds in which some stage gives this figure, in the order of KINDS."""
-        present = {f.kind for s in self.stages for f in s.figures if f.name == name}
-        return (kind for kind in KINDS if kind in present)
-
 
 _LOST_POINTS = 2.0  # from float to int8: more than sound calibration costs
 
@@ -140,10 +153,15 @@ def warnings(report: Report) -> list[str]:
     accuracy = report.json()["accuracy"]
     classes = len(report.measured.package.data.classes)
     if accuracy["device"] < 1.5 / classes:
-        found.append(f"the model hardly beats guessing among {classes} classes; see the training curves in MLflow.")
+        hint = (
+            "check that the checkpoint was trained on these classes, in this order, with this normalisation"
+            if any(s.loaded for s in report.stages)
+            else "see the training curves in MLflow"
+        )
+        found.append(f"the model hardly beats guessing among {classes} classes; {hint}.")
     unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
     if unseen:
-        found.append(f"{unseen.name}: one class is never recognised; see the recall by class in the report.")
+        found.append(f"{unseen.title}: {_never(unseen)} recognised; see the recall by class in the report.")
     before = next((accuracy[k] for k in ("distilled", "pruned", "float") if accuracy[k] is not None), None)
     lost = 100 * (before - accuracy["int8"]) if before is not None and accuracy["int8"] is not None else 0.0
     if lost > _LOST_POINTS:
@@ -156,6 +174,13 @@ def warnings(report: Report) -> list[str]:
         name = report.target.name
         found.append(f"no {name} was measured: its runner worked on this computer. Name its host in bench.toml.")
     return found
+
+
+def _never(stage: StageResult) -> str:
+    names = [f"'{short(name, CLASS_LETTERS)}'" for name, f in stage.recalls.items() if f.value == 0]
+    if len(names) == 1:
+        return f"class {names[0]} is never"
+    return f"{len(names)} classes are never ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 def layers(graph: Graph) -> tuple[Layer, ...]:
@@ -172,11 +197,6 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
     )
 
 
-def median(values: Sequence[float]) -> float:
-    ordered, middle = sorted(values), len(values) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
 def _plain(value: float) -> float | int | None:
     """As JSON has it: whole numbers without a point, and no NaN."""
     if not math.isfinite(value):
@@ -185,11 +205,11 @@ def _plain(value: float) -> float | int | None:
 
 
 def show(name: str, value: float) -> str:
-    """The figure for a reader, its unit taken from the name's: "97.2 %", "23.4 kB" (1 kB = 1,000 bytes), "1.24 ms"."""
+    """The figure for a reader, its unit taken from the name's: "97.2 %", "23.4 KiB" (1 KiB = 1,024 bytes), "1.24 ms"."""
     if name.endswith(("accuracy", "_recall")) or name.startswith(("accuracy", "recall_")):
         return f"{100 * value:.1f} %"
     if name.endswith("_bytes"):
-        return _scaled(value, ("B", "kB", "MB", "GB"))
+        return _scaled(value, ("B", "KiB", "MiB", "GiB"), 1024)
     if "_us" in name:
         return _scaled(value, ("µs", "ms", "s"))
     if name.endswith("_uj"):
@@ -197,9 +217,15 @@ def show(name: str, value: float) -> str:
     return _scaled(value, ("", "k", "M", "G")) if value >= 1e6 else f"{value:,.6g}"
 
 
-def _scaled(value: float, units: Sequence[str]) -> str:
+def _scaled(value: float, units: Sequence[str], step: int = 1000) -> str:
+    """Three digits, and the unit that lets them be less than 999.5: never 1e+03. Whole values below `step` stay exact."""
+    if abs(value) < step and float(value).is_integer():
+        return f"{value:,.0f} {units[0]}".rstrip()
     power = 0
     while abs(value) >= 999.5 and power < len(units) - 1:
-        value, power = value / 1000, power + 1
-    digits = f"{value:.0f}" if power == 0 and float(value).is_integer() else f"{value:.3g}"
-    return f"{digits} {units[power]}".rstrip()
+        value, power = value / step, power + 1
+    return f"{value:.3g} {units[power]}".rstrip()
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"

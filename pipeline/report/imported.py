@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +10,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.figures import show
+from pipeline.report.figures import CLASS_LETTERS, as_json, show
+from pipeline.report.labelled import labelled, place_line
 from pipeline.report.table import oracle_line
+from pipeline.shown import layer_name, plain, short
 
 if TYPE_CHECKING:
     from pipeline.replay import Result
     from pipeline.stage import Firmware
 
 _MOST_LAYERS = 40  # on the terminal; the manifest has them all
+_MOST_CLASSES = 20  # on the terminal; the JSON has them all
+_LAYER_LETTERS = 48
 
 
 def compiled_json(firmware: Firmware, manifest: dict[str, Any]) -> str:
     """The figures of a compiled model; all are computed."""
     model, arena = manifest["model"], manifest["arena"]
-    return _text(
+    return as_json(
         {
             "target": manifest["target"]["name"],
             "model": model["name"],
@@ -51,30 +55,34 @@ def print_compiled(firmware: Firmware, manifest: dict[str, Any], console: Consol
         table.add_column(heading, justify="right", no_wrap=True)
     for layer in layers[:_MOST_LAYERS]:
         figures = (show("flash_bytes", layer["constant_bytes"]), show("ram_bytes", layer["output_bytes"]))
-        table.add_row(f"{layer['index']:>2} {layer['kind']}", layer["name"], *figures, f"{layer['macs']:,}")
+        name = Text(short(layer["name"], _LAYER_LETTERS))
+        table.add_row(f"{layer['index']:>2} {layer['kind']}", name, *figures, f"{layer['macs']:,}")
     console.print(table)
     if len(layers) > _MOST_LAYERS:
         console.print(f"... and {len(layers) - _MOST_LAYERS} more layers, in manifest.json", style="dim")
     console.print()
     tflm = "not on this machine" if proven["tflm"] is None else proven["tflm"]
+    vectors, host = proven["vectors"], proven["host_c"]
     flash, ram = show("flash_bytes", firmware.flash_bytes), show("ram_bytes", firmware.ram_bytes)
+    called = {layer["name"]: f"{layer['index']} {layer_name(layer['kind'], layer['name'])}" for layer in layers}
+    peak = ", ".join(short(called[name], _LAYER_LETTERS) for name in manifest["arena"]["peak_ops"])
     rows = (
-        ("MACs", f"{model['macs']:,}"),
-        ("flash", f"{flash}, of it {show('flash_bytes', model['constant_bytes'])} constants"),
-        ("RAM", f"{ram} with stack and protocol buffers; arena {firmware.arena_bytes:,} bytes"),
-        ("arena peak", "at " + ", ".join(manifest["arena"]["peak_ops"])),
-        ("bit-exact", f"{proven['vectors']} random vectors: generated C here {proven['host_c']}, TFLite Micro {tflm}"),
-        ("firmware", str(firmware.folder)),
-        ("arena picture", str(firmware.folder / "arena.svg")),
+        ("MACs", f"{model['macs']:,} (computed)"),
+        ("flash", f"{flash} (computed), of it {show('flash_bytes', model['constant_bytes'])} constants"),
+        ("RAM", f"{ram} (computed) with stack and protocol buffers; arena {show('arena_bytes', firmware.arena_bytes)}"),
+        ("arena peak", f"at {peak}"),
+        ("bit-exact", f"{vectors} random vectors: generated C on the host {host}, TFLite Micro {tflm}"),
     )  # fmt: skip
-    _print_rows(rows, console)
+    console.print(labelled(rows, console.width))
+    for label, place in (("firmware", firmware.folder), ("arena picture", firmware.folder / "arena.svg")):
+        console.print(place_line(label, str(place)), soft_wrap=True)
 
 
 def measured_json(result: Result) -> str:
     """The figures of replayed inputs, in the shape of a run's report.json."""
     m = result.measurement
     scored = result.scores
-    return _text(
+    return as_json(
         {
             "kind": result.kind,
             "device": m.device,
@@ -108,32 +116,26 @@ def print_measured(result: Result, console: Console) -> None:
         right = round(result.scores.accuracy * exact.vectors)
         share = f"{100 * result.scores.accuracy:.1f} %"
         rows.append(("top-1", f"{right:,} of {exact.vectors:,} ({share}), answered by the device"))
-        recall = ", ".join(f"{name}: {100 * value:.1f}" for name, value in result.scores.recall.items())
-        rows.append(("recall in %", recall))
+        rows.append(("recall", _recall_line(result.scores.recall)))
     latency = show("latency_us_median", result.latency_us_median)
     rows.append(("latency", f"{latency} median of {len(m.ticks)} runs ({result.kind})"))
     if m.instructions is not None and m.cycles is not None:
         band = f", {m.cycles_low:,} to {m.cycles_high:,}" if m.cycles_low and m.cycles_high else ""
         rows.append(("instructions", f"{m.instructions:,} (exact); cycles {m.cycles:,} (estimated{band})"))
     rows.append(("energy", f"{show('energy_uj', result.energy_uj)} (estimated)"))
-    _print_rows(rows, console)
+    console.print(labelled(rows, console.width))
     for note in result.notes:
-        console.print(note, style="dim", highlight=False)
+        console.print(Text(plain(note), style="dim"))
+
+
+def _recall_line(recall: Mapping[str, float]) -> str:
+    """By class; of many classes the worst."""
+    shown = sorted(recall, key=lambda c: recall[c])[:_MOST_CLASSES] if len(recall) > _MOST_CLASSES else [*recall]
+    words = ", ".join(f"{short(name, CLASS_LETTERS)}: {show('recall_', recall[name])}" for name in shown)
+    more = len(recall) - len(shown)
+    return words + (f"; the other {more} are at least as good" if more else "")
 
 
 def write_json(text: str, path: Path | None) -> None:
     if path is not None:
         path.write_text(text, encoding="utf-8")
-
-
-def _print_rows(rows: Any, console: Console) -> None:
-    grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for label, value in rows:
-        grid.add_row(Text(label, style="bold"), Text(value))
-    console.print(grid)
-
-
-def _text(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

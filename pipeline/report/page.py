@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
@@ -9,14 +10,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report.figures import KINDS, Report, layers, median, show, warnings
+from pipeline.report.figures import KINDS, Report, layers, show, warnings
 from pipeline.report.table import basis, rows, verdict
+from pipeline.shown import plain
 
 _CAPTIONS = {
     "accuracy": "Accuracy and the recall of the class that fares worst after each stage.",
     "cost": "Multiply-accumulates of one inference, and parameters, after each stage.",
     "layers": "The int8 layers in order of execution: bytes of constants, multiply-accumulates, bytes of the output.",
-    "recall": "Recall of each class.",
+    "recall": "Recall of each class: of all its test images, how many were recognised.",
     "arena": "The firmware's working memory over time: each box is a tensor, as wide as it lives (computed).",
 }
 
@@ -31,6 +33,7 @@ def render_page(report: Report, plots: Mapping[str, Path]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    environment.filters["plain"] = plain
     environment.filters["show"] = lambda value, name: show(name, value)
     sections = [
         (kind, basis(report, kind), [(label, cells) for _, label, cells in group])
@@ -39,14 +42,16 @@ def render_page(report: Report, plots: Mapping[str, Path]) -> str:
     return environment.get_template("page.html.j2").render(
         report=report,
         m=report.measured.measurement,
-        median_us=median(report.measured.measurement.latency_us),
+        median_us=statistics.median(report.measured.measurement.latency_us),
         cards=_cards(report),
-        verdict=verdict(report).plain,
+        verdict=verdict(report),
         warnings=warnings(report),
         exact=report.measured.bit_exact,
         sections=sections,
         plots=[(name, _CAPTIONS[name], _inline_svg(path)) for name, path in plots.items()],
         layers=layers(report.measured.package.model.graph),
+        recalls=[s for s in report.stages if s.recalls],
+        classes=list(dict.fromkeys(c for s in report.stages for c in s.recalls)),
         kinds=KINDS,
     )
 
@@ -64,13 +69,13 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     before = next((s.value("accuracy") for s in report.stages if s.value("accuracy") is not None), None)
     if "accuracy" in last:
         vectors, images = report.measured.bit_exact.vectors, len(report.measured.package.data.x_test)
-        parts = [f"float {show('accuracy', before)}"] if before is not None else []
-        parts += [f"{vectors:,} of {images:,} images"] if vectors < images else []
+        parts = [f"{vectors:,} of {images:,} images"] if vectors < images else []
+        parts += [f"float: {show('accuracy', before)} computed"] if before is not None else []
         detail = ", ".join(parts)
         cards.append(("accuracy on the device", show("accuracy", last["accuracy"].value), detail, last["accuracy"].kind))
     macs = [f.value for s in report.stages for f in s.figures if f.name == "macs"]
     if macs:
-        kept = f"{100 * macs[-1] / macs[0]:.0f} % of the trained model" if macs[0] else ""
+        kept = f"{100 * macs[-1] / macs[0]:.0f} % of the float model" if macs[0] else ""
         cards.append(("MACs", show("macs", macs[-1]), kept, "computed"))
     memory, linux = report.target.memory, report.target.family == "linux"
     for name, label, budget in (

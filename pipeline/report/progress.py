@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from pipeline.report.figures import StageResult, show
+from pipeline.report.labelled import wrapped
 from pipeline.stage import Advance
 
 _PLAIN_INTERVAL_S = 15.0  # between two lines about the same work when there is no terminal to redraw
@@ -55,11 +56,11 @@ class Display:
         self._stage = ""
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("[bold]{task.fields[stage]:<9}"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.fields[stage]:<9}", style="bold", markup=False),
+            TextColumn("{task.description}", markup=False),
             _Counted(BarColumn(bar_width=16)),
             _Counted(MofNCompleteColumn()),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -74,6 +75,8 @@ class Display:
         self._bars.stop()
 
     def say(self, text: str | Text) -> None:
+        """A line that stays. Names in it are words: nothing in brackets is markup."""
+        text = Text(text) if isinstance(text, str) else text
         self.console.print(text, highlight=False, soft_wrap=not self._live)
 
     @contextmanager
@@ -93,8 +96,9 @@ class Display:
         self._stage = name
         try:
             yield
-        except Exception:
-            self.say(Text.assemble((f"{name:<9}", "bold"), (" failed", "red")))
+        except BaseException as e:
+            how = "interrupted" if isinstance(e, KeyboardInterrupt) else "failed"
+            self.say(Text.assemble((f"{name:<9}", "bold"), (f" {how}", "red")))
             raise
         finally:
             self._stage = ""
@@ -102,8 +106,13 @@ class Display:
     def finished(self, result: StageResult) -> None:
         """The line that stays after a stage."""
         figures = [f for name in _SHOWN for f in result.figures if f.name == name]
-        words = ", ".join(f"{_SHOWN[f.name]} {show(f.name, f.value)}" for f in figures)
-        self.say(Text.assemble((f"{result.name:<9}", "bold"), f" {words}", (f"  [{result.seconds:.1f} s]", "dim")))
+        words = ", ".join(f"{_SHOWN[f.name]} {show(f.name, f.value)}" for f in figures) + f"  [{result.seconds:.1f} s]"
+        title = f"{result.title:<9} "
+        if self._live:
+            words = wrapped(words, self.console.width - len(title)).plain.replace("\n", "\n" + " " * len(title))
+        line = Text.assemble((title, "bold"), words)
+        line.highlight_regex(r"\[[\d.]+ s\]$", "dim")
+        self.say(line)
 
     def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
         """The stages' `ctx.progress`; "train: epochs" needs no second "train"."""

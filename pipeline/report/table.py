@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -10,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report.agreement import TargetAgreement
-from pipeline.report.figures import KINDS, ROWS, Report, StageResult, median, show, warnings
+from pipeline.report.figures import KINDS, ROWS, Report, StageResult, show, warnings
+from pipeline.report.labelled import BAD, GOOD, WARNING, labelled, place_line, wrapped
 from pipeline.stage import BitExact, Kind
 
 _LABEL_WIDTH, _CELL_WIDTH = 20, 10
@@ -49,14 +52,14 @@ def summary_table(report: Report, width: int) -> RenderableType:
     total = len(report.stages)
     parts = -(-total // per_table)
     chunk = -(-total // parts)
-    return Group(*(_table(report, i, report.stages[i : i + chunk]) for i in range(0, total, chunk)))
+    return Group(*(_table(report, i, report.stages[i : i + chunk], width) for i in range(0, total, chunk)))
 
 
-def _table(report: Report, first: int, stages: tuple[StageResult, ...]) -> RenderableType:
+def _table(report: Report, first: int, stages: tuple[StageResult, ...], width: int) -> RenderableType:
     """Sections share column widths, so that they read as one table."""
     parts: list[RenderableType] = []
     heading = _grid(len(stages))
-    heading.add_row("", *(Text(s.name, style="bold") for s in stages))
+    heading.add_row("", *(Text(s.title, style="bold") for s in stages))
     parts.append(heading)
     section: Table | None = None
     last: Kind | None = None
@@ -65,7 +68,10 @@ def _table(report: Report, first: int, stages: tuple[StageResult, ...]) -> Rende
         if not any(shown):
             continue
         if kind != last:
-            parts.append(Text.assemble((kind, "bold cyan"), (f"  {basis(report, kind)}", "dim")))
+            words = wrapped(f"{kind}  {basis(report, kind)}", width)
+            words.stylize("dim", len(kind))
+            words.stylize("bold magenta", 0, len(kind))
+            parts.append(words)
             section, last = _grid(len(stages)), kind
             parts.append(section)
         assert section is not None
@@ -81,23 +87,26 @@ def _grid(columns: int) -> Table:
     return grid
 
 
-def verdict(report: Report) -> Text:
-    """Whether the device, and every oracle, gave the reference's very bytes."""
+class Verdict(NamedTuple):
+    """`good` when the device gave what it must."""
+
+    good: bool
+    word: str
+    detail: str
+
+
+def verdict(report: Report) -> Verdict:
+    """Whether the device, and every oracle, gave the reference's very bytes; how far a Linux target is from them."""
     exact, agreement = report.measured.bit_exact, report.measured.agreement
-    if agreement is not None:
-        d = agreement.differences
-        same = (
-            ""
-            if agreement.top1 is None
-            else f"same class for {100 * agreement.top1:.2f} % of {agreement.vectors:,} images, "
-        )
-        apart = f"{100 * d.equal:.2f} % of all values equal, none off by more than {d.max_lsb} LSB"
-        tflm = exact.oracles.get("tflm")
-        other = "" if tflm is None else f"; TFLite Micro equal on {tflm:,}"
-        return Text.assemble(("agreement", "bold green"), f"  with the integer reference: {same}{apart}{other}")
-    good = exact.vectors == exact.equal
-    style, word = ("green", "bit-exact") if good else ("red", "NOT bit-exact")
-    return Text.assemble((word, f"bold {style}"), f"  {oracle_line(exact)}")
+    if agreement is None:
+        good = exact.vectors == exact.equal
+        return Verdict(good, "bit-exact" if good else "NOT bit-exact", oracle_line(exact))
+    d, tflm = agreement.differences, exact.oracles.get("tflm")
+    parts = [f"{100 * d.equal:.2f} % of all values equal", f"none off by more than {d.max_lsb} LSB"]
+    if agreement.top1 is not None:
+        parts.insert(0, f"same class for {100 * agreement.top1:.2f} % of {agreement.vectors:,} images")
+    other = "" if tflm is None else f"; TFLite Micro equal on {tflm:,}"
+    return Verdict(True, "agreement", f"with the integer reference: {', '.join(parts)}{other}")
 
 
 def oracle_line(exact: BitExact) -> str:
@@ -107,46 +116,43 @@ def oracle_line(exact: BitExact) -> str:
     return f"{exact.equal:,} of {exact.vectors:,} vectors: {', '.join(said)}"
 
 
-def places(report: Report) -> Iterator[Text]:
-    """Where everything is, one line each."""
-    for label, place in (
-        ("run folder", str(report.folder)),
-        ("firmware", str(report.firmware)),
-        ("report", str(report.folder / "report.html")),
-        ("MLflow", report.page),
-    ):
-        yield Text.assemble((f"{label:<12}", "bold"), place)
-
-
 def print_outcome(reports: Sequence[Report], agreements: Sequence[TargetAgreement], console: Console) -> None:
     """Each target's summary, and how far they agree."""
     for report in reports:
         if len(reports) > 1:
             console.print()
-            console.rule(f"[bold]{report.target.name}")
+            console.rule(Text(report.target.name, style="bold"))
         print_summary(report, console)
-    for agreement in agreements:
+    if agreements:
         console.print()
-        console.print(Text.assemble(("targets", "bold"), f"  {agreement}"))
+        console.print(labelled([("targets", str(a)) for a in agreements], console.width))
 
 
 def print_summary(report: Report, console: Console) -> None:
-    m = report.measured.measurement
     console.print()
     console.print(summary_table(report, console.width))
-    console.print(verdict(report))
+    console.print(labelled(_findings(report), console.width))
+    console.print()
+    for label, place in _places(report):
+        console.print(place_line(label, place), soft_wrap=True)
+
+
+def _findings(report: Report) -> Iterator[tuple[str | Text, str]]:
+    good, word, detail = verdict(report)
+    yield Text.assemble((word, GOOD if good else BAD)), detail
+    m = report.measured.measurement
     if m.instructions is not None and m.cycles is not None:
         exact = " (exact)" if m.counter == "plugin" else ""
         estimated = " (estimated)" if m.clock == "simulated" else ""
-        console.print(
-            Text.assemble(
-                ("one inference", "bold"),
-                f"  {m.instructions:,} instructions{exact}, {m.cycles:,} cycles{estimated}, "
-                f"median of {len(m.latency_us)} runs {show('latency_us', median(m.latency_us))}",
-            )
-        )
+        latency = show("latency_us", statistics.median(m.latency_us))
+        counts = f"{m.instructions:,} instructions{exact}, {m.cycles:,} cycles{estimated}"
+        yield "one inference", f"{counts}, median of {len(m.latency_us)} runs {latency}"
     for warning in warnings(report):
-        console.print(Text.assemble(("warning", "bold yellow"), f"  {warning}"))
-    console.print()
-    for line in places(report):
-        console.print(line, soft_wrap=True)  # the terminal wraps: paths and addresses can be copied whole
+        yield Text.assemble(("warning", WARNING)), warning
+
+
+def _places(report: Report) -> Iterator[tuple[str, str]]:
+    yield "run folder", str(report.folder)
+    yield "firmware", str(report.firmware)
+    yield "report", str(report.folder / "report.html")
+    yield "MLflow", report.page

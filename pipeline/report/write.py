@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.report.agreement import TargetAgreement
-from pipeline.report.figures import Report
+from pipeline.report.figures import Report, as_json
 from pipeline.report.page import render_page
 from pipeline.report.plots import write_plots
 
@@ -19,7 +17,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
     arena = folder / report.firmware.relative_to(report.folder) / "arena.svg"
     pictures = {**plots, "arena": arena} if arena.is_file() else plots
     texts = {
-        "report.json": json_text(report),
+        "report.json": as_json(report.json()),
         "report.html": render_page(report, pictures),
         "recipe.toml": report.recipe_toml,
     }
@@ -28,16 +26,8 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
     return (*(folder / name for name in texts), *plots.values())
 
 
-def json_text(report: Report) -> str:
-    return _text(report.json())
-
-
 def outcome_text(reports: Sequence[Report], agreements: Sequence[TargetAgreement]) -> str:
     """One target's report as it is; several in a list, with how far they agree."""
     if len(reports) == 1:
-        return json_text(reports[0])
-    return _text({"targets": [r.json() for r in reports], "agreement": [a.json() for a in agreements]})
-
-
-def _text(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+        return as_json(reports[0].json())
+    return as_json({"targets": [r.json() for r in reports], "agreement": [a.json() for a in agreements]})

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from scored import scored
 
 from pipeline.report import plots
-from pipeline.report.figures import KINDS, Figure, Report, StageResult, layers, median, show, warnings
+from pipeline.report.figures import KINDS, Figure, Report, StageResult, as_json, layers, show, warnings
 from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
-from pipeline.report.write import json_text, write_report
+from pipeline.report.write import outcome_text, write_report
 from pipeline.stage import BitExact
 
 
 def test_json_has_exactly_the_documented_keys(report: Report) -> None:
-    read = json.loads(json_text(report))
+    read = json.loads(outcome_text([report], []))
     assert list(read) == ["target", "run_id", "stages", "accuracy", "bit_exact", "measurement"]
     assert [s["name"] for s in read["stages"]] == ["train", "prune", "distill", "quantize", "codegen", "measure"]
     assert read["stages"][0]["metrics"]["macs"] == 412_544
@@ -46,7 +47,7 @@ def test_left_out_stages_are_null_in_json(report: Report) -> None:
 
 def test_a_figure_that_is_no_number_is_null_in_json(report: Report) -> None:
     odd = replace(report, stages=(StageResult("train", (Figure("loss", float("nan"), "computed"),), 1.0),))
-    assert json.loads(json_text(odd))["stages"][0]["metrics"] == {"loss": None}
+    assert json.loads(as_json(odd.json()))["stages"][0]["metrics"] == {"loss": None}
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])
@@ -55,7 +56,7 @@ def test_table_is_never_cut(report: Report, width: int) -> None:
     table = text[: text.index("run folder")]
     assert max(map(len, table.splitlines())) <= width
     assert "…" not in text
-    for cell in ("98.1 %", "412,544", "5,402", "23.5 kB", "9.22 kB", "1.23 ms", "53.8 µJ", "121,003", "148,140"):
+    for cell in ("98.1 %", "412,544", "5,402", "22.9 KiB", "9 KiB", "1.23 ms", "53.8 µJ", "121,003", "148,140"):
         assert cell in text
     for place in (report.folder, report.firmware, report.page):
         assert str(place) in text  # on one line, so that it can be copied
@@ -88,8 +89,13 @@ def test_a_difference_is_said_aloud(report: Report) -> None:
         ("accuracy", 0.97222, "97.2 %"),
         ("recall_7", 1.0, "100.0 %"),
         ("flash_bytes", 812, "812 B"),
-        ("ram_bytes", 55_008, "55 kB"),
-        ("flash_bytes", 999_600, "1 MB"),
+        ("ram_bytes", 1_008, "1,008 B"),
+        ("ram_bytes", 262_144, "256 KiB"),
+        ("ram_bytes", 55_008, "53.7 KiB"),
+        ("flash_bytes", 1_023_000, "999 KiB"),
+        ("flash_bytes", 1_023_500, "0.976 MiB"),
+        ("flash_bytes", 2_097_152, "2 MiB"),
+        ("latency_us_median", 999.6, "1 ms"),
         ("latency_us_median", 12.5, "12.5 µs"),
         ("latency_us_median", 104_000, "104 ms"),
         ("energy_uj", 5496, "5.5 mJ"),
@@ -104,22 +110,17 @@ def test_figures_carry_their_unit(name: str, value: float, text: str) -> None:
 def test_what_should_not_be_overlooked_is_a_warning(report: Report, tmp_path: Path) -> None:
     assert warnings(report) == []
     bad = (
-        StageResult("train", (Figure("accuracy", 0.9, "computed"),), 1.0),
-        StageResult("quantize", (Figure("accuracy", 0.12, "computed"), Figure("worst_class_recall", 0.0, "computed")), 1.0),
+        scored("train", {"cat": 0.9, "dog": 0.9}, accuracy=0.9),
+        scored("quantize", {"cat": 0.24, "dog": 0.0}, accuracy=0.12),
     )
     worse = replace(report, stages=bad, measured=replace(report.measured, accuracy=0.12))
     guessing, unseen, lost = warnings(worse)
     assert guessing.startswith("the model hardly beats guessing among 10 classes")
-    assert unseen.startswith("quantize: one class is never recognised")
+    assert unseen == "quantize: class 'dog' is never recognised; see the recall by class in the report."
     assert lost.startswith("int8 costs 78.0 points of accuracy; try --set quantize.count=1000")
     assert guessing in " ".join(printed(worse, 300).split())
     write_report(worse, tmp_path)
     assert guessing in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_median() -> None:
-    assert median([3.0, 1.0, 2.0]) == 2.0
-    assert median([4.0, 1.0, 2.0, 3.0]) == 2.5
 
 
 def test_layers_of_the_graph(report: Report) -> None:
@@ -138,16 +139,16 @@ def test_a_plot_panel_shows_one_kind(report: Report) -> None:
     assert simulated == [[0.9694], [0.9143]]
     recall = plots.recall(report)
     assert recall is not None
-    assert [ax.get_title(loc="left") for ax in recall.axes] == ["recall by class (computed)", "recall by class (simulated)"]
+    assert [ax.get_title(loc="left") for ax in recall.axes] == ["recall (computed)", "recall (simulated)"]
 
 
 def test_of_many_classes_the_worst_are_shown(report: Report) -> None:
     figures = tuple(Figure(f"recall_class {i}", i / 100, "computed") for i in range(100))
     canvas = plots.recall(replace(report, stages=(StageResult("quantize", figures, 1.0),)))
     assert canvas is not None
-    labels = [t.get_text() for t in canvas.axes[-1].get_xticklabels()]
+    labels = [t.get_text() for t in canvas.axes[0].get_yticklabels()]
     assert labels == [f"class {i}" for i in range(24)]
-    assert canvas.axes[-1].get_xlabel() == "class (the 24 worst; 76 more are at least as good)"
+    assert canvas.get_supxlabel() == "the 24 worst classes; 76 more are at least as good"
 
 
 def test_files_are_written_twice_the_same(report: Report, tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_page_needs_nothing_else(report: Report, tmp_path: Path) -> None:
     assert page.counts["svg"] == 4
     assert "url(http" not in html
     text = re.sub(r"\s+", " ", " ".join(page.words))
-    for said in ("96.9 %", "23.5 kB", "148,140 (135,000 to 161,000)", "without flash wait states", "estimated", "conv2d"):
+    for said in ("96.9 %", "22.9 KiB", "148,140 (135,000 to 161,000)", "without flash wait states", "estimated", "conv2d"):
         assert said in text
 
 
