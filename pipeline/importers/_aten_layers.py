@@ -33,16 +33,7 @@ def _row(value: Any, default: Any = None, *, other: int = 1) -> Pair:
     return (other, _pair(value, default)[1])
 
 
-def _image(b: Builder, source: Any) -> tuple[str, Pair, int]:
-    """(tensor (1, H, W, C), (H, W), C) of an activation (N, C, H, W) or, as height 1, (N, C, L)."""
-    value = b.value(source)
-    x = b.stored_as(value, channels_last(len(value.shape)))
-    channels, *space = x.shape[1:]
-    size = (space[0], space[1]) if len(space) == 2 else (1, space[0])
-    return b.reshaped(x.name, (1, *size, channels), f"{x.name}.wide"), size, channels
-
-
-def _emit_image(b: Builder, node: Node, cls: Any, inputs: tuple[str, ...], **attributes: Any) -> None:
+def emit_image(b: Builder, node: Node, cls: Any, inputs: tuple[str, ...], **attributes: Any) -> None:
     """The result of an operator on (1, H, W, C), as torch's rank has it."""
     _, channels, *space = b.shape(node)
     size = (*space,) if len(space) == 2 else (1, *space)
@@ -52,7 +43,8 @@ def _emit_image(b: Builder, node: Node, cls: Any, inputs: tuple[str, ...], **att
 def conv(b: Builder, node: Node) -> None:
     """1-D and 2-D convolution: weights OIHW -> OHWI, or 1HWC when every group is one channel."""
     a = b.arguments(node)
-    x, size, channels = _image(b, a["input"])
+    source = b.value(a["input"])
+    x, size = b.image(source)
     w, scales = b.weight(a["weight"])
     flat = w.ndim == 3
     w = w[:, :, None, :] if flat else w
@@ -62,13 +54,12 @@ def conv(b: Builder, node: Node) -> None:
         a["padding"] if isinstance(a["padding"], str) else (_row(a["padding"], other=0) if flat else _pair(a["padding"]))
     )
     attributes = {"stride": stride, "dilation": dilation, "pads": _pads(padding, size, kernel, dilation)}
-    source = b.value(a["input"])
-    if 1 < int(a["groups"]) == channels:
+    if 1 < int(a["groups"]) == source.shape[1]:
         names = b.add_weights(node, source, w.transpose(1, 2, 3, 0), scales, a["bias"], 3)
-        _emit_image(b, node, DepthwiseConv2d, (x, *names), **attributes)
+        emit_image(b, node, DepthwiseConv2d, (x, *names), **attributes)
     else:
         names = b.add_weights(node, source, w.transpose(0, 2, 3, 1), scales, a["bias"], 0)
-        _emit_image(b, node, Conv2d, (x, *names), **attributes)
+        emit_image(b, node, Conv2d, (x, *names), **attributes)
 
 
 def _pads(padding: str | Pair, size: Pair, kernel: Pair, dilation: Pair) -> Pads:
@@ -87,13 +78,14 @@ def conv_transpose(b: Builder, node: Node) -> None:
             "a transposed convolution has an int8 form with groups=1 and dilation=1 only; else upsample (nearest) and use a "
             "convolution",
         )
-    x, _, _ = _image(b, a["input"])
+    source = b.value(a["input"])
+    x, _ = b.image(source)
     w, scales = b.weight(a["weight"])
     flat = w.ndim == 3
     w = (w[:, :, None, :] if flat else w).transpose(1, 2, 3, 0)
-    names = b.add_weights(node, b.value(a["input"]), w, scales, a["bias"], 0)
+    names = b.add_weights(node, source, w, scales, a["bias"], 0)
     crop = _row(a["padding"], other=0) if flat else _pair(a["padding"])
-    _emit_image(b, node, TransposeConv, (x, *names), stride=_row(a["stride"]) if flat else _pair(a["stride"]), crop=crop)
+    emit_image(b, node, TransposeConv, (x, *names), stride=_row(a["stride"]) if flat else _pair(a["stride"]), crop=crop)
 
 
 def linear(b: Builder, node: Node) -> None:
@@ -129,11 +121,12 @@ def _pool(b: Builder, node: Node, cls: Any) -> None:
     kernel = _row(a["kernel_size"]) if flat else _pair(a["kernel_size"])
     stride = _row(a["stride"], a["kernel_size"]) if flat else _pair(a["stride"], a["kernel_size"])
     padding = _row(a["padding"], other=0) if flat else _pair(a["padding"])
-    x, size, channels = _image(b, a["self"])
+    source = b.value(a["self"])
+    x, size = b.image(source)
     if any(padding) and a.get("count_include_pad"):  # zeros that count are part of the image
         widths = ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0))
         size = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
-        x = b.write(Pad, (x,), (1, *size, channels), b.quant(node), f"{b.label(node)}.padded", widths=widths)
+        x = b.write(Pad, (x,), (1, *size, source.shape[1]), b.quant(node), f"{b.label(node)}.padded", widths=widths)
         padding = (0, 0)
     _emit_pool(b, node, cls, x, size, kernel, stride, padding)
 
@@ -145,7 +138,7 @@ def _emit_pool(b: Builder, node: Node, cls: Any, x: str, size: Pair, kernel: Pai
         max(padding[i], (out[i] - 1) * stride[i] + kernel[i] - padding[i] - size[i]) for i in (0, 1)
     ]
     pads = (padding[0], ends[0], padding[1], ends[1])
-    _emit_image(b, node, cls, (x,), kernel=kernel, stride=stride, pads=pads)
+    emit_image(b, node, cls, (x,), kernel=kernel, stride=stride, pads=pads)
 
 
 def adaptive_avg_pool(b: Builder, node: Node) -> None:
@@ -168,7 +161,7 @@ def _adaptive(b: Builder, node: Node, cls: Any, source: Any) -> None:
         )
     windows = [s // w for s, w in zip(size, wanted, strict=True)]
     kernel = (windows[0], windows[1]) if len(windows) == 2 else (1, windows[0])
-    x, whole, _ = _image(b, source)
+    x, whole = b.image(b.value(source))
     _emit_pool(b, node, cls, x, whole, kernel, kernel, (0, 0))
 
 
@@ -179,11 +172,11 @@ def amax(b: Builder, node: Node) -> None:
     rank = len(x.shape)
     if rank not in (3, 4) or {int(d) % rank for d in a["dim"]} != set(range(2, rank)):
         raise b.fail(node, f"a maximum over {a['dim']} has an int8 form over height and width only")
-    source, size, channels = _image(b, a["self"])
+    source, size = b.image(x)
     rest = (1,) * (rank - 2) if a["keepdim"] else ()
     order = channels_last(rank) if a["keepdim"] else plain(2)
-    assert b.shape(node) == (1, channels, *rest)
-    b.emit(node, MaxPool2d, (source,), order, shape=(1, 1, 1, channels), kernel=size, stride=size)
+    assert b.shape(node) == (1, x.shape[1], *rest)
+    b.emit(node, MaxPool2d, (source,), order, shape=(1, 1, 1, x.shape[1]), kernel=size, stride=size)
 
 
 def mean(b: Builder, node: Node) -> None:

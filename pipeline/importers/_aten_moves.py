@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,13 +10,10 @@ from torch.fx import Node
 
 from pipeline.importers import _aten_layers
 from pipeline.importers._aten_row import Row, aten
-from pipeline.importers._layout import Axes, channels_last, plain, reshape_order
-from pipeline.ir import Quant
+from pipeline.importers._layout import Axes, plain
 from pipeline.ops.concatenation import Concatenation
 from pipeline.ops.pad import Pad
 from pipeline.ops.resize_nearest_neighbor import ResizeNearestNeighbor
-from pipeline.ops.slice import Slice
-from pipeline.ops.strided_slice import StridedSlice
 
 if TYPE_CHECKING:
     from pipeline.importers._builder import Builder
@@ -27,10 +23,8 @@ if TYPE_CHECKING:
 def view(b: Builder, node: Node) -> None:
     """A reshape. An image that is flattened for linear layers stays as it is stored: their weights are put in its order."""
     x, shape = b.value(node.args[0]), b.shape(node)
-    flattened = x.flat is None and len(shape) == 2 and reshape_order(x.shape, x.order, shape) is None
-    if flattened and _feeds_linear(node):
-        value = type(x)(b.reshaped(x.name, shape, b.label(node)), shape, plain(2), (x.shape, x.order))
-        b.alias(node, value)
+    if b.stays_flat(x, shape) and _feeds_linear(node):
+        b.alias(node, b.flattened(x, shape, b.label(node)))
     else:
         b.alias(node, x if x.shape == shape else b.reshape(x, shape))
 
@@ -58,32 +52,25 @@ def permute(b: Builder, node: Node) -> None:
         axes = [1, 0]
     else:
         axes = [int(d) % rank for d in cast(list[int], node.args[1])]
-    b.alias(node, _permuted(x, axes))
-
-
-def _permuted(x: Value, axes: Sequence[int]) -> Value:
-    return type(x)(x.name, tuple(x.shape[d] for d in axes), tuple(list(axes).index(d) for d in x.order))
+    b.alias(node, x.permuted(axes))
 
 
 def pixel_shuffle(b: Builder, node: Node) -> None:
-    x, r = b.value(node.args[0]), int(cast(int, node.args[1]))
-    _, c, h, w = x.shape
-    spread = _permuted(b.reshape(x, (1, c // r**2, r, r, h, w)), (0, 1, 4, 2, 5, 3))
-    b.alias(node, b.reshape(spread, (1, c // r**2, h * r, w * r)))
+    b.alias(node, b.pixel_shuffled(b.value(node.args[0]), int(cast(int, node.args[1]))))
 
 
 def pixel_unshuffle(b: Builder, node: Node) -> None:
     x, r = b.value(node.args[0]), int(cast(int, node.args[1]))
     _, c, h, w = x.shape
-    gathered = _permuted(b.reshape(x, (1, c, h // r, r, w // r, r)), (0, 1, 3, 5, 2, 4))
+    gathered = b.reshape(x, (1, c, h // r, r, w // r, r)).permuted((0, 1, 3, 5, 2, 4))
     b.alias(node, b.reshape(gathered, (1, c * r**2, h // r, w // r)))
 
 
 def channel_shuffle(b: Builder, node: Node) -> None:
     x, groups = b.value(node.args[0]), int(cast(int, node.args[1]))
     _, c, *space = x.shape
-    split = b.reshape(x, (1, groups, c // groups, *space))
-    b.alias(node, b.reshape(_permuted(split, (0, 2, 1, *range(3, len(space) + 3))), x.shape))
+    split = b.reshape(x, (1, groups, c // groups, *space)).permuted((0, 2, 1, *range(3, len(space) + 3)))
+    b.alias(node, b.reshape(split, x.shape))
 
 
 def slice_(b: Builder, node: Node) -> None:
@@ -117,21 +104,9 @@ def _taken(b: Builder, node: Node, x: Value, axis: int, start: int, end: int, st
         return x
     if axis == 0:
         raise b.fail(node, "takes part of the batch, which has no meaning for one inference")
-    count = len(range(start, end, step))
-    if count < 1:
+    if not range(start, end, step):
         raise b.fail(node, f"takes nothing from {x.shape}")
-    at = x.order.index(axis)
-    shape = tuple(count if d == axis else s for d, s in enumerate(x.shape))
-    stored = tuple(shape[d] for d in x.order)
-    quant = cast(Quant, b.tensors[x.name].quant)
-    begin = tuple(start if i == at else 0 for i in range(len(stored)))
-    if step == 1:
-        name = b.write(Slice, (x.name,), stored, quant, b.label(node), begin=begin)
-    else:
-        ends = tuple(end if i == at else s for i, s in enumerate(stored))
-        strides = tuple(step if i == at else 1 for i in range(len(stored)))
-        name = b.write(StridedSlice, (x.name,), stored, quant, b.label(node), begin=begin, end=ends, strides=strides)
-    return type(x)(name, shape, x.order)
+    return b.taken(x, axis, start, end, step, b.label(node))
 
 
 def part(b: Builder, node: Node) -> None:
@@ -198,7 +173,7 @@ def _extended(b: Builder, node: Node, x: Value, axis: int, before: int, after: i
     else:  # replicate
         values = [*(taken(0, 1) if before else []) * before, x, *(taken(n - 1, n) if after else []) * after]
     shape = tuple(before + s + after if d == axis else s for d, s in enumerate(x.shape))
-    quant = cast(Quant, b.tensors[x.name].quant)
+    quant = b.quant_of(x)
     stored: Axes = tuple(shape[d] for d in x.order)
     names = [v.name for v in values]
     return type(x)(b.write(Concatenation, names, stored, quant, b.label(node), axis=x.order.index(axis)), shape, x.order)
@@ -206,16 +181,9 @@ def _extended(b: Builder, node: Node, x: Value, axis: int, before: int, after: i
 
 def upsample_nearest(b: Builder, node: Node) -> None:
     """Whole factors or any size; "nearest-exact" takes pixel centres."""
-    source = b.value(node.args[0])
-    x = b.stored_as(source, channels_last(len(source.shape)))
-    _, channels, *space = b.shape(node)
-    size, before = ((*space,), x.shape[2:]) if len(space) == 2 else ((1, *space), (1, *x.shape[2:]))
-    wide = b.reshaped(x.name, (1, *before, channels), f"{x.name}.wide")
+    image, _ = b.image(b.value(node.args[0]))
     exact = "exact" in str(node.target)
-    b.emit(
-        node, ResizeNearestNeighbor, (wide,), channels_last(len(space) + 2), shape=(1, *size, channels),
-        half_pixel_centers=exact,
-    )  # fmt: skip
+    _aten_layers.emit_image(b, node, ResizeNearestNeighbor, (image,), half_pixel_centers=exact)
 
 
 def expand(b: Builder, node: Node) -> None:

@@ -119,10 +119,7 @@ class Builder(StoredGraph):
             attributes["activation"] = activation
         torch_shape, quant, label = self.shape(end), self.quant(end), self.label(node)
         stored = tuple(torch_shape[i] for i in order)
-        if shape is None or shape == stored:
-            name = self.write(cls, inputs, stored, quant, label, **attributes)
-        else:
-            name = self.reshaped(self.write(cls, inputs, shape, quant, f"{label}.wide", **attributes), stored, label)
+        name = self.write_wide(cls, inputs, shape or stored, stored, quant, label, **attributes)
         value = Value(name, torch_shape, order, flat)
         self.values[node] = self.values[end] = value
         self.nodes[name] = (end.name, value)

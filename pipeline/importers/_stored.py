@@ -10,11 +10,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from pipeline.importers._layout import Axes, halfway, mergeable_order, moves, reshape_order, same_bytes
+from pipeline.importers._layout import Axes, channels_last, halfway, mergeable_order, moves, plain, reshape_order, same_bytes
 from pipeline.ir import Array, Op, Quant, Tensor
 from pipeline.ops._copy import LOOPS
+from pipeline.ops._window import Pair
 from pipeline.ops.quantize import Quantize
 from pipeline.ops.reshape import Reshape
+from pipeline.ops.slice import Slice
+from pipeline.ops.strided_slice import StridedSlice
 from pipeline.ops.transpose import Transpose
 
 
@@ -35,6 +38,10 @@ class Value:
         shape, order = self.flat
         return np.arange(int(np.prod(shape))).reshape(shape).transpose(order).reshape(-1)
 
+    def permuted(self, axes: Sequence[int]) -> Value:
+        """The same bytes, under other axes of the source. Not for flat values."""
+        return Value(self.name, tuple(self.shape[d] for d in axes), tuple(list(axes).index(d) for d in self.order))
+
 
 class StoredGraph:
     """Tensors and operators, written one after the other."""
@@ -51,6 +58,17 @@ class StoredGraph:
         self.tensors[name] = Tensor(tuple(shape), "int8", quant)
         self.ops.append(cls(inputs=tuple(inputs), outputs=(name,), **attributes))
         return name
+
+    def write_wide(
+        self, cls: type[Op], inputs: Sequence[str], wide: Axes, shape: Axes, quant: Quant, label: str, **attributes: Any
+    ) -> str:
+        """The same for an operator whose own rank may be another: it writes `wide`, which a free reshape makes `shape`."""
+        if wide == shape:
+            return self.write(cls, inputs, shape, quant, label, **attributes)
+        return self.reshaped(self.write(cls, inputs, wide, quant, f"{label}.wide", **attributes), shape, label)
+
+    def quant_of(self, value: Value) -> Quant:
+        return cast(Quant, self.tensors[value.name].quant)
 
     def add_constant(self, name: str, data: Array, quant: Quant) -> str:
         """A new constant tensor; its name is made unique."""
@@ -80,7 +98,7 @@ class StoredGraph:
             half = halfway(value.shape, value.order, order)
             return self._moved(Value(self._moved(value, half), value.shape, half), order)
         source = self.reshaped(name, sizes, f"{name}.grouped")
-        quant = cast(Quant, self.tensors[name].quant)
+        quant = self.quant_of(value)
         moved = [sizes[i] for i in permutation]
         return self.write(Transpose, (source,), moved, quant, f"{name}.transposed", permutation=permutation)
 
@@ -102,6 +120,49 @@ class StoredGraph:
         assert order is not None  # that is what mergeable_order is for
         name = self.reshaped(self._moved(value, stored), [shape[i] for i in order], f"{value.name}.reshaped")
         return Value(name, shape, order)
+
+    def stays_flat(self, value: Value, shape: Axes) -> bool:
+        """Whether a reshape of `value` to features would move bytes, which matrix products that read it can do without."""
+        features = value.flat is None and len(shape) == 2 and shape[0] == 1
+        return features and reshape_order(value.shape, value.order, shape) is None
+
+    def flattened(self, value: Value, shape: Axes, label: str) -> Value:
+        """`value` as features in the order in which they are stored."""
+        return Value(self.reshaped(value.name, shape, label), shape, plain(2), (value.shape, value.order))
+
+    def image(self, value: Value) -> tuple[str, Pair]:
+        """(tensor (1, H, W, C), (H, W)) of a value (N, C, H, W) or, with height 1, (N, C, L)."""
+        x = self.stored_as(value, channels_last(len(value.shape)))
+        channels, *space = value.shape[1:]
+        size = (space[0], space[1]) if len(space) == 2 else (1, space[0])
+        return self.reshaped(x.name, (1, *size, channels), f"{x.name}.wide"), size
+
+    def taken(self, value: Value, axis: int, start: int, end: int, step: int, label: str) -> Value:
+        """start:end:step, at least one index, along an axis of the source; end -1 with a negative step is to the very first.
+        Not for flat values."""
+        if (start, end, step) == (0, value.shape[axis], 1):
+            return value
+        shape = tuple(len(range(start, end, step)) if d == axis else s for d, s in enumerate(value.shape))
+        stored = tuple(shape[d] for d in value.order)
+        quant = self.quant_of(value)
+        begin = tuple(start if d == axis else 0 for d in value.order)
+        if step == 1:
+            name = self.write(Slice, (value.name,), stored, quant, label, begin=begin)
+        else:
+            ends = tuple(end if d == axis else shape[d] for d in value.order)
+            strides = tuple(step if d == axis else 1 for d in value.order)
+            name = self.write(StridedSlice, (value.name,), stored, quant, label, begin=begin, end=ends, strides=strides)
+        return Value(name, shape, value.order)
+
+    def pixel_shuffled(self, value: Value, r: int, *, blocks_first: bool = False) -> Value:
+        """Channels (C, r, r), or with `blocks_first` (r, r, C), as C channels of r x r pixels for each one."""
+        _, channels, h, w = value.shape
+        c = channels // r**2
+        if blocks_first:
+            spread = self.reshape(value, (1, r, r, c, h, w)).permuted((0, 3, 4, 1, 5, 2))
+        else:
+            spread = self.reshape(value, (1, c, r, r, h, w)).permuted((0, 1, 4, 2, 5, 3))
+        return self.reshape(spread, (1, c, h * r, w * r))
 
     def requantised(self, value: Value, quant: Quant) -> Value:
         """`value` under another quantisation, as operators that never rescale want it."""

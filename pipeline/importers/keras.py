@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BuildError, GraphError, RecipeError
+from pipeline.importers.bounded import first_line
 from pipeline.importers.imported import Imported
 from pipeline.importers.samples import samples
 from pipeline.importers.tflite import import_tflite
@@ -62,7 +63,7 @@ def _loaded(tf: Any, path: Path) -> tuple[Any, list[tuple[str, tuple[int, ...]]]
             single = tf.keras.Model(tensors, model(tensors if len(tensors) > 1 else tensors[0]))
             converter = tf.lite.TFLiteConverter.from_keras_model(single)
     except Exception as e:  # TensorFlow raises whatever its layers raise
-        raise GraphError(f"{path} can not be loaded as a Keras model or SavedModel: {_first_line(e)}") from None
+        raise GraphError(f"{path} can not be loaded as a Keras model or SavedModel: {first_line(e)}") from None
     return converter, [(str(t.name), _fixed(path, t)) for t in tensors]
 
 
@@ -84,7 +85,7 @@ def _converted(tf: Any, path: Path, converter: Any, data: list[dict[str, Array]]
         return bytes(converter.convert())
     except Exception as e:  # ConverterError, and what the compiler behind it raises
         raise GraphError(
-            f"{path}: TensorFlow's converter has no int8 form for this model: {_first_line(e)}. Replace that layer."
+            f"{path}: TensorFlow's converter has no int8 form for this model: {first_line(e)}. Replace that layer."
         ) from None
 
 
@@ -102,7 +103,3 @@ def _in_order(model: Imported, names: list[str]) -> Imported:
         outputs=tuple(model.graph.outputs[i] for i in y),
     )
     return Imported(graph, tuple(model.inputs[i] for i in x), tuple(model.outputs[i] for i in y))
-
-
-def _first_line(e: Exception) -> str:
-    return next((line.strip() for line in str(e).splitlines() if line.strip()), type(e).__name__)[:400]

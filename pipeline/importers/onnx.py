@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import GraphError
 from pipeline.importers.imported import Edge, EdgeType, Imported
-from pipeline.importers.onnx_builder import OnnxBuilder, quant_of
+from pipeline.importers.onnx_builder import OnnxBuilder
 from pipeline.importers.onnx_file import OnnxFile, OnnxNode, read_onnx
 from pipeline.importers.onnx_nodes import NODES
 from pipeline.importers.onnx_qdq import dequantize, quantize
@@ -79,7 +79,7 @@ def _imported(file: OnnxFile, last: tuple[int, ...]) -> Imported:
         for side in ((file.inputs, inputs), (file.outputs, outputs))
         for declared, value in zip(*side, strict=True)
     ]
-    edges = [_edge(name, dtype, quant_of(b, value)) for (name, dtype, _), value in sides]
+    edges = [_edge(name, dtype, b.quant_of(value)) for (name, dtype, _), value in sides]
     return Imported(graph.with_ops(b.ops).checked(), tuple(edges[: len(inputs)]), tuple(edges[len(inputs) :]))
 
 

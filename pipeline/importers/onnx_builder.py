@@ -11,7 +11,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -202,10 +202,7 @@ class OnnxBuilder(StoredGraph):
         if math.prod(own) > MAX_TENSOR_BYTES or len(shape) > 6:
             raise node.fail(f"its result has shape {shape}, more than {MAX_TENSOR_BYTES:,} bytes")
         label = self.label(node)
-        if stored is None or stored == own:
-            name = self.write(cls, inputs, own, found, label, **attributes)
-        else:
-            name = self.reshaped(self.write(cls, inputs, stored, found, f"{label}.wide", **attributes), own, label)
+        name = self.write_wide(cls, inputs, stored or own, own, found, label, **attributes)
         self.values[node.outputs[0]] = self.values[end] = Value(name, shape, order, flat)
         self.done |= {end} - {node.outputs[0]}
 
@@ -271,7 +268,3 @@ class OnnxBuilder(StoredGraph):
         usual = (channels_last(rank), plain(rank)) if rank == 4 else (plain(rank), channels_last(rank))
         at_hand = [order for order in usual if same_bytes(value.shape, value.order, order)]
         return self.stored_as(value, (at_hand or usual)[0])
-
-
-def quant_of(b: StoredGraph, value: Value) -> Quant:
-    return cast(Quant, b.tensors[value.name].quant)

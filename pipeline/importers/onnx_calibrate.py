@@ -12,6 +12,7 @@ from typing import Any
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quant_pre_process, quantize_static
 
 from pipeline.errors import GraphError
+from pipeline.importers.bounded import first_line
 from pipeline.importers.onnx_file import OnnxFile
 from pipeline.importers.onnx_nodes import NODES
 from pipeline.importers.samples import samples
@@ -46,8 +47,7 @@ def quantized(path: Path, file: OnnxFile, calibration: Path) -> Iterator[Path]:
                 weight_type=QuantType.QInt8,
             )
         except Exception as e:  # onnxruntime raises whatever its parts raise
-            reason = next((line.strip() for line in str(e).splitlines() if line.strip()), type(e).__name__)
-            raise GraphError(f"{path}: onnxruntime can not quantize this model: {reason[:400]}") from None
+            raise GraphError(f"{path}: onnxruntime can not quantize this model: {first_line(e)}") from None
         yield int8
 
 

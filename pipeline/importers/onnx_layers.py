@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.importers._layout import Axes, channels_last, plain
 from pipeline.importers._stored import Value
-from pipeline.importers.onnx_builder import OnnxBuilder, quant_of
+from pipeline.importers.onnx_builder import OnnxBuilder
 from pipeline.importers.onnx_file import OnnxNode
 from pipeline.ir import Op, Quant
 from pipeline.ops._window import Pads, Pair, same_pads
@@ -37,13 +37,10 @@ def _pair(n: OnnxNode, name: str, rank: int, default: int = 1) -> Pair:
 
 def _image(b: OnnxBuilder, n: OnnxNode) -> tuple[Value, str, Pair, int]:
     """(input 0, the tensor (1, H, W, C), (H, W), spatial rank) of an activation (N, C, H, W) or (N, C, L)."""
-    value = b.value(n, 0)
-    if len(value.shape) not in (3, 4):
-        raise n.fail(f"its input has shape {value.shape}; one or two spatial dimensions are supported")
-    x = b.stored_as(value, channels_last(len(value.shape)))
-    channels, *space = x.shape[1:]
-    size = (space[0], space[1]) if len(space) == 2 else (1, space[0])
-    return x, b.reshaped(x.name, (1, *size, channels), f"{x.name}.wide"), size, len(space)
+    x = b.value(n, 0)
+    if len(x.shape) not in (3, 4):
+        raise n.fail(f"its input has shape {x.shape}; one or two spatial dimensions are supported")
+    return x, *b.image(x), len(x.shape) - 2
 
 
 def _emit_image(
@@ -168,7 +165,7 @@ def _pool(b: OnnxBuilder, n: OnnxNode, cls: type[Op]) -> None:
         widths = ((0, 0), (top, bottom), (left, right), (0, 0))
         size = (size[0] + top + bottom, size[1] + left + right)
         shape = (1, *size, x.shape[1])
-        name = b.write(Pad, (name,), shape, quant_of(b, x), f"{b.label(n)}.padded", widths=widths)
+        name = b.write(Pad, (name,), shape, b.quant_of(x), f"{b.label(n)}.padded", widths=widths)
         top = bottom = left = right = 0
     if n.integer("ceil_mode", 0):
         ceil = [-(-(size[i] + p - kernel[i]) // stride[i]) for i, p in ((0, top + bottom), (1, left + right))]
@@ -178,7 +175,7 @@ def _pool(b: OnnxBuilder, n: OnnxNode, cls: type[Op]) -> None:
         right = max(right, ceil[1] * stride[1] + kernel[1] - size[1] - left)
     pads = (top, bottom, left, right)
     out = _out(size, kernel, stride, (1, 1), pads)
-    _emit_image(b, n, cls, (name,), out, x.shape[1], rank, quant=quant_of(b, x), kernel=kernel, stride=stride, pads=pads)
+    _emit_image(b, n, cls, (name,), out, x.shape[1], rank, quant=b.quant_of(x), kernel=kernel, stride=stride, pads=pads)
 
 
 def global_average_pool(b: OnnxBuilder, n: OnnxNode) -> None:
@@ -188,7 +185,7 @@ def global_average_pool(b: OnnxBuilder, n: OnnxNode) -> None:
 
 def global_max_pool(b: OnnxBuilder, n: OnnxNode) -> None:
     x, name, size, rank = _image(b, n)
-    _emit_image(b, n, MaxPool2d, (name,), (1, 1), x.shape[1], rank, quant=quant_of(b, x), kernel=size, stride=size)
+    _emit_image(b, n, MaxPool2d, (name,), (1, 1), x.shape[1], rank, quant=b.quant_of(x), kernel=size, stride=size)
 
 
 def reduce_mean(b: OnnxBuilder, n: OnnxNode) -> None:

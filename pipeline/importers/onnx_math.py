@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.fixedpoint import dequantize, quantize
 from pipeline.importers._layout import Axes
 from pipeline.importers._stored import Value
-from pipeline.importers.onnx_builder import OnnxBuilder, quant_of
+from pipeline.importers.onnx_builder import OnnxBuilder
 from pipeline.importers.onnx_file import OnnxNode
 from pipeline.ir import Array, Op, Quant
 from pipeline.ops.add import Add
@@ -189,7 +189,7 @@ def _table(b: OnnxBuilder, n: OnnxNode, function: Function) -> None:
     x, y = b.value(n, 0), b.quant(n.outputs[0])
     if y is None:
         raise n.fail(f"its result {n.outputs[0]!r} is not quantised")
-    q = quant_of(b, x)
+    q = b.quant_of(x)
     with np.errstate(all="ignore"):
         real = function(n, dequantize(np.arange(-128, 128), q.scale[0], q.zero_point).astype(np.float64))
         if np.isnan(real).any():

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.importers._layout import Axes, channels_last, plain, reshape_order
+from pipeline.importers._layout import Axes, channels_last
 from pipeline.importers._stored import Value
-from pipeline.importers.onnx_builder import OnnxBuilder, quant_of
+from pipeline.importers.onnx_builder import OnnxBuilder
 from pipeline.importers.onnx_file import OnnxNode
 from pipeline.ir import Array
 from pipeline.ops.concatenation import Concatenation
 from pipeline.ops.pad import Pad
 from pipeline.ops.resize_nearest_neighbor import ResizeNearestNeighbor
-from pipeline.ops.slice import Slice
-from pipeline.ops.strided_slice import StridedSlice
 
 POINTWISE = {"QuantizeLinear", "DequantizeLinear", "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "Identity"}
 MAX_RANK = 6
@@ -69,9 +67,8 @@ def _reshaped(b: OnnxBuilder, n: OnnxNode, x: Value, shape: tuple[int, ...]) -> 
     """An image that is flattened for matrix products stays as it is stored: their weights are put in its order."""
     if len(shape) > MAX_RANK or any(d < 1 for d in shape) or math.prod(shape) != math.prod(x.shape):
         raise n.fail(f"{math.prod(x.shape)} values of shape {x.shape} do not fill the shape {shape}")
-    flattened = x.flat is None and len(shape) == 2 and shape[0] == 1 and reshape_order(x.shape, x.order, shape) is None
-    if flattened and _feeds_dense(b, n.outputs[0]):
-        value = Value(b.reshaped(x.name, shape, b.label(n)), shape, plain(2), (x.shape, x.order))
+    if b.stays_flat(x, shape) and _feeds_dense(b, n.outputs[0]):
+        value = b.flattened(x, shape, b.label(n))
     else:
         value = x if x.shape == shape else b.reshape(x, shape)
     b.values[n.outputs[0]] = value
@@ -98,23 +95,14 @@ def transpose(b: OnnxBuilder, n: OnnxNode) -> None:
     axes = n.integers("perm", list(range(rank))[::-1])
     if sorted(axes) != list(range(rank)):
         raise n.fail(f"permutation {axes} must name each of the {rank} axes of {x.shape} once")
-    b.values[n.outputs[0]] = _permuted(x, axes)
-
-
-def _permuted(x: Value, axes: list[int]) -> Value:
-    return Value(x.name, tuple(x.shape[d] for d in axes), tuple(axes.index(d) for d in x.order))
+    b.values[n.outputs[0]] = x.permuted(axes)
 
 
 def depth_to_space(b: OnnxBuilder, n: OnnxNode) -> None:
     x, r = b.unflattened(b.value(n, 0)), n.integer("blocksize", 0)
     if len(x.shape) != 4 or r < 1 or x.shape[1] % (r * r):
         raise n.fail(f"blocks of {r} do not fit the input {x.shape}")
-    _, c, h, w = x.shape
-    if n.word("mode", "DCR") == "DCR":
-        spread = _permuted(b.reshape(x, (1, r, r, c // r**2, h, w)), [0, 3, 4, 1, 5, 2])
-    else:
-        spread = _permuted(b.reshape(x, (1, c // r**2, r, r, h, w)), [0, 1, 4, 2, 5, 3])
-    b.values[n.outputs[0]] = b.reshape(spread, (1, c // r**2, h * r, w * r))
+    b.values[n.outputs[0]] = b.pixel_shuffled(x, r, blocks_first=n.word("mode", "DCR") == "DCR")
 
 
 def concat(b: OnnxBuilder, n: OnnxNode) -> None:
@@ -124,7 +112,7 @@ def concat(b: OnnxBuilder, n: OnnxNode) -> None:
     axis = _axis(n, n.integer("axis", 0), len(first.shape))
     if any(len(v.shape) != len(first.shape) for v in values):
         raise n.fail(f"its inputs have shapes {', '.join(str(v.shape) for v in values)}")
-    quant = b.quant(n.outputs[0]) or quant_of(b, first)
+    quant = b.quant(n.outputs[0]) or b.quant_of(first)
     names = [b.requantised(b.stored_as(v, first.order), quant).name for v in values]
     shape = tuple(sum(v.shape[axis] for v in values) if i == axis else s for i, s in enumerate(first.shape))
     b.emit(n, Concatenation, names, shape, first.order, quant=quant, axis=first.order.index(axis))
@@ -177,23 +165,9 @@ def gather(b: OnnxBuilder, n: OnnxNode) -> None:
 
 def _taken(b: OnnxBuilder, n: OnnxNode, x: Value, axis: int, start: int, end: int, step: int) -> Value:
     """start:end:step along an ONNX axis; end -1 with a negative step is to the very first."""
-    if (start, end, step) == (0, x.shape[axis], 1):
-        return x
-    count = len(range(start, end, step))
-    if count < 1:
+    if not range(start, end, step):
         raise n.fail(f"takes nothing along axis {axis} of {x.shape}")
-    at = x.order.index(axis)
-    shape = tuple(count if i == axis else s for i, s in enumerate(x.shape))
-    stored = tuple(shape[i] for i in x.order)
-    begin = tuple(start if i == at else 0 for i in range(len(stored)))
-    if step == 1:
-        name = b.write(Slice, (x.name,), stored, quant_of(b, x), b.label(n), begin=begin)
-    else:
-        ends = tuple(end if i == at else s for i, s in enumerate(stored))
-        strides = tuple(step if i == at else 1 for i in range(len(stored)))
-        more: Any = {"begin": begin, "end": ends, "strides": strides}
-        name = b.write(StridedSlice, (x.name,), stored, quant_of(b, x), b.label(n), **more)
-    return Value(name, shape, x.order)
+    return b.taken(x, axis, start, end, step, b.label(n))
 
 
 def pad(b: OnnxBuilder, n: OnnxNode) -> None:
@@ -208,7 +182,7 @@ def pad(b: OnnxBuilder, n: OnnxNode) -> None:
     if b.given(n, 2):
         real = float(b.constant(n, 2, "its value").reshape(-1)[:1].astype(np.float64).sum())
     around = dict.fromkeys(range(rank), (0, 0)) | {a: (widths[i], widths[i + len(axes)]) for i, a in enumerate(axes)}
-    quant = quant_of(b, x)
+    quant = b.quant_of(x)
     value = None
     if real:
         value = int(np.clip(np.rint(np.clip(real / quant.scale[0], -1e6, 1e6)) + quant.zero_point, -128, 127))
@@ -230,7 +204,7 @@ def resize(b: OnnxBuilder, n: OnnxNode) -> None:
         op = ResizeNearestNeighbor(inputs=(), outputs=("",), align_corners=corners, half_pixel_centers=centers)
         if all(np.array_equal(op.nearest(x.shape[i], wanted[i]), p) for i, p in zip((2, 3), picks, strict=True)):
             more: Any = {"align_corners": corners, "half_pixel_centers": centers}
-            b.emit(n, ResizeNearestNeighbor, (image.name,), wanted, image.order, quant=quant_of(b, image), **more)
+            b.emit(n, ResizeNearestNeighbor, (image.name,), wanted, image.order, quant=b.quant_of(image), **more)
             return
     raise n.fail(f"its coordinates ({n.attributes}) pick other pixels than any mode of TFLite's nearest neighbour")
 

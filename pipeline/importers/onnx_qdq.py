@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.importers.onnx_builder import OnnxBuilder, quant_of
+from pipeline.importers.onnx_builder import OnnxBuilder
 from pipeline.importers.onnx_file import OnnxNode
 from pipeline.importers.onnx_integers import Integers
 from pipeline.ir import Array
@@ -50,7 +50,7 @@ def dequantize(b: OnnxBuilder, node: OnnxNode) -> None:
     if name not in b.values:
         b.add_input(name, quant, "uint8" if b.parameters(node)[1].dtype == np.uint8 else "int8")
     value = b.value(node, 0)
-    written = b.declared.get(name, quant_of(b, value))
+    written = b.declared.get(name, b.quant_of(value))
     if written.zero_point != quant.zero_point or abs(written.scale[0] - quant.scale[0]) > SAME * quant.scale[0]:
         raise node.fail(f"it reads {name!r} with another scale or zero point than that was written with")
     b.values[out] = value
