@@ -13,7 +13,7 @@ from pipeline.shown import plain, short
 
 COLUMN, HEIGHT = 64, 420  # px per layer; px of the whole arena
 LEFT, RIGHT, TOP, BOTTOM = 92, 24, 64, 150
-LETTER = 6.8  # px of an average letter at 11 px, in the widest of the usual fonts
+LETTER = 7.4  # px of a rather wide letter at 11 px, in the widest of the usual fonts
 FILLS = (
     "#9ecae1",
     "#a1d99b",
@@ -69,7 +69,8 @@ def _parts(graph: Graph, plan: Plan, width: int) -> Iterator[str]:
     for i, (name, slot) in enumerate(sorted(plan.slots.items(), key=lambda item: item[1].first)):
         writer = next(((k, op) for k, op in enumerate(graph.ops) if name in op.outputs), None)
         layer, said = (f"{writer[0]} {writer[1].kind}", describe(*writer, graph)) if writer else ("input", "the input")
-        label = (layer, f"{slot.nbytes:,} B", name, shape_text(graph[name]))
+        own_name = () if writer and name == writer[1].kind else (name,)
+        label = (layer, f"{slot.nbytes:,} B", *own_name, shape_text(graph[name]))
         successors = [
             s for s in plan.slots.values() if (s.offset, s.nbytes, s.first) == (slot.offset, slot.nbytes, slot.last)
         ]

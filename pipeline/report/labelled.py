@@ -31,7 +31,7 @@ def place_line(label: str, place: str) -> Text:
 
 def wrapped(text: str, width: int) -> Text:
     """`text` in lines of at most `width`; a number stays with the words around it ("1.24 ms", "device 355")."""
-    kept = re.sub(r"(?<=\d) (?=\S)|(?<=\w) (?=\d)", _KEPT, text)
+    kept = re.sub(r"(?<=\d) (?=\S)|(?<=[\w:]) (?=\d)", _KEPT, text)
     if width <= max(map(len, kept.split(" ")), default=0):
         return Text(text)
     return Text(textwrap.fill(kept, width, break_on_hyphens=False).replace(_KEPT, " "))

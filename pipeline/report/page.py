@@ -17,8 +17,8 @@ from pipeline.shown import plain
 _CAPTIONS = {
     "accuracy": "Accuracy and the recall of the class that fares worst after each stage.",
     "cost": "Multiply-accumulates of one inference, and parameters, after each stage.",
-    "layers": "The int8 layers in order of execution: bytes of constants, multiply-accumulates, bytes of the output.",
-    "recall": "Recall of each class: of all its test images, how many were recognised.",
+    "layers": "The int8 layers with weights, in order of execution: constants, multiply-accumulates, output.",
+    "recall": "Recall of each class: how many of its test images were recognised. The number is of the panel's last stage.",
     "arena": "The firmware's working memory over time: each box is a tensor, as wide as it lives (computed).",
 }
 

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pipeline.report.figures import StageResult, show
+from pipeline.report.figures import KINDS, StageResult, show
 from pipeline.report.labelled import wrapped
 from pipeline.stage import Advance
 
@@ -104,9 +104,13 @@ class Display:
             self._stage = ""
 
     def finished(self, result: StageResult) -> None:
-        """The line that stays after a stage."""
-        figures = [f for name in _SHOWN for f in result.figures if f.name == name]
-        words = ", ".join(f"{_SHOWN[f.name]} {show(f.name, f.value)}" for f in figures) + f"  [{result.seconds:.1f} s]"
+        """The line that stays after a stage; figures that are not computed say their kind."""
+        parts = []
+        for kind in KINDS:
+            figures = [f for name in _SHOWN for f in result.figures if f.name == name and f.kind == kind]
+            said = ", ".join(f"{_SHOWN[f.name]} {show(f.name, f.value)}" for f in figures)
+            parts += [said if kind == "computed" else f"{said} ({kind})"] if said else []
+        words = f"{'; '.join(parts)}  [{result.seconds:.1f} s]"
         title = f"{result.title:<9} "
         if self._live:
             words = wrapped(words, self.console.width - len(title)).plain.replace("\n", "\n" + " " * len(title))

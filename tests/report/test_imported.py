@@ -93,6 +93,8 @@ def test_figures_of_a_measurement_stay_whole(result: Result, width: int) -> None
     few = replace(result, scores=Scores(0.5, {str(i): 0.97 for i in range(10)}))
     lines = printed(print_measured, few, width=width).splitlines()
     assert max(map(len, lines)) <= width
+    for name in range(10):
+        assert f"{name}: 97.0 %" in "\n".join(lines)
     for line in lines[1:]:
         assert not line.strip().startswith(("%", "ms", "µJ", "KiB", "vectors", "runs")), line
 

@@ -223,6 +223,21 @@ def test_progress_without_a_terminal_is_a_few_plain_lines(report: Report) -> Non
     assert len(lines) == 2
 
 
+def test_the_line_after_a_stage_says_kinds_and_parts_no_figure(report: Report) -> None:
+    said = "accuracy 96.9 %, worst class 91.4 %, latency 1.23 ms (simulated); energy 53.8 µJ (estimated)  [21.0 s]"
+    out = io.StringIO()
+    Display(Console(file=out, width=60)).finished(report.stages[-1])
+    assert out.getvalue() == f"measure   {said}\n"
+    out = io.StringIO()
+    Display(Console(file=out, width=60, force_terminal=True, color_system=None)).finished(report.stages[-1])
+    lines = out.getvalue().splitlines()
+    assert " ".join(" ".join(lines).split()) == f"measure {' '.join(said.split())}"
+    assert max(map(len, lines)) <= 60
+    assert all(line.startswith(" " * 10) for line in lines[1:])
+    for figure in ("96.9 %,", "class 91.4 %,", "1.23 ms", "53.8 µJ", "[21.0 s]"):
+        assert any(figure in line for line in lines)
+
+
 def test_progress_on_a_terminal_shows_a_bar() -> None:
     out = io.StringIO()
     display = Display(Console(file=out, width=80, force_terminal=True))
