@@ -22,7 +22,7 @@ from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
 from pipeline.run import settings_of
 from pipeline.stage import Advance, Context, Firmware, Package, QuantizedModel, Stage
-from pipeline.stages.codegen import Codegen
+from pipeline.stages.codegen import FIRMWARE_STEPS, LINUX_STEPS, Codegen
 from pipeline.strict import parse
 
 
@@ -83,6 +83,7 @@ def test_the_stage(digits: Dataset, tmp_path: Path) -> None:
     assert log.tagged["firmware_sha256"] == firmware.sha256
     assert log.steps[0] == "writing C"
     assert log.steps[-1] == "building the firmware"
+    assert len(log.steps) == FIRMWARE_STEPS
 
 
 def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
@@ -93,6 +94,7 @@ def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
     assert log.figures["agreement_vectors"] == 10
     assert log.figures["flash_bytes"] == package.flash_bytes
     assert log.tagged["onnx_sha256"] == package.sha256
+    assert len(log.steps) == LINUX_STEPS
 
 
 def test_recipe_keys() -> None:

@@ -151,6 +151,9 @@ def test_runs_stop_at_the_limit(runner: Runner, models: Path) -> None:
         ("replay", {"name": "m", "inputs": [encode(np.zeros((2, 1, 8, 9, 1), np.uint8))]}, "the model takes"),
         ("venv", {"path": "x", "requirements": ["--index-url=evil"]}, "requirements must be names"),
         ("throughput", {"name": "m", "workers": 1000}, "workers must be between 1 and 64"),
+        *((op, {"name": "m"}, "no input yet: send `feed` first") for op in ("warmup", "throughput", "profile", "power")),
+        ("time", {"names": ["m"]}, "no input yet"),
+        ("unload", {"name": "n"}, "no model 'n' is loaded"),
     ],
 )
 def test_wrong_requests_are_refused_and_survived(
