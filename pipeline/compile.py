@@ -102,12 +102,13 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
 
     folder = Path(folder)
     manifest = read_manifest(folder)
-    if manifest.get("family") == "linux":
-        raise RecipeError(
-            f"{folder} was written for a Linux computer, and holds no firmware. `pipeline run --target raspberry-pi-4` "
-            "replays the test images there; `runner/` and the .onnx files in the folder can be used by hand."
-        )
     try:
+        if manifest.get("family") == "linux":
+            raise RecipeError(
+                f"{folder} was written for a Linux computer, and holds no firmware. `pipeline run --target "
+                f"{manifest['target']['name']}` replays the test images there; `runner/` and the .onnx files in the folder "
+                "can be used by hand."
+            )
         _verify(folder, manifest["files"])
         target = parse(Target, manifest["target"], f"{folder / MANIFEST}: target", TargetError)
         name, model_id = str(manifest["model"]["name"]), str(manifest["model"]["id"])

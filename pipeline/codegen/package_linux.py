@@ -190,19 +190,25 @@ def _write_manifest(
 
 
 def _readme(graph: Graph, target: Target, raw: Raw | None) -> str:
-    x, y = graph[graph.inputs[0]], graph[graph.outputs[0]]
+    def dtype(name: str) -> str:
+        return "uint8" if graph[name].dtype == "int8" else graph[name].dtype
+
+    def shapes(names: tuple[str, ...]) -> str:
+        return " and ".join(str(graph[n].shape) for n in names)
+
     takes = f"raw {raw.dtype} values" if raw else "uint8 (the int8 values of the .tflite plus 128)"
+    zeros = ", ".join(f"{n!r}: np.zeros({graph[n].shape}, np.{raw.dtype if raw else dtype(n)})" for n in graph.inputs)
     return f"""# {graph.name} for {target.name}
 
 `{INT8_FILE}` is int8 (QDQ), `{FLOAT_FILE}` its float32 twin with the same input, `{TFLITE_FILE}` the same int8 network
-for LiteRT. The .onnx files take {takes} of shape {tuple(x.shape)}; classes, normalisation and quantisation are in their
-metadata. On the Raspberry Pi, `pip install onnxruntime numpy`, then:
+for LiteRT. The .onnx files take {takes} of shape
+{shapes(graph.inputs)}; classes, normalisation and quantisation are in their metadata. On the Raspberry Pi,
+`pip install onnxruntime numpy`, then:
 
     import numpy as np, onnxruntime
     session = onnxruntime.InferenceSession("{INT8_FILE}", providers=["CPUExecutionProvider"])
-    image = np.zeros({tuple(x.shape)}, np.{raw.dtype if raw else "uint8"})
-    (scores,) = session.run(None, {{"{graph.inputs[0]}": image}})  # uint8, {tuple(y.shape)}
-    print(scores.argmax())
+    answer = session.run(None, {{{zeros}}})[0]  # {dtype(graph.outputs[0])}, {graph[graph.outputs[0]].shape}
+    print(answer.argmax())
 
 `{RUNNER.name}/` is the program that measures on the Raspberry Pi: `python3 {RUNNER.name}` answers requests, JSON lines on
 stdin and stdout; the first lines of `{RUNNER.name}/__main__.py` say how. `{MANIFEST}` holds checksums, versions, and how far

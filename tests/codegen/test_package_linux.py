@@ -18,13 +18,13 @@ from pipeline import target
 from pipeline.codegen import package_linux
 from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package_linux import FLOAT_FILE, INT8_FILE, write_linux
-from pipeline.compile import CompiledModel
+from pipeline.compile import CompiledModel, load_firmware
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.devices.linux import energy, open_computer
 from pipeline.devices.linux_measure import LinuxSettings, engines, measure, replay
 from pipeline.devices.linux_protocol import Runner, runner_files
 from pipeline.devices.process import ProcessChannel
-from pipeline.errors import BuildError, DeviceError, MismatchError, TargetError
+from pipeline.errors import BuildError, DeviceError, MismatchError, RecipeError, TargetError
 from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
 from pipeline.stage import QuantizedModel
@@ -165,12 +165,19 @@ def test_the_folders_own_runner_runs(model: QuantizedModel, tmp_path: Path) -> N
         assert runner.ask("load", name="m", file=str(package.int8), sha256=digest)["inputs"]
 
 
-def test_readme_example_runs(model: QuantizedModel, tmp_path: Path) -> None:
-    package = write_linux(model, PI, tmp_path / "out")
+@pytest.mark.parametrize("imported", [False, True], ids=["raw images", "two inputs"])
+def test_readme_example_runs(imported: bool, model: QuantizedModel, tmp_path: Path) -> None:
+    package = write_linux(CompiledModel(two_inputs(), None) if imported else model, PI, tmp_path / "out")
     lines = (package.folder / "README.md").read_text().splitlines()
     code = "\n".join(line.strip() for line in lines if line.startswith("    "))
     done = subprocess.run([sys.executable, "-c", code], cwd=package.folder, capture_output=True, text=True, check=True)
     assert 0 <= int(done.stdout) < 10
+
+
+def test_it_is_no_firmware(tmp_path: Path) -> None:
+    write_linux(CompiledModel(small_cnn(), None), target.load("raspberry-pi-5"), tmp_path / "out")
+    with pytest.raises(RecipeError, match=r"written for a Linux computer.*`pipeline run --target raspberry-pi-5` replays"):
+        load_firmware(tmp_path / "out")
 
 
 def test_where_a_target_is(tmp_path: Path) -> None:
