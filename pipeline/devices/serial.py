@@ -37,15 +37,15 @@ _PSEUDO_TERMINAL = re.compile(r"/dev/(pts/|ttys\d)")
 class BenchEntry:
     """How one board on this desk is reached: `port` for microcontrollers (`baud` 0: the target's), `host` for computers.
 
-    `kind` is what the figures of the device at `port` are. At a serial port there is a board, so they are measured; a
-    network port or a pseudo terminal leads to a board or to an emulator, and only the user knows which: it must be said.
+    Figures of what is at `port` are measured. At a serial port there is a board; a network port or a pseudo terminal leads
+    to a board or to an emulator, and only the user knows which: there `kind` must say that it is a board.
 
     `wheels`: a folder to install from when the computer has no engine and no network. `meter` on the port `meter_port` sits
     in the computer's supply of `supply_mv`, or (`meter_mode` "source") is that supply."""
 
     port: str = ""
     baud: int = limits(0, low=0, high=10_000_000)
-    kind: Literal["measured", "simulated"] | None = None
+    kind: Literal["measured"] | None = None
     host: str = ""
     wheels: Path | None = None
     meter: Literal["ppk2"] | None = None
@@ -65,8 +65,9 @@ class BenchEntry:
             raise ValueError(f'kind = "{self.kind}" says what is at a port: give `port` too, or leave kind out.')
         if not self.kind and ("://" in self.port or _PSEUDO_TERMINAL.match(os.path.realpath(self.port))):
             raise ValueError(
-                f'port = "{self.port}" may lead to a board or to an emulator, and nothing tells which. Add '
-                'kind = "measured" if a real board is there, or kind = "simulated" if it is an emulator.'
+                f'port = "{self.port}" may lead to a board or to an emulator, and nothing tells which. If a real board is '
+                'there, add kind = "measured". An emulator is none for the bench, as nothing counts its cycles: leave it to '
+                'a target whose file says transport = "qemu".'
             )
         if self.meter and not (self.host and self.meter_port):
             raise ValueError(
@@ -114,13 +115,13 @@ def require_port(entry: BenchEntry, target: Target) -> None:
 
 
 class SerialBoard(Board):
-    """A board that already runs the firmware, behind a port. Its timer is its own: figures are measured, unless the bench
-    file says that an emulator is there."""
+    """A board that already runs the firmware, behind a port. Its timer is its own: figures are measured."""
+
+    clock = "device"
 
     def __init__(self, firmware: Firmware, target: Target, entry: BenchEntry) -> None:
         super().__init__(firmware, target, f"{target.name} on {entry.port}")
         self._entry = entry
-        self.clock = "simulated" if entry.kind == "simulated" else "device"
 
     def _connect(self) -> Link:
         baud = self._entry.baud or self.target.device.baud

@@ -197,7 +197,7 @@ def _record(firmware: Firmware, m: Measurement, bit_exact: BitExact, ctx: Contex
 
 
 def _cycles_from(core: str, m: Measurement) -> str:
-    if m.cycles is None:
+    if m.clock == "device":
         return f"the board's own timer ({m.counter})"
     return CORES[core].source if m.counter == "plugin" else f"instructions x {CPI} ({CPI_LOW} to {CPI_HIGH}) cycles each"
 

@@ -21,7 +21,7 @@ from pipeline import target
 from pipeline.devices import open_device, require_device
 from pipeline.devices.link import Link
 from pipeline.devices.protocol import identify, run_loaded, stack_use, upload
-from pipeline.devices.serial import BenchEntry, SerialBoard, bench_entry, read_bench
+from pipeline.devices.serial import SerialBoard, bench_entry, read_bench
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.stage import Firmware, QuantizedModel
@@ -246,6 +246,7 @@ def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
         ('[cortex-m4]\nport = "spy:///dev/x?file=y"', r"cortex-m4: port = .* must be a serial port .* socket://HOST:PORT"),
         ('[cortex-m4]\nkind = "measured"', r'cortex-m4: kind = "measured" says what is at a port: give `port` too'),
         ('[cortex-m4]\nport = "x"\nkind = "mesured"', r"cortex-m4\.kind = 'mesured' is not known\. Did you mean 'measured'"),
+        ('[cortex-m4]\nport = "x"\nkind = "simulated"', r"cortex-m4\.kind = 'simulated' is not known.*Use one of: measured"),
         ('[cortex-m4]\nport = "x"\nbaud = -1', r"cortex-m4\.baud = -1 is out of range"),
         ('cortex-m4 = "/dev/ttyACM0"', r"cortex-m4 must be a table"),
         ("[cortex-m4", "is not valid TOML"),
@@ -259,7 +260,9 @@ def test_a_wrong_bench_file(text: str, message: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("port", ["socket://127.0.0.1:4000", "rfc2217://lab:4000"])
 def test_what_is_behind_a_network_port_must_be_said(port: str, tmp_path: Path) -> None:
-    why = rf'bench\.toml: cortex-m4: port = "{port}" may lead to a board or to an emulator.*Add kind = "measured" if'
+    why = (
+        rf'cortex-m4: port = "{port}" may lead to a board or to an emulator.*a real board is there, add kind = "measured"\.'
+    )
     for use in (require_device, bench_entry):
         with pytest.raises(RecipeError, match=why):
             use(TARGET, bench(tmp_path, port, kind=""))
@@ -274,17 +277,18 @@ def test_what_is_behind_a_pseudo_terminal_must_be_said(tmp_path: Path) -> None:
                 open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port, kind=""))
 
 
-def test_a_serial_port_is_a_board() -> None:
-    assert SerialBoard(FIRMWARE, TARGET, BenchEntry(port="/dev/ttyACM0")).clock == "device"
-
-
-@pytest.mark.parametrize(("kind", "clock"), [("measured", "device"), ("simulated", "simulated")])
 @pytest.mark.parametrize("line", [serial_line, tcp_line], ids=["pty", "socket"])
-def test_the_label_is_what_the_bench_file_says(
-    kind: str, clock: str, line: Callable[..., AbstractContextManager[str]], tmp_path: Path
+def test_a_board_that_is_said_to_be_there_is_measured(
+    line: Callable[..., AbstractContextManager[str]], tmp_path: Path
 ) -> None:
-    with line(board()) as port, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port, kind)) as device:
-        assert device.measure(np.zeros(4, np.int8), runs=1).clock == clock
+    with line(board()) as port, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port)) as device:
+        assert device.measure(np.zeros(4, np.int8), runs=1).clock == "device"
+
+
+def test_a_serial_port_is_a_boards(tmp_path: Path) -> None:
+    entry = bench_entry(TARGET, bench(tmp_path, "/dev/ttyACM0", kind=""))
+    assert entry is not None
+    assert SerialBoard(FIRMWARE, TARGET, entry).clock == "device"
 
 
 def test_a_board_behind_a_serial_server(tmp_path: Path) -> None:
