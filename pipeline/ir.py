@@ -220,8 +220,6 @@ class Graph:
                     raise op.fail(f"writes {name!r} a second time")
                 if name not in self.tensors:
                     raise op.fail(f"writes {name!r}, which is not declared")
-                if any(d <= 0 for d in self[name].shape):
-                    raise op.fail(f"{name!r} has shape {self[name].shape}; every dimension must be at least 1")
                 known.add(name)
             op.check(self)
         for name in self.outputs:
@@ -264,11 +262,11 @@ class Graph:
         return {n: self[n] for op in self.ops for n in op.inputs if self[n].data is not None}
 
     def sha256(self) -> str:
-        """Identity of the computation: operators, attributes, shapes, quantisation and constants, in order."""
+        """Identity of the computation: operators in order, with their attributes, shapes, quantisation and constants."""
         h = hashlib.sha256()
         for op in self.ops:
             h.update(type(op).__name__.encode())
-            h.update(repr([(f.name, getattr(op, f.name)) for f in fields(op)]).encode())
+            h.update(repr(sorted((f.name, getattr(op, f.name)) for f in fields(op))).encode())
         for name in sorted({n for op in self.ops for n in (*op.inputs, *op.outputs)} | {*self.inputs, *self.outputs}):
             t = self[name]
             h.update(repr((name, t.shape, t.dtype, t.quant)).encode())

@@ -13,26 +13,21 @@ static inline void average_pool2d_s8(const average_pool2d_s8_params *p, const in
 {
     const nn_window *g = &p->window;
 
-    for (int32_t y_row = 0; y_row < g->y_h; y_row++) {
-        const int32_t row0 = y_row * g->stride_h - g->pad_top;
-        const nn_span rows = nn_inside(row0, g->k_h, 1, g->x_h);
+    for (int32_t y_row = 0; y_row < g->y_h; y_row++)
         for (int32_t y_col = 0; y_col < g->y_w; y_col++) {
-            const int32_t col0 = y_col * g->stride_w - g->pad_left;
-            const nn_span cols = nn_inside(col0, g->k_w, 1, g->x_w);
-            const int32_t count = (rows.end - rows.first) * (cols.end - cols.first);
-            const int8_t *corner = x + ((row0 + rows.first) * g->x_w + col0 + cols.first) * g->x_c;
+            const nn_patch patch = nn_patch_at(g, y_row, y_col);
+            const int32_t count = patch.rows * patch.cols;
             for (int32_t c = 0; c < g->x_c; c++) {
                 int32_t sum = 0;
-                for (int32_t i = 0; i < rows.end - rows.first; i++) {
-                    const int8_t *value = corner + i * g->x_w * g->x_c + c;
-                    for (int32_t j = cols.first; j < cols.end; j++, value += g->x_c)
+                for (int32_t i = 0; i < patch.rows; i++) {
+                    const int8_t *value = x + patch.x_first + i * g->x_w * g->x_c + c;
+                    for (int32_t j = 0; j < patch.cols; j++, value += g->x_c)
                         sum += *value;
                 }
                 sum = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
                 *y++ = (int8_t)nn_clamp(sum, p->clamp_min, p->clamp_max);
             }
         }
-    }
 }
 
 #endif

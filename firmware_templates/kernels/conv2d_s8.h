@@ -3,54 +3,59 @@
 #define NN_CONV2D_S8_H
 
 #include "dot.h"
-#include "requant.h"
+#include "weights.h"
 #include "window.h"
 
 typedef struct {
     nn_window window;
     int32_t k_c;                        /* input channels per group */
-    int32_t x_zero, y_zero, clamp_min, clamp_max;
-    const int8_t *w;
-    const int32_t *bias;                /* NULL: none */
-    int32_t per_channel;                /* 1: y_c multipliers and shifts; 0: one of each */
-    const int32_t *multiplier;
-    const int8_t *shift;
+    nn_weights weights;
 } conv2d_s8_params;
+
+/* Adds up what `channels` output channels of one group, four or one, get from a patch; x and w are at the first of theirs. */
+static inline void conv2d_s8_add(
+    int32_t acc[4], int32_t channels, const conv2d_s8_params *p, nn_patch patch, const int8_t *x, const int8_t *w)
+{
+    const nn_window *g = &p->window;
+    const int32_t x_col = g->dilation_w * g->x_c, x_row = g->dilation_h * g->x_w * g->x_c;
+    const int32_t w_row = g->k_w * p->k_c, w_next = g->k_h * w_row;
+    /* Columns that touch in memory are one run; dilation or groups leave gaps between them. */
+    const int32_t dense = x_col == p->k_c;
+    const int32_t runs = dense ? 1 : patch.cols;
+    const int32_t run = dense ? patch.cols * p->k_c : p->k_c;
+
+    for (int32_t i = 0; i < patch.rows; i++)
+        for (int32_t j = 0; j < runs; j++) {
+            const int8_t *value = x + patch.x_first + i * x_row + j * x_col;
+            const int8_t *weight = w + patch.k_first * p->k_c + i * w_row + j * p->k_c;
+            if (channels == 4)
+                nn_dot_rows(acc, value, p->weights.x_zero, weight, w_next, run);
+            else
+                acc[0] = nn_dot(acc[0], value, p->weights.x_zero, weight, run);
+        }
+}
 
 static inline void conv2d_s8(const conv2d_s8_params *p, const int8_t *x, int8_t *y)
 {
     const nn_window *g = &p->window;
-    const int32_t y_c_per_group = g->y_c / (g->x_c / p->k_c);
-    /* Columns that touch in memory are one run; dilation or groups leave gaps between them. */
-    const int32_t dense = g->dilation_w == 1 && p->k_c == g->x_c;
+    const nn_weights *n = &p->weights;
+    const int32_t group_y_c = g->y_c / (g->x_c / p->k_c);
+    const int32_t w_next = g->k_h * g->k_w * p->k_c;
 
-    for (int32_t y_row = 0; y_row < g->y_h; y_row++) {
-        const int32_t row0 = y_row * g->stride_h - g->pad_top;
-        const nn_span rows = nn_inside(row0, g->k_h, g->dilation_h, g->x_h);
+    for (int32_t y_row = 0; y_row < g->y_h; y_row++)
         for (int32_t y_col = 0; y_col < g->y_w; y_col++) {
-            const int32_t col0 = y_col * g->stride_w - g->pad_left;
-            const nn_span cols = nn_inside(col0, g->k_w, g->dilation_w, g->x_w);
-            const int32_t runs = dense ? 1 : cols.end - cols.first;
-            const int32_t run = dense ? (cols.end - cols.first) * p->k_c : p->k_c;
-            for (int32_t o = 0; o < g->y_c; o++) {
-                const int32_t first_c = o / y_c_per_group * p->k_c;
-                int32_t acc = p->bias ? p->bias[o] : 0;
-                for (int32_t i = rows.first; i < rows.end; i++) {
-                    const int32_t row = row0 + i * g->dilation_h, col = col0 + cols.first * g->dilation_w;
-                    const int8_t *pixel = x + (row * g->x_w + col) * g->x_c + first_c;
-                    const int8_t *w = p->w + ((o * g->k_h + i) * g->k_w + cols.first) * p->k_c;
-                    for (int32_t j = 0; j < runs; j++) {
-                        acc = nn_dot(acc, pixel, p->x_zero, w, run);
-                        pixel += g->dilation_w * g->x_c;
-                        w += run;
-                    }
+            const nn_patch patch = nn_patch_at(g, y_row, y_col);
+            for (int32_t o = 0; o < g->y_c;) {
+                const int32_t group = o / group_y_c;
+                const int32_t channels = o + 4 <= (group + 1) * group_y_c ? 4 : 1;
+                int32_t sums[4] = { 0, 0, 0, 0 };
+                conv2d_s8_add(sums, channels, p, patch, x + group * p->k_c, n->w + o * w_next);
+                for (int32_t i = 0; i < channels; i++, o++) {
+                    const int32_t acc = nn_rescale(n, o, nn_bias(n, o) + sums[i]);
+                    *y++ = (int8_t)nn_clamp(acc, n->clamp_min, n->clamp_max);
                 }
-                const int32_t q = p->per_channel ? o : 0;
-                acc = nn_requantize(acc, p->multiplier[q], p->shift[q]) + p->y_zero;
-                *y++ = (int8_t)nn_clamp(acc, p->clamp_min, p->clamp_max);
             }
         }
-    }
 }
 
 #endif

@@ -2,49 +2,61 @@
 #ifndef NN_DEPTHWISE_CONV2D_S8_H
 #define NN_DEPTHWISE_CONV2D_S8_H
 
-#include "requant.h"
+#include "dot.h"
+#include "weights.h"
 #include "window.h"
 
 typedef struct {
     nn_window window;
     int32_t depth_multiplier;           /* output channels per input channel */
-    int32_t x_zero, y_zero, clamp_min, clamp_max;
-    const int8_t *w;
-    const int32_t *bias;                /* NULL: none */
-    int32_t per_channel;                /* 1: y_c multipliers and shifts; 0: one of each */
-    const int32_t *multiplier;
-    const int8_t *shift;
+    nn_weights weights;
 } depthwise_conv2d_s8_params;
+
+/* Adds up what `channels` output channels, four neighbours or one, get from a patch. x and w are at the first of theirs. */
+static inline void depthwise_conv2d_s8_add(
+    int32_t acc[4], int32_t channels, const depthwise_conv2d_s8_params *p, nn_patch patch, const int8_t *x, const int8_t *w)
+{
+    const nn_window *g = &p->window;
+    const int32_t x_zero = p->weights.x_zero;
+    const int32_t x_col = g->dilation_w * g->x_c, x_row = g->dilation_h * g->x_w * g->x_c;
+    const int32_t w_col = g->y_c, w_row = g->k_w * g->y_c;
+    int32_t sums[4] = { acc[0], acc[1], acc[2], acc[3] };
+
+    for (int32_t i = 0; i < patch.rows; i++) {
+        const int8_t *value = x + patch.x_first + i * x_row, *weight = w + patch.k_first * w_col + i * w_row;
+        const int8_t *end = weight + patch.cols * w_col;
+        if (channels == 4)
+            for (; weight < end; value += x_col, weight += w_col)
+                nn_multiply_four(sums, nn_four_centred(value, x_zero), weight);
+        else
+            for (; weight < end; value += x_col, weight += w_col)
+                sums[0] += (*value - x_zero) * *weight;
+    }
+    acc[0] = sums[0];
+    acc[1] = sums[1];
+    acc[2] = sums[2];
+    acc[3] = sums[3];
+}
 
 static inline void depthwise_conv2d_s8(const depthwise_conv2d_s8_params *p, const int8_t *x, int8_t *y)
 {
     const nn_window *g = &p->window;
-    const int32_t x_step = g->dilation_w * g->x_c; /* from one column of the window to the next */
+    const nn_weights *n = &p->weights;
 
-    for (int32_t y_row = 0; y_row < g->y_h; y_row++) {
-        const int32_t row0 = y_row * g->stride_h - g->pad_top;
-        const nn_span rows = nn_inside(row0, g->k_h, g->dilation_h, g->x_h);
+    for (int32_t y_row = 0; y_row < g->y_h; y_row++)
         for (int32_t y_col = 0; y_col < g->y_w; y_col++) {
-            const int32_t col0 = y_col * g->stride_w - g->pad_left;
-            const nn_span cols = nn_inside(col0, g->k_w, g->dilation_w, g->x_w);
-            int32_t o = 0;
-            for (int32_t c = 0; c < g->x_c; c++) {
-                for (int32_t m = 0; m < p->depth_multiplier; m++, o++) {
-                    int32_t acc = p->bias ? p->bias[o] : 0;
-                    for (int32_t i = rows.first; i < rows.end; i++) {
-                        const int32_t row = row0 + i * g->dilation_h, col = col0 + cols.first * g->dilation_w;
-                        const int8_t *pixel = x + (row * g->x_w + col) * g->x_c + c;
-                        const int8_t *w = p->w + (i * g->k_w + cols.first) * g->y_c + o;
-                        for (int32_t j = cols.first; j < cols.end; j++, pixel += x_step, w += g->y_c)
-                            acc += (*pixel - p->x_zero) * *w;
-                    }
-                    const int32_t q = p->per_channel ? o : 0;
-                    acc = nn_requantize(acc, p->multiplier[q], p->shift[q]) + p->y_zero;
-                    *y++ = (int8_t)nn_clamp(acc, p->clamp_min, p->clamp_max);
+            const nn_patch patch = nn_patch_at(g, y_row, y_col);
+            for (int32_t o = 0; o < g->y_c;) {
+                /* Four at a time where their inputs are four neighbours too. */
+                const int32_t channels = p->depth_multiplier == 1 && o + 4 <= g->y_c ? 4 : 1;
+                int32_t sums[4] = { 0, 0, 0, 0 };
+                depthwise_conv2d_s8_add(sums, channels, p, patch, x + o / p->depth_multiplier, n->w + o);
+                for (int32_t i = 0; i < channels; i++, o++) {
+                    const int32_t acc = nn_rescale(n, o, nn_bias(n, o) + sums[i]);
+                    *y++ = (int8_t)nn_clamp(acc, n->clamp_min, n->clamp_max);
                 }
             }
         }
-    }
 }
 
 #endif

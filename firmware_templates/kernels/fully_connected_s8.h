@@ -3,29 +3,31 @@
 #define NN_FULLY_CONNECTED_S8_H
 
 #include "dot.h"
-#include "requant.h"
+#include "weights.h"
 
 typedef struct {
     int32_t rows, x_c, y_c;
-    int32_t x_zero, y_zero, clamp_min, clamp_max;
-    const int8_t *w;
-    const int32_t *bias;                /* NULL: none */
-    int32_t per_channel;                /* 1: y_c multipliers and shifts; 0: one of each */
-    const int32_t *multiplier;
-    const int8_t *shift;
+    nn_weights weights;
 } fully_connected_s8_params;
 
 static inline void fully_connected_s8(const fully_connected_s8_params *p, const int8_t *x, int8_t *y)
 {
-    for (int32_t row = 0; row < p->rows; row++, x += p->x_c) {
-        const int8_t *w = p->w;
-        for (int32_t o = 0; o < p->y_c; o++, w += p->x_c) {
-            int32_t acc = nn_dot(p->bias ? p->bias[o] : 0, x, p->x_zero, w, p->x_c);
-            const int32_t q = p->per_channel ? o : 0;
-            acc = nn_requantize(acc, p->multiplier[q], p->shift[q]) + p->y_zero;
-            *y++ = (int8_t)nn_clamp(acc, p->clamp_min, p->clamp_max);
+    const nn_weights *n = &p->weights;
+
+    for (int32_t row = 0; row < p->rows; row++, x += p->x_c)
+        for (int32_t o = 0; o < p->y_c;) {
+            const int32_t channels = o + 4 <= p->y_c ? 4 : 1;
+            const int8_t *w = n->w + o * p->x_c;
+            int32_t sums[4] = { 0, 0, 0, 0 };
+            if (channels == 4)
+                nn_dot_rows(sums, x, n->x_zero, w, p->x_c, p->x_c);
+            else
+                sums[0] = nn_dot(0, x, n->x_zero, w, p->x_c);
+            for (int32_t i = 0; i < channels; i++, o++) {
+                const int32_t acc = nn_rescale(n, o, nn_bias(n, o) + sums[i]);
+                *y++ = (int8_t)nn_clamp(acc, n->clamp_min, n->clamp_max);
+            }
         }
-    }
 }
 
 #endif

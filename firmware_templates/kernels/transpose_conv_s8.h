@@ -4,29 +4,25 @@
 #define NN_TRANSPOSE_CONV_S8_H
 
 #include "dot.h"
-#include "requant.h"
+#include "weights.h"
 #include "window.h"
 
 typedef struct {
     nn_window window;                   /* pad_top and pad_left: what is cropped from the output */
-    int32_t x_zero, y_zero, clamp_min, clamp_max;
-    const int8_t *w;
-    const int32_t *bias;                /* NULL: none */
-    int32_t per_channel;                /* 1: y_c multipliers and shifts; 0: one of each */
-    const int32_t *multiplier;
-    const int8_t *shift;
+    nn_weights weights;
 } transpose_conv_s8_params;
 
 static inline void transpose_conv_s8(const transpose_conv_s8_params *p, const int8_t *x, int8_t *y)
 {
     const nn_window *g = &p->window;
+    const nn_weights *n = &p->weights;
 
     for (int32_t y_row = 0; y_row < g->y_h; y_row++) {
         const int32_t row0 = y_row + g->pad_top;
         for (int32_t y_col = 0; y_col < g->y_w; y_col++) {
             const int32_t col0 = y_col + g->pad_left;
             for (int32_t o = 0; o < g->y_c; o++) {
-                int32_t acc = p->bias ? p->bias[o] : 0;
+                int32_t acc = nn_bias(n, o);
                 /* Kernel rows i that meet an input row: row0 - i is a multiple of the stride. Likewise the columns. */
                 for (int32_t i = row0 % g->stride_h; i < g->k_h && i <= row0; i += g->stride_h) {
                     const int32_t row = (row0 - i) / g->stride_h;
@@ -37,13 +33,11 @@ static inline void transpose_conv_s8(const transpose_conv_s8_params *p, const in
                         if (col >= g->x_w)
                             continue;
                         const int8_t *pixel = x + (row * g->x_w + col) * g->x_c;
-                        const int8_t *w = p->w + ((o * g->k_h + i) * g->k_w + j) * g->x_c;
-                        acc = nn_dot(acc, pixel, p->x_zero, w, g->x_c);
+                        const int8_t *w = n->w + ((o * g->k_h + i) * g->k_w + j) * g->x_c;
+                        acc = nn_dot(acc, pixel, n->x_zero, w, g->x_c);
                     }
                 }
-                const int32_t q = p->per_channel ? o : 0;
-                acc = nn_requantize(acc, p->multiplier[q], p->shift[q]) + p->y_zero;
-                *y++ = (int8_t)nn_clamp(acc, p->clamp_min, p->clamp_max);
+                *y++ = (int8_t)nn_clamp(nn_rescale(n, o, acc), n->clamp_min, n->clamp_max);
             }
         }
     }

@@ -27,4 +27,24 @@ static inline nn_span nn_inside(int32_t start, int32_t kernel, int32_t dilation,
     return span;
 }
 
+/* The part of a window that lies inside the image; empty when it has no rows or no columns. */
+typedef struct {
+    int32_t rows, cols;
+    int32_t x_first;                    /* index of its first value in the image, channel 0 */
+    int32_t k_first;                    /* index of that value's place in the window, k_w places a row */
+} nn_patch;
+
+/* The window whose answer is at (y_row, y_col) of the output. */
+static inline nn_patch nn_patch_at(const nn_window *g, int32_t y_row, int32_t y_col)
+{
+    const int32_t row0 = y_row * g->stride_h - g->pad_top, col0 = y_col * g->stride_w - g->pad_left;
+    const nn_span rows = nn_inside(row0, g->k_h, g->dilation_h, g->x_h);
+    const nn_span cols = nn_inside(col0, g->k_w, g->dilation_w, g->x_w);
+    const int32_t row = row0 + rows.first * g->dilation_h, col = col0 + cols.first * g->dilation_w;
+    const nn_patch patch = {
+        rows.end - rows.first, cols.end - cols.first, (row * g->x_w + col) * g->x_c, rows.first * g->k_w + cols.first
+    };
+    return patch;
+}
+
 #endif

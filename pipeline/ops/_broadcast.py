@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,31 +14,44 @@ LOOPS = 4
 Ints = tuple[int, ...]
 
 
-def check_broadcast(op: Op, graph: Graph) -> None:
-    """Two int8 operands whose shapes broadcast to the output's, at least one of them an activation."""
-    a, b, y = (graph[n] for n in (*op.inputs, op.output))
-    expect_int8(op, graph, *op.inputs, op.output)
-    if a.data is not None and b.data is not None:
-        raise op.fail(f"both operands {op.inputs} are constants; fold them")
-    try:
-        shape = np.broadcast_shapes(a.shape, b.shape)
-    except ValueError:
-        raise op.fail(f"shapes {a.shape} and {b.shape} do not broadcast; make the axes equal or one") from None
-    if shape != y.shape:
-        raise op.fail(f"output is {y.shape}, but {a.shape} and {b.shape} broadcast to {shape}")
-    if len(loops(a.shape, b.shape)[0]) > LOOPS:
-        raise op.fail(f"shapes {a.shape} and {b.shape} alternate too often; reshape them to at most {LOOPS} axes")
+@dataclass(frozen=True, kw_only=True)
+class Binary(Op):
+    """Two operands, broadcast to the output's shape. inputs: a, b; one may be a constant."""
 
+    def check(self, graph: Graph) -> None:
+        """Two int8 operands whose shapes broadcast to the output's, at least one of them an activation."""
+        a, b, y = (graph[n] for n in (*self.inputs, self.output))
+        expect_int8(self, graph, *self.inputs, self.output)
+        if a.data is not None and b.data is not None:
+            raise self.fail(f"both operands {self.inputs} are constants; fold them")
+        try:
+            shape = np.broadcast_shapes(a.shape, b.shape)
+        except ValueError:
+            raise self.fail(f"shapes {a.shape} and {b.shape} do not broadcast; make the axes equal or one") from None
+        if shape != y.shape:
+            raise self.fail(f"output is {y.shape}, but {a.shape} and {b.shape} broadcast to {shape}")
+        if len(loops(a.shape, b.shape)[0]) > LOOPS:
+            raise self.fail(f"shapes {a.shape} and {b.shape} alternate too often; reshape them to at most {LOOPS} axes")
 
-def operands(op: Op, graph: Graph, args: tuple[Array, ...]) -> list[Array]:
-    """Both operands as int64 of shape (n or 1, *as many axes as the output)."""
-    rank = len(graph[op.output].shape)
-    found = []
-    for name, values in zip(op.inputs, args, strict=True):
-        shape = graph[name].shape
-        n = 1 if graph[name].data is not None else len(values)  # constants have no axis of examples
-        found.append(values.astype(np.int64).reshape(n, *(1,) * (rank - len(shape)), *shape))
-    return found
+    def operands(self, graph: Graph, args: tuple[Array, ...]) -> list[Array]:
+        """Both operands as int64 of shape (n or 1, *as many axes as the output)."""
+        rank = len(graph[self.output].shape)
+        found = []
+        for name, values in zip(self.inputs, args, strict=True):
+            shape = graph[name].shape
+            n = 1 if graph[name].data is not None else len(values)  # constants have no axis of examples
+            found.append(values.astype(np.int64).reshape(n, *(1,) * (rank - len(shape)), *shape))
+        return found
+
+    def loop_params(self, graph: Graph) -> dict[str, Ints]:
+        """The fields of the C struct `nn_broadcast`: always four loops, the missing ones run once."""
+        counts, a, b = loops(graph[self.inputs[0]].shape, graph[self.inputs[1]].shape)
+        missing = LOOPS - len(counts)
+        return {"count": (1,) * missing + counts, "a_step": (0,) * missing + a, "b_step": (0,) * missing + b}
+
+    def storage(self, graph: Graph) -> Storage:
+        """Over the first operand, where each of its values is read once."""
+        return "in_place" if graph[self.inputs[0]].size == graph[self.output].size else "new"
 
 
 def loops(a: Ints, b: Ints) -> tuple[Ints, Ints, Ints]:
@@ -59,15 +73,3 @@ def loops(a: Ints, b: Ints) -> tuple[Ints, Ints, Ints]:
         return tuple(math.prod(sizes[i + 1 :]) if merged[i][operand] else 0 for i in range(len(merged)))
 
     return tuple(count for count, _, _ in merged), steps(1), steps(2)
-
-
-def broadcast_params(op: Op, graph: Graph) -> dict[str, Ints]:
-    """The fields of the C struct `nn_broadcast`: always four loops, the missing ones run once."""
-    counts, a, b = loops(graph[op.inputs[0]].shape, graph[op.inputs[1]].shape)
-    missing = LOOPS - len(counts)
-    return {"count": (1,) * missing + counts, "a_step": (0,) * missing + a, "b_step": (0,) * missing + b}
-
-
-def broadcast_storage(op: Op, graph: Graph) -> Storage:
-    """Over the first operand, where each of its values is read once."""
-    return "in_place" if graph[op.inputs[0]].size == graph[op.output].size else "new"

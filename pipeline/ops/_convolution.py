@@ -1,14 +1,20 @@
-"""What the operators with weights (convolutions, fully connected) share: requantisation constants and conditions."""
+"""What the operators with weights share: requantisation constants, conditions, and a convolution's geometry."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 
-from pipeline.fixedpoint import INT32_MAX, quantize_multiplier
-from pipeline.ir import Array, Const, Graph, Op, Tensor
-from pipeline.ops._activation import Activation, clamp_range
+from pipeline.fixedpoint import INT32_MAX, clamp_int8, quantize_multiplier, requantize
+from pipeline.ir import Array, Const, Graph, Op, Tensor, TfliteNode
+from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
+from pipeline.ops._checks import expect_int8, expect_rank
+from pipeline.ops._window import Pads, Pair, check_window, explicit_pad, spatial, tflite_padding, window_params, windows
 
 
 def per_channel_requant(x: Tensor, w: Tensor, y: Tensor, channels: int) -> tuple[Array, Array]:
@@ -22,46 +28,118 @@ def per_channel_requant(x: Tensor, w: Tensor, y: Tensor, channels: int) -> tuple
     return np.array([m for m, _ in pairs] * scale, np.int32), np.array([s for _, s in pairs] * scale, np.int32)
 
 
-def weight_params(
-    op: Op, graph: Graph, requant: tuple[Array, Array], activation: Activation, bias: str | None
-) -> dict[str, Any]:
-    """The kernel parameters that every operator with weights has."""
-    multiplier, shift = requant
-    quant = graph[op.inputs[1]].quant
-    per_channel = quant is not None and len(quant.scale) > 1
-    stored = slice(None) if per_channel else slice(1)
-    low, high = clamp_range(activation, graph[op.output])
-    return {
-        "x_zero": graph[op.inputs[0]].zero_point,
-        "y_zero": graph[op.output].zero_point,
-        "clamp_min": low,
-        "clamp_max": high,
-        "w": Const(op.inputs[1]),
-        "bias": Const(bias) if bias else None,
-        "per_channel": int(per_channel),
-        "multiplier": multiplier[stored],
-        "shift": shift[stored].astype(np.int8),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Op):
+    """y = clamp(requantize(sum (x - x_zero) * w + bias) + y_zero), w with one scale or one per output channel; a subclass
+    gives the sums. inputs: x, w, [bias (output channels,)]."""
+
+    channel_axis: ClassVar[int] = 0  # the axis of w that is the output channel
+
+    activation: Activation = "none"
+
+    @property
+    def bias(self) -> str | None:
+        return self.inputs[2] if len(self.inputs) == 3 else None
+
+    @abstractmethod
+    def sums(self, graph: Graph, x: Array, w: Array) -> Array:
+        """sum (x - x_zero) * w, exact: int64 (n, *y.shape) of x (n, *x.shape)."""
+
+    def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
+        y = graph[self.output]
+        acc = self.sums(graph, args[0], args[1]) + (args[2].reshape(-1) if self.bias else 0)
+        return (clamp_int8(requantize(acc, *self._requant(graph)) + y.zero_point, *clamp_range(self.activation, y)),)
+
+    def _requant(self, graph: Graph) -> tuple[Array, Array]:
+        x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
+        return per_channel_requant(x, w, y, w.shape[self.channel_axis])
+
+    def weight_params(self, graph: Graph) -> dict[str, Any]:
+        """The fields of the C struct `nn_weights`."""
+        multiplier, shift = self._requant(graph)
+        quant = graph[self.inputs[1]].quant
+        per_channel = quant is not None and len(quant.scale) > 1
+        stored = slice(None) if per_channel else slice(1)
+        low, high = clamp_range(self.activation, graph[self.output])
+        return {
+            "x_zero": graph[self.inputs[0]].zero_point,
+            "y_zero": graph[self.output].zero_point,
+            "clamp_min": low,
+            "clamp_max": high,
+            "w": Const(self.inputs[1]),
+            "bias": Const(self.bias) if self.bias else None,
+            "per_channel": int(per_channel),
+            "multiplier": multiplier[stored],
+            "shift": shift[stored].astype(np.int8),
+        }
+
+    def check_weights(self, graph: Graph) -> None:
+        """Symmetric constant int8 weights with one scale or one per output channel, and a fitting int32 bias."""
+        name = self.inputs[1]
+        w, values, axis = graph[name], graph.constant(name), self.channel_axis
+        channels = w.shape[axis]
+        if w.dtype != "int8":
+            raise self.fail(f"weights {name!r} are {w.dtype}; only int8 is supported")
+        if w.quant is None or w.quant.zero_point != 0:
+            raise self.fail(f"weights {name!r} must be symmetric (a scale, zero point 0)")
+        if len(w.quant.scale) not in (1, channels) or (len(w.quant.scale) > 1 and w.quant.axis != axis):
+            raise self.fail(f"weights {name!r} need 1 or {channels} scales along axis {axis}")
+        per_channel = np.moveaxis(values, axis, 0).reshape(channels, -1)
+        reach = 255 * int(np.abs(per_channel.astype(np.int16)).sum(axis=1, dtype=np.int64).max())
+        if self.bias:
+            b = graph[self.bias]
+            if b.dtype != "int32" or b.size != channels or b.data is None:
+                raise self.fail(f"bias {self.bias!r} must be a constant of {channels} int32 values")
+            reach += int(np.abs(b.data.astype(np.int64)).max())
+        if reach > INT32_MAX:
+            raise self.fail("weights and bias are so large that the 32-bit accumulator can overflow")
+        self._requant(graph)
 
 
-def check_weights(op: Op, graph: Graph, channel_axis: int, channels: int, bias: str | None) -> None:
-    """Symmetric constant int8 weights with 1 or `channels` scales along `channel_axis`, and a fitting int32 bias."""
-    name = op.inputs[1]
-    w = graph[name]
-    values = graph.constant(name)
-    if w.dtype != "int8":
-        raise op.fail(f"weights {name!r} are {w.dtype}; only int8 is supported")
-    if w.quant is None or w.quant.zero_point != 0:
-        raise op.fail(f"weights {name!r} must be symmetric (a scale, zero point 0)")
-    if len(w.quant.scale) not in (1, channels) or (len(w.quant.scale) > 1 and w.quant.axis != channel_axis):
-        raise op.fail(f"weights {name!r} need 1 or {channels} scales along axis {channel_axis}")
-    per_channel = np.moveaxis(values, channel_axis, 0).reshape(channels, -1)
-    reach = 255 * int(np.abs(per_channel.astype(np.int16)).sum(axis=1, dtype=np.int64).max())
-    if bias is not None:
-        b = graph[bias]
-        if b.dtype != "int32" or b.size != channels or b.data is None:
-            raise op.fail(f"bias {bias!r} must be a constant of {channels} int32 values")
-        reach += int(np.abs(b.data.astype(np.int64)).max())
-    if reach > INT32_MAX:
-        raise op.fail("weights and bias are so large that the 32-bit accumulator can overflow")
-    per_channel_requant(graph[op.inputs[0]], w, graph[op.output], channels)
+@dataclass(frozen=True, kw_only=True)
+class Convolution(Weighted):
+    """Weights that slide over an image. inputs: x (1,H,W,C), w with height and width in axes 1 and 2, [bias]."""
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+
+    def check(self, graph: Graph) -> None:
+        x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
+        expect_int8(self, graph, self.inputs[0], self.output)
+        expect_rank(self, graph, 4, *self.inputs[:2], self.output)
+        self.check_channels(x, w)
+        self.check_weights(graph)
+        check_window(self, x, y, spatial(w), self.stride, self.dilation, self.pads, w.shape[self.channel_axis])
+
+    @abstractmethod
+    def check_channels(self, x: Tensor, w: Tensor) -> None:
+        """GraphError unless the weights' shape, of four axes, fits the input's channels."""
+
+    def patches(self, graph: Graph, x: Array) -> Iterator[tuple[int, int, Array]]:
+        """For each place (i, j) of the window: int64 x - x_zero under it, 0 outside the image, (n, 1, h, w of y, C)."""
+        tx, w, y = graph[self.inputs[0]], graph[self.inputs[1]], graph[self.output]
+        for i, j, patch in windows(x, spatial(w), self.stride, self.dilation, self.pads, spatial(y), tx.zero_point):
+            yield i, j, patch.astype(np.int64) - tx.zero_point
+
+    def window(self, graph: Graph) -> dict[str, int]:
+        """The fields of the C struct `nn_window`."""
+        x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
+        return window_params(x, y, spatial(w), self.stride, self.dilation, self.pads)
+
+    def convolution_nodes(
+        self, graph: Graph, builtin: str, options: str, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[TfliteNode, ...]:
+        """The .tflite operator, after a PAD where TFLite has no word for these pads; `more` goes into its options."""
+        x, w, y = graph[self.inputs[0]], graph[self.inputs[1]], graph[self.output]
+        padding = tflite_padding(spatial(x), spatial(y), spatial(w), self.stride, self.dilation, self.pads)
+        source = self.inputs[0] if padding else f"{self.output}/padded"
+        attributes = {
+            "padding": padding or "VALID",
+            "strideH": self.stride[0], "strideW": self.stride[1],
+            "dilationHFactor": self.dilation[0], "dilationWFactor": self.dilation[1],
+            "fusedActivationFunction": TFLITE_ACTIVATION[self.activation],
+            **more,
+        }  # fmt: skip
+        node = TfliteNode(builtin, (source, self.inputs[1], self.bias), self.outputs, options, attributes, version=3)
+        return (node,) if padding else (explicit_pad(self.inputs[0], source, x, self.pads), node)

@@ -7,26 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import clamp_int8
-from pipeline.ir import Array, Graph, Kernel, Op, Storage, TfliteNode
-from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
-from pipeline.ops._pool import check_pool, pool_attributes, pool_storage
-from pipeline.ops._window import Pads, Pair, spatial, tflite_padding, window_params, windows
+from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.ops._activation import clamp_range
+from pipeline.ops._pool import Pool
+from pipeline.ops._window import spatial, windows
 
 
 @dataclass(frozen=True, kw_only=True)
-class AveragePool2d(Op):
+class AveragePool2d(Pool):
     """The mean of the values under the window that lie inside the image: padding is not counted. inputs: x (1,H,W,C).
 
     The mean of the quantised values, rounded half away from zero; input and output are quantised alike.
     """
-
-    kernel: Pair
-    stride: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    activation: Activation = "none"
-
-    def check(self, graph: Graph) -> None:
-        check_pool(self, graph, self.kernel, self.stride, self.pads)
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         x, y = graph[self.inputs[0]], graph[self.output]
@@ -40,23 +32,12 @@ class AveragePool2d(Op):
         mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
         return (clamp_int8(mean, *clamp_range(self.activation, y)),)
 
-    def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
-        x, y = graph[self.inputs[0]], graph[self.output]
-        low, high = clamp_range(self.activation, y)
-        window = window_params(x, y, self.kernel, self.stride, (1, 1), self.pads)
-        params = {"window": window, "clamp_min": low, "clamp_max": high}
-        return (Kernel("average_pool2d_s8", params, self.inputs, self.outputs),)
-
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
-        x, y = graph[self.inputs[0]], graph[self.output]
-        padding = tflite_padding(spatial(x), spatial(y), self.kernel, self.stride, (1, 1), self.pads)
+        padding = self.tflite_padding(graph)
         if padding is None:
             raise self.fail(
                 f"pads {self.pads} are neither TFLite's SAME nor VALID, and a pad operator would be counted in the mean; "
                 "choose such pads, or count the padding (count_include_pad) with a pad operator in front"
             )
-        attributes = pool_attributes(self.kernel, self.stride, padding, TFLITE_ACTIVATION[self.activation])
+        attributes = self.tflite_attributes(padding)
         return (TfliteNode("AVERAGE_POOL_2D", self.inputs, self.outputs, "Pool2DOptions", attributes, version=2),)
-
-    def storage(self, graph: Graph) -> Storage:
-        return pool_storage(self.pads)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.fixedpoint import clamp_int8, integer_matmul, requantize
-from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
-from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
+from pipeline.fixedpoint import integer_matmul
+from pipeline.ir import Array, Graph, Kernel, TfliteNode
+from pipeline.ops._activation import TFLITE_ACTIVATION
 from pipeline.ops._checks import expect_int8, expect_rank
-from pipeline.ops._convolution import check_weights, per_channel_requant, weight_params
+from pipeline.ops._convolution import Weighted
 
 
 @dataclass(frozen=True, kw_only=True)
-class FullyConnected(Op):
+class FullyConnected(Weighted):
     """y[r] = clamp(requantize((x[r] - x_zero) @ w.T + bias) + y_zero). inputs: x, w (O,I), [bias (O,)].
 
     x of any shape is read as rows of I values; y has the same number of rows of O values. With one weight scale for all,
@@ -22,39 +22,22 @@ class FullyConnected(Op):
     ties alone; TFLM now multiplies in double, and so does this.
     """
 
-    activation: Activation = "none"
-
-    @property
-    def bias(self) -> str | None:
-        return self.inputs[2] if len(self.inputs) == 3 else None
-
     def check(self, graph: Graph) -> None:
         x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
         expect_int8(self, graph, self.inputs[0], self.output)
         expect_rank(self, graph, 2, self.inputs[1])
-        check_weights(self, graph, 0, w.shape[0], self.bias)
+        self.check_weights(graph)
         features, inputs = w.shape
         if not y.shape or y.shape[-1] != features or x.size % inputs or y.size // features != x.size // inputs:
             raise self.fail(f"weights {w.shape} do not turn input {x.shape} into output {y.shape}")
 
-    def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
-        x, w = args[0], args[1]
-        tx, tw, ty = graph[self.inputs[0]], graph[self.inputs[1]], graph[self.output]
-        rows = x.reshape(-1, tw.shape[1]).astype(np.int64) - tx.zero_point
-        acc = integer_matmul(rows, w.T)
-        if self.bias:
-            acc = acc + args[2].reshape(-1)
-        y = requantize(acc, *per_channel_requant(tx, tw, ty, tw.shape[0])) + ty.zero_point
-        return (clamp_int8(y, *clamp_range(self.activation, ty)).reshape(x.shape[0], *ty.shape),)
+    def sums(self, graph: Graph, x: Array, w: Array) -> Array:
+        rows = x.reshape(-1, w.shape[1]).astype(np.int64) - graph[self.inputs[0]].zero_point
+        return integer_matmul(rows, w.T).reshape(len(x), *graph[self.output].shape)
 
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
-        x, w, y = graph[self.inputs[0]], graph[self.inputs[1]], graph[self.output]
-        params = {
-            "rows": x.size // w.shape[1],
-            "x_c": w.shape[1],
-            "y_c": w.shape[0],
-            **weight_params(self, graph, per_channel_requant(x, w, y, w.shape[0]), self.activation, self.bias),
-        }
+        x, (y_c, x_c) = graph[self.inputs[0]], graph[self.inputs[1]].shape
+        params = {"rows": x.size // x_c, "x_c": x_c, "y_c": y_c, "weights": self.weight_params(graph)}
         return (Kernel("fully_connected_s8", params, self.inputs[:1], self.outputs),)
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:

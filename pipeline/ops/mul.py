@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, Op, Storage, TfliteNode
+from pipeline.ir import Array, Graph, Kernel, TfliteNode
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
-from pipeline.ops._broadcast import broadcast_params, broadcast_storage, check_broadcast, operands
+from pipeline.ops._broadcast import Binary
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mul(Op):
+class Mul(Binary):
     """y = clamp(requantize((a - a_zero) * (b - b_zero)) + y_zero). inputs: a, b; one may be a constant."""
 
     activation: Activation = "none"
 
     def check(self, graph: Graph) -> None:
-        check_broadcast(self, graph)
+        super().check(graph)
         self._requant(graph)
 
     def _requant(self, graph: Graph) -> tuple[int, int]:
@@ -26,7 +26,7 @@ class Mul(Op):
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         a, b, y = (graph[n] for n in (*self.inputs, self.output))
-        left, right = operands(self, graph, args)
+        left, right = self.operands(graph, args)
         product = requantize((left - a.zero_point) * (right - b.zero_point), *self._requant(graph)) + y.zero_point
         return (clamp_int8(product, *clamp_range(self.activation, y)),)
 
@@ -35,7 +35,7 @@ class Mul(Op):
         multiplier, shift = self._requant(graph)
         low, high = clamp_range(self.activation, y)
         params = {
-            "loops": broadcast_params(self, graph),
+            "loops": self.loop_params(graph),
             "a_zero": a.zero_point, "b_zero": b.zero_point, "y_zero": y.zero_point,
             "multiplier": multiplier, "shift": shift, "clamp_min": low, "clamp_max": high,
         }  # fmt: skip
@@ -44,6 +44,3 @@ class Mul(Op):
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         attributes = {"fusedActivationFunction": TFLITE_ACTIVATION[self.activation]}
         return (TfliteNode("MUL", self.inputs, self.outputs, "MulOptions", attributes, version=2),)
-
-    def storage(self, graph: Graph) -> Storage:
-        return broadcast_storage(self, graph)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, Op, Storage, TfliteNode
-from pipeline.ops._broadcast import broadcast_params, broadcast_storage, check_broadcast, operands
+from pipeline.ir import Array, Graph, Kernel, TfliteNode
+from pipeline.ops._broadcast import Binary
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prelu(Op):
+class Prelu(Binary):
     """y = x where x >= 0, else x * alpha, rescaled. inputs: x, alpha (broadcast to x)."""
 
     def check(self, graph: Graph) -> None:
-        check_broadcast(self, graph)
+        super().check(graph)
         self._requants(graph)
 
     def _requants(self, graph: Graph) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -27,7 +27,7 @@ class Prelu(Op):
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         tx, ta, ty = (graph[n] for n in (*self.inputs, self.output))
         as_is, scaled = self._requants(graph)
-        x, alpha = operands(self, graph, args)
+        x, alpha = self.operands(graph, args)
         x, alpha = x - tx.zero_point, alpha - ta.zero_point
         y = np.where(x >= 0, requantize(x, *as_is), requantize(x * alpha, *scaled)) + ty.zero_point
         return (clamp_int8(y),)
@@ -36,7 +36,7 @@ class Prelu(Op):
         x, alpha, y = (graph[n] for n in (*self.inputs, self.output))
         as_is, scaled = self._requants(graph)
         params = {
-            "loops": broadcast_params(self, graph),
+            "loops": self.loop_params(graph),
             "x_zero": x.zero_point, "alpha_zero": alpha.zero_point, "y_zero": y.zero_point,
             "multiplier": as_is[0], "shift": as_is[1],
             "alpha_multiplier": scaled[0], "alpha_shift": scaled[1],
@@ -45,6 +45,3 @@ class Prelu(Op):
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return (TfliteNode("PRELU", self.inputs, self.outputs, version=1),)
-
-    def storage(self, graph: Graph) -> Storage:
-        return broadcast_storage(self, graph)

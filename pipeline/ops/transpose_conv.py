@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.fixedpoint import clamp_int8, integer_matmul, requantize
-from pipeline.ir import Array, Graph, Kernel, Op, Tensor, TfliteNode
-from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
+from pipeline.fixedpoint import integer_matmul
+from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode
+from pipeline.ops._activation import TFLITE_ACTIVATION
 from pipeline.ops._checks import expect_int8, expect_rank
-from pipeline.ops._convolution import check_weights, per_channel_requant, weight_params
+from pipeline.ops._convolution import Weighted
 from pipeline.ops._window import Pair, same_pads, spatial, window_params
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransposeConv(Op):
+class TransposeConv(Weighted):
     """Each input value adds its patch of weights to the output. inputs: x (1,H,W,C), w (O,KH,KW,C), [bias (O,)].
 
     Input row r, kernel row i add to output row r * stride + i - crop; what falls outside the output, whose shape says its
@@ -25,11 +25,6 @@ class TransposeConv(Op):
 
     stride: Pair = (1, 1)
     crop: Pair = (0, 0)  # rows at the top, columns at the left
-    activation: Activation = "none"
-
-    @property
-    def bias(self) -> str | None:
-        return self.inputs[2] if len(self.inputs) == 3 else None
 
     def check(self, graph: Graph) -> None:
         x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
@@ -39,37 +34,30 @@ class TransposeConv(Op):
             raise self.fail(f"stride {self.stride} must be positive, crop {self.crop} not negative")
         if w.shape[3] != x.shape[3] or y.shape != (x.shape[0], *spatial(y), w.shape[0]) or x.shape[0] != 1:
             raise self.fail(f"weights {w.shape} do not turn input {x.shape} into output {y.shape}")
-        check_weights(self, graph, 0, w.shape[0], self.bias)
+        self.check_weights(graph)
 
     def _full(self, graph: Graph) -> Pair:
         """(height, width) of all that is added up, uncropped."""
         x, w = spatial(graph[self.inputs[0]]), spatial(graph[self.inputs[1]])
         return (x[0] - 1) * self.stride[0] + w[0], (x[1] - 1) * self.stride[1] + w[1]
 
-    def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
-        x, w = args[0], args[1]
-        tx, tw, ty = graph[self.inputs[0]], graph[self.inputs[1]], graph[self.output]
-        (h, v), (top, left), (sh, sw) = spatial(ty), self.crop, self.stride
+    def sums(self, graph: Graph, x: Array, w: Array) -> Array:
+        tx, y = graph[self.inputs[0]], graph[self.output]
+        (h, v), (top, left), (sh, sw) = spatial(y), self.crop, self.stride
         size = tuple(max(full, c + s) for full, c, s in zip(self._full(graph), self.crop, (h, v), strict=True))
-        acc = np.zeros((len(x), 1, *size, ty.shape[3]), np.int64)
+        acc = np.zeros((len(x), 1, *size, y.shape[3]), np.int64)
         centred = x.astype(np.int64) - tx.zero_point
-        for i in range(tw.shape[1]):
-            for j in range(tw.shape[2]):
+        for i in range(w.shape[1]):
+            for j in range(w.shape[2]):
                 rows, cols = slice(i, i + (tx.shape[1] - 1) * sh + 1, sh), slice(j, j + (tx.shape[2] - 1) * sw + 1, sw)
                 acc[:, :, rows, cols] += integer_matmul(centred, w[:, i, j, :].T)
-        acc = acc[:, :, top : top + h, left : left + v]
-        if self.bias:
-            acc = acc + args[2].reshape(-1)
-        y = requantize(acc, *per_channel_requant(tx, tw, ty, tw.shape[0])) + ty.zero_point
-        return (clamp_int8(y, *clamp_range(self.activation, ty)),)
+        return acc[:, :, top : top + h, left : left + v]
 
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
         x, w, y = graph[self.inputs[0]], graph[self.inputs[1]], graph[self.output]
         pads = (self.crop[0], 0, self.crop[1], 0)
-        params = {
-            "window": window_params(x, y, spatial(w), self.stride, (1, 1), pads),
-            **weight_params(self, graph, per_channel_requant(x, w, y, w.shape[0]), self.activation, self.bias),
-        }
+        window = window_params(x, y, spatial(w), self.stride, (1, 1), pads)
+        params = {"window": window, "weights": self.weight_params(graph)}
         return (Kernel("transpose_conv_s8", params, self.inputs[:1], self.outputs),)
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:

@@ -19,7 +19,7 @@
 
 #include <stdint.h>
 
-#define SMALL_CNN_MODEL_ID "46cdd26e6e066a53"
+#define SMALL_CNN_MODEL_ID "86f5012e48897a1c"
 #define SMALL_CNN_MACS 13392
 #define SMALL_CNN_ARENA_BYTES 1536
 #define SMALL_CNN_HAS_PREPROCESS 1

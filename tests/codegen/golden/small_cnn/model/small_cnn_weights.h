@@ -20,11 +20,11 @@ static const int32_t const_stem_b[8] NN_ALIGNED(4) = {
     -187,  407,   97,   11,  208,   13,  577,  303
 };
 
-static const int32_t layer_stem_multiplier[8] NN_ALIGNED(4) = {
+static const int32_t layer_stem_weights_multiplier[8] NN_ALIGNED(4) = {
     2094079329, 1649904775, 1083457664, 1647411175, 1544350537, 1850825572, 1481183178, 1811992773
 };
 
-static const int8_t layer_stem_shift[8] NN_ALIGNED(4) = {
+static const int8_t layer_stem_weights_shift[8] NN_ALIGNED(4) = {
     -6, -5, -6, -5, -6, -6, -5, -6
 };
 
@@ -34,12 +34,15 @@ static const conv2d_s8_params layer_stem = {
         .x_h = 8, .x_w = 8, .x_c = 1, .k_h = 3, .k_w = 3, .y_h = 8, .y_w = 8, .y_c = 8, .stride_h = 1,
         .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 1, .pad_left = 1
     },
-    .k_c = 1, .x_zero = -128, .y_zero = -128, .clamp_min = -128, .clamp_max = 127,
-    .w = const_stem_w,
-    .bias = const_stem_b,
-    .per_channel = 1,
-    .multiplier = layer_stem_multiplier,
-    .shift = layer_stem_shift
+    .k_c = 1,
+    .weights = {
+        .x_zero = -128, .y_zero = -128, .clamp_min = -128, .clamp_max = 127,
+        .w = const_stem_w,
+        .bias = const_stem_b,
+        .per_channel = 1,
+        .multiplier = layer_stem_weights_multiplier,
+        .shift = layer_stem_weights_shift
+    }
 };
 
 /* dw.w (1, 3, 3, 8) */
@@ -56,11 +59,11 @@ static const int32_t const_dw_b[8] NN_ALIGNED(4) = {
       72, -125,    1, -594,  161, -286,   65,  -95
 };
 
-static const int32_t layer_dw_multiplier[8] NN_ALIGNED(4) = {
+static const int32_t layer_dw_weights_multiplier[8] NN_ALIGNED(4) = {
     1093799801, 1470083895, 1282699808, 1425375253, 1213905565, 1446358294, 1213102045, 1822729828
 };
 
-static const int8_t layer_dw_shift[8] NN_ALIGNED(4) = {
+static const int8_t layer_dw_weights_shift[8] NN_ALIGNED(4) = {
     -7, -6, -6, -6, -7, -6, -7, -8
 };
 
@@ -70,12 +73,15 @@ static const depthwise_conv2d_s8_params layer_dw = {
         .x_h = 8, .x_w = 8, .x_c = 8, .k_h = 3, .k_w = 3, .y_h = 8, .y_w = 8, .y_c = 8, .stride_h = 1,
         .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 1, .pad_left = 1
     },
-    .depth_multiplier = 1, .x_zero = -128, .y_zero = -128, .clamp_min = -128, .clamp_max = 127,
-    .w = const_dw_w,
-    .bias = const_dw_b,
-    .per_channel = 1,
-    .multiplier = layer_dw_multiplier,
-    .shift = layer_dw_shift
+    .depth_multiplier = 1,
+    .weights = {
+        .x_zero = -128, .y_zero = -128, .clamp_min = -128, .clamp_max = 127,
+        .w = const_dw_w,
+        .bias = const_dw_b,
+        .per_channel = 1,
+        .multiplier = layer_dw_weights_multiplier,
+        .shift = layer_dw_weights_shift
+    }
 };
 
 /* pw.w (8, 1, 1, 8) */
@@ -91,11 +97,11 @@ static const int32_t const_pw_b[8] NN_ALIGNED(4) = {
      255,  116, -191,  501,  576,  227, -171,    0
 };
 
-static const int32_t layer_pw_multiplier[8] NN_ALIGNED(4) = {
+static const int32_t layer_pw_weights_multiplier[8] NN_ALIGNED(4) = {
     1252286520, 1553671315, 1109054013, 1715755149, 1590097861, 1198426682, 1965610935, 1551868461
 };
 
-static const int8_t layer_pw_shift[8] NN_ALIGNED(4) = {
+static const int8_t layer_pw_weights_shift[8] NN_ALIGNED(4) = {
     -7, -6, -6, -6, -6, -6, -6, -6
 };
 
@@ -105,12 +111,15 @@ static const conv2d_s8_params layer_pw = {
         .x_h = 8, .x_w = 8, .x_c = 8, .k_h = 1, .k_w = 1, .y_h = 8, .y_w = 8, .y_c = 8, .stride_h = 1,
         .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 0, .pad_left = 0
     },
-    .k_c = 8, .x_zero = -128, .y_zero = 3, .clamp_min = -128, .clamp_max = 127,
-    .w = const_pw_w,
-    .bias = const_pw_b,
-    .per_channel = 1,
-    .multiplier = layer_pw_multiplier,
-    .shift = layer_pw_shift
+    .k_c = 8,
+    .weights = {
+        .x_zero = -128, .y_zero = 3, .clamp_min = -128, .clamp_max = 127,
+        .w = const_pw_w,
+        .bias = const_pw_b,
+        .per_channel = 1,
+        .multiplier = layer_pw_weights_multiplier,
+        .shift = layer_pw_weights_shift
+    }
 };
 
 /* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */
@@ -148,22 +157,25 @@ static const int32_t const_head_b[10] NN_ALIGNED(4) = {
       16,  297,  461,  -69,  259, -349,  -49,  486, -142, -580
 };
 
-static const int32_t layer_logits_multiplier[1] NN_ALIGNED(4) = {
+static const int32_t layer_logits_weights_multiplier[1] NN_ALIGNED(4) = {
     2061584256
 };
 
-static const int8_t layer_logits_shift[1] NN_ALIGNED(4) = {
+static const int8_t layer_logits_weights_shift[1] NN_ALIGNED(4) = {
     -4
 };
 
 /* 6: fully_connected "logits" 8 -> 10, 80 MACs */
 static const fully_connected_s8_params layer_logits = {
-    .rows = 1, .x_c = 8, .y_c = 10, .x_zero = -20, .y_zero = 7, .clamp_min = -128, .clamp_max = 127,
-    .w = const_head_w,
-    .bias = const_head_b,
-    .per_channel = 0,
-    .multiplier = layer_logits_multiplier,
-    .shift = layer_logits_shift
+    .rows = 1, .x_c = 8, .y_c = 10,
+    .weights = {
+        .x_zero = -20, .y_zero = 7, .clamp_min = -128, .clamp_max = 127,
+        .w = const_head_w,
+        .bias = const_head_b,
+        .per_channel = 0,
+        .multiplier = layer_logits_weights_multiplier,
+        .shift = layer_logits_weights_shift
+    }
 };
 
 static const int32_t layer_probabilities_exp[256] NN_ALIGNED(4) = {

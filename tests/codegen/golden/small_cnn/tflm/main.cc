@@ -72,7 +72,7 @@ int main() {
 
   static model the_model;
   the_model.name = "small_cnn";
-  the_model.id = "46cdd26e6e066a53";
+  the_model.id = "86f5012e48897a1c";
   the_model.loaded = loaded;
   the_model.loaded_bytes = sizeof(loaded);
   the_model.arena_bytes = sizeof(arena);

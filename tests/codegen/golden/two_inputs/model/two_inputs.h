@@ -21,7 +21,7 @@
 
 #include <stdint.h>
 
-#define TWO_INPUTS_MODEL_ID "cef6d8268f520bc1"
+#define TWO_INPUTS_MODEL_ID "731afd52ea3c1f34"
 #define TWO_INPUTS_MACS 0
 #define TWO_INPUTS_ARENA_BYTES 64
 #define TWO_INPUTS_HAS_PREPROCESS 0

@@ -72,7 +72,7 @@ int main() {
 
   static model the_model;
   the_model.name = "two_inputs";
-  the_model.id = "cef6d8268f520bc1";
+  the_model.id = "731afd52ea3c1f34";
   the_model.loaded = loaded;
   the_model.loaded_bytes = sizeof(loaded);
   the_model.arena_bytes = sizeof(arena);
