@@ -50,7 +50,8 @@ def round_half_away(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def saturating_rounding_doubling_high_mul(a: npt.ArrayLike, b: npt.ArrayLike) -> IntArray:
-    """High 32 bits of 2*a*b, rounded to nearest; INT32_MIN * INT32_MIN saturates. Source: gemmlowp fixedpoint.h."""
+    """High 32 bits of 2*a*b of int32 a and b, rounded to nearest; INT32_MIN * INT32_MIN saturates. Source:
+    SaturatingRoundingDoublingHighMul in gemmlowp/fixedpoint/fixedpoint.h."""
     a64, b64 = np.asarray(a, dtype=np.int64), np.asarray(b, dtype=np.int64)
     # gemmlowp divides (towards zero) with a sign-dependent nudge; an arithmetic shift after +2**30 is the same number.
     high = (a64 * b64 + (1 << 30)) >> 31
@@ -58,7 +59,8 @@ def saturating_rounding_doubling_high_mul(a: npt.ArrayLike, b: npt.ArrayLike) ->
 
 
 def rounding_divide_by_pot(x: npt.ArrayLike, exponent: npt.ArrayLike) -> IntArray:
-    """x / 2**exponent, rounded to nearest, halves away from zero. Source: gemmlowp fixedpoint.h."""
+    """x / 2**exponent, 0 <= exponent <= 31, rounded to nearest, halves away from zero. Source: RoundingDivideByPOT in
+    gemmlowp/fixedpoint/fixedpoint.h."""
     x64, e = np.asarray(x, dtype=np.int64), np.asarray(exponent, dtype=np.int64)
     mask = (np.int64(1) << e) - 1
     threshold = (mask >> 1) + (x64 < 0)
@@ -66,14 +68,15 @@ def rounding_divide_by_pot(x: npt.ArrayLike, exponent: npt.ArrayLike) -> IntArra
 
 
 def wrap_int32(x: npt.ArrayLike) -> IntArray:
-    """Two's complement wrap to 32 bits, as C on every supported compiler does."""
+    """The low 32 bits, signed: what TFLM's `x * (1 << left_shift)` gives on its compilers once it overflows."""
     return np.asarray(((np.asarray(x, dtype=np.int64) + 2**31) & 0xFFFFFFFF) - 2**31, dtype=np.int64)
 
 
 def requantize(acc: npt.ArrayLike, multiplier: npt.ArrayLike, shift: npt.ArrayLike) -> IntArray:
-    """MultiplyByQuantizedMultiplier: acc * multiplier * 2**(shift - 31) with TFLM's two roundings.
+    """acc * multiplier * 2**(shift - 31) with two roundings. Source: MultiplyByQuantizedMultiplier in TFLite's common.h.
 
-    `multiplier` and `shift` broadcast against the last axis of `acc` (per-channel), or are scalars.
+    acc: int32 values; multiplier: 0 <= m < 2**31; shift: -31 to 31, positive to the left, which wraps. `multiplier` and
+    `shift` broadcast against the last axis of `acc` (per-channel), or are scalars. int32 values of acc's shape.
     """
     s = np.asarray(shift, dtype=np.int64)
     left, right = np.maximum(s, 0), np.maximum(-s, 0)
@@ -82,12 +85,14 @@ def requantize(acc: npt.ArrayLike, multiplier: npt.ArrayLike, shift: npt.ArrayLi
 
 
 def clamp_int8(x: npt.ArrayLike, low: int = -128, high: int = 127) -> npt.NDArray[np.int8]:
+    """Each value, or the nearer end of low..high."""
     return np.asarray(np.clip(np.asarray(x), low, high), dtype=np.int8)
 
 
 def quantize(real: npt.ArrayLike, scale: float, zero_point: int, dtype: Any = np.int8) -> npt.NDArray[Any]:
-    """clamp(round(real / scale) + zero_point); TFLite's AffineQuantize (float32 division, halves away from zero).
-    Not-a-number gives the zero point."""
+    """clamp(round(real / scale) + zero_point) with a float32 division, halves away from zero. Source: AffineQuantize in
+    TFLite's kernels/internal/reference/quantize.h, where infinities and not-a-number are undefined: here infinities
+    saturate and not-a-number gives the zero point."""
     info = np.iinfo(dtype)
     with np.errstate(over="ignore"):
         steps = np.nan_to_num(np.asarray(real, dtype=np.float32) / np.float32(scale))
@@ -96,6 +101,7 @@ def quantize(real: npt.ArrayLike, scale: float, zero_point: int, dtype: Any = np
 
 
 def dequantize(q: npt.ArrayLike, scale: float, zero_point: int) -> npt.NDArray[np.float32]:
+    """scale * (q - zero_point), a float32 product. Source: Dequantize in TFLite's reference/dequantize.h."""
     return ((np.asarray(q, dtype=np.int32) - zero_point) * np.float32(scale)).astype(np.float32)
 
 

@@ -89,6 +89,17 @@ def test_requantize_equals_c(c: ctypes.CDLL, acc: int, multiplier: int, shift: i
     assert requantize(acc, multiplier, shift) == c.requantize(acc, multiplier, shift)
 
 
+@pytest.mark.parametrize("shift", [-31, -30, -1, 0, 1, 30, 31])
+@pytest.mark.parametrize("multiplier", [0, 1, 1 << 30, INT32_MAX])
+def test_requantize_at_the_extremes(c: ctypes.CDLL, multiplier: int, shift: int) -> None:
+    """Against exact fractions: one wrap to the left, then two roundings, the first of halves up."""
+    for acc in (INT32_MIN, INT32_MIN + 1, -1, 0, 1, INT32_MAX - 1, INT32_MAX):
+        shifted = (acc * 2 ** max(shift, 0) + 2**31) % 2**32 - 2**31
+        high = (Fraction(shifted * multiplier, 2**31) + Fraction(1, 2)).__floor__()
+        expected = half_away(Fraction(high, 2 ** max(-shift, 0)))
+        assert requantize(acc, multiplier, shift) == c.requantize(acc, multiplier, shift) == expected, acc
+
+
 HALF = 1 << 30  # the multiplier that stands for one half
 
 

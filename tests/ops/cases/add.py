@@ -46,6 +46,7 @@ CASES = {
     "fine_output": add((1, 40), scales=(0.05, 0.05, 1.1e-7)),
     "coarse_output": add((1, 40), scales=(0.05, 0.05, 30.0)),
     "relu": add((1, 40), activation="relu"),
+    "relu_n1_to_1": add((1, 40), activation="relu_n1_to_1", scales=(0.1, 0.1, 0.02)),
     "relu6": add((1, 40), activation="relu6", scales=(0.1, 0.1, 0.04), zeros=(0, 0, -128)),
     "constant": add((1, 40), b_constant=True),
     **BROADCAST,

@@ -34,6 +34,7 @@ CASES = {
     "global_large": pool((16, 16, 3), (16, 16)),
     "1x1": pool((4, 4, 3), (1, 1)),
     "1x1_stride2": pool((5, 4, 3), (1, 1), stride=(2, 2)),
+    "even_kernel_same": pool((7, 5, 3), (4, 2), same=True),
     "relu": pool((6, 6, 4), (2, 2), activation="relu"),
     "relu6": pool((6, 6, 4), (2, 2), activation="relu6", zero=-100),
     "zero_point_low": pool((6, 6, 4), (2, 2), zero=-128),

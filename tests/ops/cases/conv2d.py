@@ -54,6 +54,8 @@ CASES = {
     "groups": conv((6, 5, 8), (6, 3, 3, 4), same=True),
     "groups_of_one_channel": conv((6, 5, 4), (8, 3, 3, 1), same=True),
     "groups_dilation": conv((8, 8, 6), (6, 3, 3, 2), dilation=(2, 2), same=True),
+    "groups_of_five_outputs": conv((6, 5, 4), (10, 3, 3, 2), same=True),  # four channels at a time, and one is left
+    "stride_over_kernel": conv((9, 8, 3), (5, 2, 2, 3), stride=(3, 3)),
     "per_tensor": conv((6, 6, 4), (5, 3, 3, 4), per_channel=False),
     "one_output_channel": conv((6, 6, 4), (1, 3, 3, 4)),
     "no_bias": conv((6, 6, 4), (5, 3, 3, 4), reach=0, same=True),

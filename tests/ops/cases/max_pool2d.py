@@ -18,6 +18,8 @@ CASES = {
     "uneven": pool((8, 9, 3), (4, 1), stride=(3, 2)),
     "global": pool((5, 7, 6), (5, 7)),
     "1x1": pool((4, 4, 3), (1, 1)),
+    "1x1_stride2": pool((5, 4, 3), (1, 1), stride=(2, 2)),
+    "even_kernel_same": pool((7, 5, 3), (4, 2), same=True),
     "relu": pool((6, 6, 4), (2, 2), activation="relu"),
     "relu6": pool((6, 6, 4), (2, 2), activation="relu6", zero=-100),
     "zero_point_low": pool((6, 6, 4), (2, 2), zero=-128, same=True),

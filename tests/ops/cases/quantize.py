@@ -39,4 +39,6 @@ CASES = {
     "uint8_flip": quantize(dtype="uint8", scales=(0.05, 0.05), zeros=(128, 0)),
     "uint8_image": quantize(dtype="uint8", scales=(1 / 255, 1 / 127.5), zeros=(0, -128)),
     "uint8_rescaled": quantize(dtype="uint8", zeros=(200, 17)),
+    "uint8_zero_points_low": quantize(dtype="uint8", zeros=(0, -128)),
+    "uint8_zero_points_high": quantize(dtype="uint8", zeros=(255, 127)),
 }

@@ -15,4 +15,7 @@ CASES = {
     "to_vector": reshape((1, 6), (6,)),
     "rank5": reshape((1, 4, 6), (1, 2, 2, 3, 2)),
     "same_shape": reshape((1, 6), (1, 6), zero=-128),
+    "odd_sizes": reshape((1, 5, 7, 3), (1, 7, 15), zero=127),
+    "adds_axes_of_one": reshape((1, 6), (1, 1, 6, 1)),  # EXPAND_DIMS; the other way round SQUEEZE
+    "drops_axes_of_one": reshape((1, 1, 6, 1), (1, 6)),
 }
