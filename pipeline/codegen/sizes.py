@@ -12,6 +12,7 @@ from pipeline.codegen.arena import Plan
 from pipeline.codegen.c_header import shape_text
 from pipeline.errors import TargetError
 from pipeline.ir import Array, Const, Graph
+from pipeline.shown import byte_size
 from pipeline.target import Target
 
 NAMED_LAYERS = 4  # in a message
@@ -77,7 +78,7 @@ def _arrays(graph: Graph, params: Mapping[str, Any]) -> Iterator[Array]:
 
 def check_fits(graph: Graph, plan: Plan, layers: Sequence[LayerSize], target: Target) -> None:
     """TargetError, before anything is built, when weights alone exceed the flash, or arena, uploaded input and stack the
-    RAM. What the code adds is only known after linking; `does_not_fit` says the same then."""
+    RAM. What the code adds is only known after linking; the build says the same then."""
     memory = target.memory
     if constant_bytes(layers) > memory.flash_bytes:
         raise TargetError(flash_message(graph, layers, target))
@@ -95,32 +96,34 @@ def flash_message(graph: Graph, layers: Sequence[LayerSize], target: Target, lin
     who = ", ".join(f"{r.name!r} ({r.kind}) {r.constant_bytes:,}" for r in largest if r.constant_bytes)
     weights = constant_bytes(layers)
     code = f"; code takes {linked_bytes - weights:,}" if linked_bytes is not None else ""
+    there = target.memory.flash_bytes
     return (
-        f"Model {graph.name!r} does not fit the flash of {target.name}: it needs {_needed(weights, linked_bytes)} bytes, "
-        f"there are {target.memory.flash_bytes:,}. Its weights take {weights:,}, most of them in {who}{code}. Prune more (a "
-        "smaller prune.keep), make those layers narrower, or choose a target with more flash (`pipeline targets`)."
+        f"Model {graph.name!r} does not fit into {byte_size(there)}, the flash of {target.name}: it needs "
+        f"{_needed(weights, linked_bytes)} bytes, there are {there:,}. Its weights take {weights:,}, most of them in "
+        f"{who}{code}. Prune more (a smaller prune.keep), make those layers narrower, or choose a target with more flash "
+        "(`pipeline targets`)."
     )
 
 
 def ram_message(graph: Graph, plan: Plan, target: Target, linked_bytes: int | None = None) -> str:
     """`linked_bytes` is what the linker wanted, the firmware's own variables included."""
-    peak = graph.ops[plan.live_bytes.index(max(plan.live_bytes))] if graph.ops else None
     who = "no layer"
-    if peak is not None:
-        i = graph.ops.index(peak)
+    if graph.ops:
+        i = plan.live_bytes.index(max(plan.live_bytes))
         tensors = ", ".join(f"{n!r} {graph[n].nbytes:,}" for n in plan.live(i)[:NAMED_LAYERS])
         scratch = f", scratch {plan.scratch[i].nbytes:,}" if i in plan.scratch else ""
-        who = f"layer {i}, {peak.kind} {peak.output!r}, which holds {tensors}{scratch} bytes at once"
+        who = f"layer {i}, {graph.ops[i].kind} {graph.ops[i].output!r}, which holds {tensors}{scratch} bytes at once"
     parts = _known_ram(graph, plan, target)
     known = sum(parts.values())
     if linked_bytes is not None:
         parts["the firmware's own variables"] = linked_bytes - known
     held = ", ".join(f"{what} {size:,}" for what, size in parts.items())
+    there = target.memory.ram_bytes
     return (
-        f"Model {graph.name!r} does not fit the RAM of {target.name}: it needs {_needed(known, linked_bytes)} bytes, there "
-        f"are {target.memory.ram_bytes:,}. It holds {held}; the peak "
-        f"of the activations is at {who}. Prune more (a smaller prune.keep), give the model a smaller input or an earlier "
-        "stride, or choose a target with more RAM (`pipeline targets`)."
+        f"Model {graph.name!r} does not fit into {byte_size(there)}, the RAM of {target.name}: it needs "
+        f"{_needed(known, linked_bytes)} bytes, there are {there:,}. It holds {held}; the peak of the activations is at "
+        f"{who}. Prune more (a smaller prune.keep), give the model a smaller input or an earlier stride, or choose a target "
+        "with more RAM (`pipeline targets`)."
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.devices.base import Measurement
-from pipeline.shown import short
+from pipeline.shown import byte_size, scaled, short
 from pipeline.stage import Kind
 
 if TYPE_CHECKING:
@@ -205,26 +205,16 @@ def _plain(value: float) -> float | int | None:
 
 
 def show(name: str, value: float) -> str:
-    """The figure for a reader, its unit taken from the name's: "97.2 %", "23.4 KiB" (1 KiB = 1,024 bytes), "1.24 ms"."""
+    """The figure for a reader, its unit taken from the name's: "97.2 %", "23.4 KiB", "1.24 ms"."""
     if name.endswith(("accuracy", "_recall")) or name.startswith(("accuracy", "recall_")):
         return f"{100 * value:.1f} %"
     if name.endswith("_bytes"):
-        return _scaled(value, ("B", "KiB", "MiB", "GiB"), 1024)
+        return byte_size(value)
     if "_us" in name:
-        return _scaled(value, ("µs", "ms", "s"))
+        return scaled(value, ("µs", "ms", "s"))
     if name.endswith("_uj"):
-        return _scaled(value, ("µJ", "mJ", "J"))
-    return _scaled(value, ("", "k", "M", "G")) if value >= 1e6 else f"{value:,.6g}"
-
-
-def _scaled(value: float, units: Sequence[str], step: int = 1000) -> str:
-    """Three digits, and the unit that lets them be less than 999.5: never 1e+03. Whole values below `step` stay exact."""
-    if abs(value) < step and float(value).is_integer():
-        return f"{value:,.0f} {units[0]}".rstrip()
-    power = 0
-    while abs(value) >= 999.5 and power < len(units) - 1:
-        value, power = value / step, power + 1
-    return f"{value:.3g} {units[power]}".rstrip()
+        return scaled(value, ("µJ", "mJ", "J"))
+    return scaled(value, ("", "k", "M", "G")) if value >= 1e6 else f"{value:,.6g}"
 
 
 def as_json(value: Mapping[str, Any]) -> str:
