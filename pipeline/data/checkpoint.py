@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.data.dataset import read_npz
-from pipeline.errors import RecipeError, did_you_mean
+from pipeline.data.npz import check_size, read_npz
+from pipeline.errors import PipelineError, RecipeError, did_you_mean
 from pipeline.ir import Array
 
+MAX_BYTES = 2**30
+"""Of a checkpoint's arrays, uncompressed: a thousand times what a microcontroller holds."""
+
+_SAVE = "Save the weights alone: torch.save(model.state_dict(), path)."
 _BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_KERNELS = (
+    ("kernel", 4, "convolution"),
+    ("kernel", 2, "dense"),
+    ("depthwise_kernel", 4, "depthwise convolution"),
+)
+"""Name and axes of the array that tells a Keras layer's kind."""
 _KERAS_ENDINGS = ("kernel", "depthwise_kernel", "bias", *_BATCH_NORM)
 
 
@@ -42,29 +54,52 @@ def save_weights(module: nn.Module, path: Path) -> Path:
 
 
 def _arrays_of(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = file.files
-    except (OSError, ValueError) as e:
-        raise RecipeError(f"model.checkpoint {path} can not be read as an .npz file of plain arrays ({e}).") from None
-    return read_npz(path, names)
+    hint = "Give a state dict: numpy.savez(path, **{n: t.numpy() for n, t in model.state_dict().items()})."
+    return read_npz(path, optional=None, called=f"model.checkpoint {path}", hint=hint, max_bytes=MAX_BYTES)
 
 
 def _state_dict_of(path: Path) -> dict[str, Array]:
+    called = f"model.checkpoint {path}"
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError, KeyError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise RecipeError(
-            f"model.checkpoint {path} can not be read as a state dict ({reason}). Save it with "
-            "torch.save(model.state_dict(), path); whole pickled modules are refused, since loading one runs its code."
-        ) from None
+        check_size(path, called, MAX_BYTES)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on damaged files
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except PipelineError:
+        raise
+    except OSError as e:
+        raise RecipeError(f"{called} can not be read: {e.strerror or e}.") from None
+    except Exception as e:  # on damaged bytes torch's unpickler raises nearly every error Python has
+        if isinstance(e, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            reason = (
+                "holds more than weights (a whole model, or objects of the script that saved it), and loading those would "
+                "run code from the file"
+            )
+        else:
+            reason = "can not be read as a state dict: it is damaged, or torch.save did not write it"
+        raise RecipeError(f"{called} {reason}. {_SAVE}") from None
     for key in ("state_dict", "model_state_dict", "model"):  # what training scripts wrap it in
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
-    if not isinstance(loaded, Mapping) or not all(isinstance(t, torch.Tensor) for t in loaded.values()):
-        raise RecipeError(f"model.checkpoint {path} holds no state dict (names to tensors).")
-    return {str(n).removeprefix("module."): t.detach().cpu().numpy() for n, t in loaded.items()}
+    if not isinstance(loaded, Mapping) or not all(isinstance(n, str) and _is_plain(t) for n, t in loaded.items()):
+        raise RecipeError(f"{called} holds no state dict (names to dense tensors). {_SAVE}")
+    if (size := sum(4 * t.numel() for t in loaded.values())) > MAX_BYTES:  # a view of few values may be of any size
+        raise RecipeError(f"{called} holds {size:,} bytes of weights, more than the {MAX_BYTES:,} that are loaded at most.")
+    return {n.removeprefix("module."): _array_of(t) for n, t in loaded.items()}
+
+
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout is torch.strided
+        and not value.is_quantized
+        and value.device.type == "cpu"
+    )
+
+
+def _array_of(t: torch.Tensor) -> Array:
+    array: Array = (t.float() if t.is_floating_point() else t).detach().numpy()  # numpy has no bfloat16
+    return array
 
 
 def _assign(module: nn.Module, arrays: Mapping[str, Array], path: Path) -> None:
@@ -80,16 +115,20 @@ def _assign(module: nn.Module, arrays: Mapping[str, Array], path: Path) -> None:
             f"model.checkpoint {path} {verb} {name!r}.{did_you_mean(name, other)} {len(missing)} of the model's "
             f"{len(needed)} arrays are missing, {len(unknown)} of the file's are unknown to it."
         )
-    for name in needed:
+    values: dict[str, Array] = {}
+    for name in (n for n in own if n in arrays):
         if tuple(arrays[name].shape) != tuple(own[name].shape):
             raise RecipeError(
                 f"model.checkpoint {path}: {name!r} is {tuple(arrays[name].shape)} but the model needs "
                 f"{tuple(own[name].shape)}; it was saved from a model of another size or with another number of classes."
             )
-        if not np.isfinite(arrays[name]).all():
-            raise RecipeError(f"model.checkpoint {path}: {name!r} holds NaN or infinity.")
-    state = {n: torch.from_numpy(np.array(arrays[n])).to(own[n].dtype) for n in own if n in arrays}
-    module.load_state_dict({**own, **state})
+        if arrays[name].dtype.kind not in "iuf":
+            raise RecipeError(f"model.checkpoint {path}: {name!r} is {arrays[name].dtype}; weights are real numbers.")
+        with np.errstate(all="ignore"):  # found below
+            values[name] = arrays[name].astype(own[name].numpy().dtype)
+        if not np.isfinite(values[name]).all():
+            raise RecipeError(f"model.checkpoint {path}: {name!r} holds NaN, infinity or a value beyond float32.")
+    module.load_state_dict({**own, **{n: torch.from_numpy(a) for n, a in values.items()}})
 
 
 def from_keras(module: nn.Module, arrays: Mapping[str, Array], path: Path) -> dict[str, Array]:
@@ -128,12 +167,11 @@ def _number(layer: str) -> tuple[int, str]:
 
 
 def _keras_kind(layer: Mapping[str, Array], name: str, path: Path) -> str:
-    if "gamma" in layer or "moving_mean" in layer:
+    if set(layer) <= set(_BATCH_NORM):
         return "batch norm"
-    if "depthwise_kernel" in layer:
-        return "depthwise convolution"
-    if "kernel" in layer and layer["kernel"].ndim in (2, 4):
-        return "convolution" if layer["kernel"].ndim == 4 else "dense"
+    for kernel, ndim, kind in _KERNELS:
+        if set(layer) <= {kernel, "bias"} and kernel in layer and layer[kernel].ndim == ndim:
+            return kind
     raise RecipeError(f"model.checkpoint {path}: layer {name!r} holds {', '.join(layer)}, which is no known Keras layer.")
 
 

@@ -6,34 +6,26 @@ The test split never depends on the seed, so that figures from different seeds c
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.npz import MAX_BYTES as MAX_BYTES
+from pipeline.data.npz import read_npz as read_npz
 from pipeline.errors import RecipeError
 from pipeline.ir import Array
 from pipeline.preprocess import Normalization
 from pipeline.strict import limits
 
-MAX_BYTES = 8 * 2**30
-"""Of an npz file's arrays, uncompressed. Larger data would not fit a workstation's memory beside its training."""
+MAX_CLASSES = 10_000
+"""A higher label is a mistake, or an id that is no class index: so many outputs fit no microcontroller."""
 
-_BROKEN_FILE = (
-    OSError,
-    ValueError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
-"""What zipfile and numpy raise on damaged archives (NotImplementedError: a compression they lack; RuntimeError: a key)."""
+_MAX_NAME = 100  # characters of a class's name
+_MAX_NORMALIZED = 1e15  # its squares still fit float32, with room for the sums of a batch
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 _TEST_SEED = 0
 _TEST_FRACTION = 0.2
@@ -72,6 +64,7 @@ class Dataset:
     normalization: Normalization
     sha256: str
     source: str = ""  # "digits", or the npz file's name: what a calibration set is checked against
+    stored_dtype: str = ""  # of the images in the file; all but uint8 and int8 are taken as float32
     shift: int = 0
     flip: bool = False
 
@@ -89,29 +82,26 @@ class Dataset:
         """A few words for reports: sizes, shape, dtype, classes."""
         sizes = {f"{s}_images": len(getattr(self, f"y_{s}")) for s in ("train", "val", "test")}
         shape = "x".join(map(str, self.x_train.shape[1:]))
-        return {**sizes, "shape": shape, "dtype": self.raw_dtype, "classes": len(self.classes)}
+        return {**sizes, "shape": shape, "dtype": self.stored_dtype or self.raw_dtype, "classes": len(self.classes)}
 
 
 def load(recipe: DataRecipe, seed: int, folder: Path = Path()) -> Dataset:
     """The data set `recipe` describes; a relative path in it is relative to `folder`. RecipeError says what is wrong."""
-    if recipe.source == "digits":
-        name, arrays = "digits", _digits()
-    elif recipe.source.endswith(".npz"):
-        path = folder / Path(recipe.source).expanduser()
-        name, arrays = path.stem, read_npz(path, ("x_train", "y_train", "x_test", "y_test"), ("classes",))
-    else:
-        raise RecipeError(f'data.source = {recipe.source!r} is not known. Use "digits" or the path of an .npz file.')
+    name, source, arrays = _arrays(recipe.source, folder)
     where = f"data source {recipe.source!r}"
     x, x_test = images(arrays["x_train"], f"{where}: x_train"), images(arrays["x_test"], f"{where}: x_test")
     y = labels(arrays["y_train"], len(x), f"{where}: y_train")
     y_test = labels(arrays["y_test"], len(x_test), f"{where}: y_test")
+    stored, stored_test = arrays["x_train"].dtype, arrays["x_test"].dtype
     if x.shape[1:] != x_test.shape[1:] or x.dtype != x_test.dtype:
         raise RecipeError(
-            f"{where}: x_train holds {x.dtype} images of {_hwc(x)} but x_test {x_test.dtype} of {_hwc(x_test)}; "
+            f"{where}: x_train holds {stored} images of {_hwc(x)} but x_test {stored_test} of {_hwc(x_test)}; "
             "both need the same dtype and shape."
         )
     classes = _classes(recipe.classes, arrays.get("classes"), int(max(y.max(), y_test.max())), where)
     normalization = _normalization(recipe, x)
+    for part, values in (("x_train", x), ("x_test", x_test)):
+        _check_range(values, normalization, f"{where}: {part}")
     if recipe.limit is not None and recipe.limit < len(y):
         _, chosen = stratified(y, recipe.limit / len(y), seed)
         x, y = x[chosen], y[chosen]
@@ -120,10 +110,28 @@ def load(recipe: DataRecipe, seed: int, folder: Path = Path()) -> Dataset:
         raise RecipeError(f"{where}: {len(y)} images leave none for training or validation; give more data.")
     splits = (x[train], y[train], x[val], y[val], x_test, y_test)
     described = (classes, normalization, recipe.shift, recipe.flip)
-    source = "digits" if recipe.source == "digits" else Path(recipe.source).name
     return Dataset(
-        name, *splits, classes, normalization, _sha256(splits, repr(described)), source, recipe.shift, recipe.flip
+        name,
+        *splits,
+        classes,
+        normalization,
+        sha256=_sha256(splits, repr(described)),
+        source=source,
+        stored_dtype=str(stored),
+        shift=recipe.shift,
+        flip=recipe.flip,
     )
+
+
+def _arrays(source: str, folder: Path) -> tuple[str, str, dict[str, Array]]:
+    """(the data set's name, its source's, its arrays)."""
+    if source == "digits":
+        return source, source, _digits()
+    if not source.endswith(".npz"):
+        raise RecipeError(f'data.source = {source!r} is not known. Use "digits" or the path of an .npz file.')
+    path = folder / Path(source).expanduser()
+    hint = f"Give the path of an .npz file with {', '.join(_ARRAYS)}, as numpy.savez writes it."
+    return path.stem, path.name, read_npz(path, _ARRAYS, ("classes",), hint=hint)
 
 
 def _digits() -> dict[str, Array]:
@@ -136,39 +144,23 @@ def _digits() -> dict[str, Array]:
     return {"x_train": x[rest], "y_train": y[rest], "x_test": x[test], "y_test": y[test], "classes": bunch.target_names}
 
 
-def read_npz(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Array]:
-    """The named arrays of an npz file, never unpickling; RecipeError when missing, broken or absurdly large."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_BYTES:
-            raise RecipeError(f"{path} holds {size:,} bytes of arrays, more than the {MAX_BYTES:,} that are loaded at most.")
-        with np.load(path, allow_pickle=False) as file:
-            missing = [n for n in required if n not in file.files]
-            if missing:
-                have = ", ".join(file.files) or "none"
-                raise RecipeError(f"{path} has no array {missing[0]!r}; it needs {', '.join(required)}, it has {have}.")
-            return {n: file[n] for n in (*required, *optional) if n in file.files}
-    except FileNotFoundError:
-        raise RecipeError(f"{path} does not exist. Give the path of an .npz file with {', '.join(required)}.") from None
-    except _BROKEN_FILE as e:
-        raise RecipeError(
-            f"{path} can not be read as an .npz file of plain arrays ({e}). Write it with numpy.savez(x_train=..., ...)."
-        ) from None
-
-
 def images(x: Array, where: str) -> Array:
-    """NHWC in uint8, int8 or float32: (n, features) becomes (n, 1, 1, features), (n, H, W) gets one channel."""
-    if x.dtype.kind not in "uif" or x.ndim not in (2, 3, 4) or 0 in x.shape:
+    """NHWC in uint8, int8 or (all other numbers) float32: (n, features) becomes (n, 1, 1, features), (n, H, W) gets one
+    channel."""
+    if x.dtype.kind not in "uif" or x.ndim not in (2, 3, 4):
         raise RecipeError(
             f"{where} is {x.dtype}{x.shape}; it must hold numbers of shape (n, features), (n, H, W) or (n, H, W, C)."
         )
+    if not x.size:
+        raise RecipeError(f"{where} is empty: its shape is {x.shape}. It must hold one image or more.")
     if x.dtype not in (np.uint8, np.int8):
-        x = x.astype(np.float32)
+        with np.errstate(over="ignore"):  # found below
+            x = x.astype(np.float32)
         finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
         if not finite.all():
             raise RecipeError(
-                f"{where} holds NaN or infinity, first in example {int(np.argmin(finite))}; remove or mend it."
+                f"{where} holds NaN, infinity or a value beyond float32 (3.4e38), first in example "
+                f"{int(np.argmin(finite))}; remove or mend it."
             )
     if x.ndim == 2:
         return x[:, None, None, :]
@@ -176,28 +168,52 @@ def images(x: Array, where: str) -> Array:
 
 
 def labels(y: Array, count: int, where: str) -> Array:
-    """(n,) int64 class indexes from 0."""
+    """(n,) int64 class indexes, 0 to MAX_CLASSES - 1."""
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.dtype.kind not in "ui" or y.shape != (count,):
         raise RecipeError(f"{where} is {y.dtype}{y.shape}; it must hold {count} whole-number class indexes, one an image.")
-    if y.min() < 0:
-        raise RecipeError(f"{where} holds {int(y.min())}; class indexes start at 0.")
+    wrong = (y < 0) | (y >= MAX_CLASSES)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        label = int(y[first])
+        meaning = f", which would make {label + 1:,} classes" if label > 0 else ""
+        raise RecipeError(
+            f"{where} holds the label {label:,} (example {first}){meaning}. Labels are class indexes: 0 for the first "
+            f"class, 1 for the second, at most {MAX_CLASSES - 1:,}. numpy.unique(labels, return_inverse=True)[1] makes them "
+            "of any labels."
+        )
     return y.astype(np.int64)
 
 
 def _classes(given: tuple[str, ...] | None, stored: Array | None, highest: int, where: str) -> tuple[str, ...]:
-    in_file = None if stored is None else tuple(str(c) for c in stored.reshape(-1))
+    """The classes' names: the recipe's, else the file's, else the labels themselves. `highest` is the highest label."""
+    in_file = None if stored is None else _stored_names(stored, where)
     if given and in_file and len(given) != len(in_file):
         raise RecipeError(f"{where}: data.classes names {len(given)} classes but the file {len(in_file)}; make them agree.")
     classes = given or in_file or tuple(map(str, range(highest + 1)))
+    for name in classes:
+        if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:
+            raise RecipeError(f"{where}: the class name {name[:30]!r} must be 1 to {_MAX_NAME} printable characters.")
+    if len(set(classes)) != len(classes):
+        twice = Counter(classes).most_common(1)[0][0]
+        raise RecipeError(f"{where}: more than one class is called {twice!r}; each needs a name of its own.")
     if highest >= len(classes):
         raise RecipeError(
             f"{where}: label {highest} is out of range, there are {len(classes)} classes (0 to {len(classes) - 1}): "
             f"{', '.join(classes[:12])}."
         )
-    if len(classes) < 2 or len(set(classes)) != len(classes):
-        raise RecipeError(f"{where}: classes must be at least two different names, got {', '.join(classes[:12])}.")
+    if len(classes) < 2:
+        raise RecipeError(f"{where}: there is only one class, {classes[0]!r}; a classifier needs two or more.")
     return classes
+
+
+def _stored_names(stored: Array, where: str) -> tuple[str, ...]:
+    if stored.dtype.kind not in "USiu" or stored.size > MAX_CLASSES:
+        raise RecipeError(
+            f"{where}: classes is {stored.dtype}{stored.shape}; it must hold a name for each class, {MAX_CLASSES:,} at most."
+        )
+    names = np.char.decode(stored, "utf-8", "replace") if stored.dtype.kind == "S" else stored
+    return tuple(str(c) for c in names.reshape(-1))
 
 
 def _normalization(recipe: DataRecipe, x: Array) -> Normalization:
@@ -210,6 +226,18 @@ def _normalization(recipe: DataRecipe, x: Array) -> Normalization:
                 f"data.{name} has {len(values)} values but the images {x.shape[3]} channels; give 1 or that many."
             )
     return Normalization(mean, std)
+
+
+def _check_range(x: Array, normalization: Normalization, where: str) -> None:
+    """RecipeError when normalised values would overflow float32 in the network."""
+    with np.errstate(over="ignore"):
+        extremes = normalization.apply(np.stack([x.min(axis=(0, 1, 2)), x.max(axis=(0, 1, 2))]))
+    if not (np.abs(extremes) <= _MAX_NORMALIZED).all():
+        largest = max(extremes.ravel(), key=abs)
+        raise RecipeError(
+            f"{where} holds values that normalise to {largest:.3g}, (raw - data.mean) / data.std: a network overflows on "
+            "them. Choose data.mean and data.std so that values come near -1..1, and remove what is no real measurement."
+        )
 
 
 def stratified(y: Array, fraction: float, seed: int) -> tuple[Array, Array]:

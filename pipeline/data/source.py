@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pipeline.data import models
 from pipeline.data.checkpoint import load_checkpoint
 from pipeline.data.dataset import Dataset
+from pipeline.data.users_code import ANY_ERROR, failure, import_from, place
 from pipeline.errors import PipelineError, RecipeError, did_you_mean
 
 
@@ -33,7 +32,7 @@ class ModelRecipe:
 @dataclass(frozen=True, eq=False)
 class Source:
     """A module in eval mode on the CPU and the data it is for. `checkpoint` is the file its weights came from, or None: then
-    it must be trained. `sha256` is of the weights' file, "" without one."""
+    it must be trained."""
 
     module: nn.Module
     data: Dataset
@@ -69,9 +68,9 @@ def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, 
         module = function(input_shape, classes, **recipe.arguments)
     except PipelineError:
         raise
-    except Exception as e:
+    except ANY_ERROR as e:
         raise RecipeError(
-            f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes: {type(e).__name__}: {e}"
+            f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes: {failure(e)}."
         ) from e
     if not isinstance(module, nn.Module):
         raise RecipeError(f"model.factory {name!r} must return a torch.nn.Module, got {type(module).__name__}.")
@@ -80,18 +79,20 @@ def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, 
 
 def _user_factory(name: str, folder: Path) -> Any:
     module_name, _, attribute = name.partition(":")
-    with _importable(folder):
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as e:
-            if e.name and not f"{module_name}.".startswith(f"{e.name}."):  # the user's module exists, an import in it fails
-                raise RecipeError(f"model.factory {name!r}: {module_name} needs {e.name!r}, which is not installed.") from e
+    try:
+        module = import_from(module_name, (folder.resolve(), Path.cwd()))
+    except ANY_ERROR as e:
+        missing = e.name if isinstance(e, ModuleNotFoundError) else None
+        if missing and f"{module_name}.".startswith(f"{missing}."):
             raise RecipeError(
-                f"model.factory {name!r}: no module {e.name!r}; looked in {folder.resolve()}, {Path.cwd()} and the "
+                f"model.factory {name!r}: no module {missing!r}; looked in {folder.resolve()}, {Path.cwd()} and the "
                 "installed packages."
             ) from None
-        except Exception as e:
-            raise RecipeError(f"model.factory {name!r}: importing {module_name} failed: {type(e).__name__}: {e}") from e
+        if missing:  # the user's module exists, an import in it fails
+            raise RecipeError(
+                f"model.factory {name!r}: {module_name} needs {missing!r}, which is not installed{place(e)}."
+            ) from e
+        raise RecipeError(f"model.factory {name!r}: importing {module_name} failed: {failure(e)}.") from e
     function = getattr(module, attribute, None)
     if not callable(function):
         public = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
@@ -102,44 +103,40 @@ def _user_factory(name: str, folder: Path) -> Any:
     return function
 
 
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """The recipe's folder and the current one on the import path, first."""
-    added = list(dict.fromkeys((str(folder.resolve()), str(Path.cwd()))))
-    sys.path[:0] = added
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        for entry in added:
-            sys.path.remove(entry)
-
-
 def _check_arguments(name: str, function: Any, arguments: Mapping[str, Any]) -> None:
     try:
-        inspect.signature(function).bind((1, 1, 1), 2, **arguments)
+        signature = inspect.signature(function)
+    except ValueError:  # some functions written in C have none; calling it tells
+        return
+    try:
+        signature.bind((1, 1, 1), 2, **arguments)
     except TypeError as e:
         raise RecipeError(
             f"model.factory {name!r} can not be called as function(input_shape, classes, **arguments) with arguments "
-            f"{dict(arguments)}: {e}. Its signature is {inspect.signature(function)}."
+            f"{dict(arguments)}: {e}. Its signature is {signature}."
         ) from None
 
 
 def _try(module: nn.Module, recipe: ModelRecipe, data: Dataset) -> None:
-    """One forward pass on two blank images, so that a model that does not fit its data is found before anything long."""
+    """One forward pass on two images, so that a model that does not fit its data is found before anything long."""
+    images = data.normalization.apply(data.x_train[[0, -1]]).transpose(0, 3, 1, 2)
     try:
         with torch.no_grad():
-            y = module(torch.zeros(2, *data.input_shape))
-    except Exception as e:
+            y = module(torch.from_numpy(np.ascontiguousarray(images)))
+    except ANY_ERROR as e:
         raise RecipeError(
-            f"model {recipe.factory!r} does not take the data's images, {data.input_shape} (C, H, W): "
-            f"{type(e).__name__}: {e}"
+            f"model {recipe.factory!r} does not take the data's images, {data.input_shape} (C, H, W): {failure(e)}."
         ) from e
     shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
     if shape != (2, len(data.classes)):
         raise RecipeError(
             f"model {recipe.factory!r} gives {shape} for two images, but the data's {len(data.classes)} classes need logits "
             f"of shape (2, {len(data.classes)})."
+        )
+    if not torch.isfinite(y).all():
+        raise RecipeError(
+            f"model {recipe.factory!r} gives NaN or infinity for the data's images. Check that data.mean and data.std fit "
+            f"the raw values{', and the weights in model.checkpoint' if recipe.checkpoint else ''}."
         )
     if recipe.checkpoint is None and bool((y >= 0).all()) and torch.allclose(y.sum(dim=1), torch.ones(2), atol=1e-5):
         raise RecipeError(

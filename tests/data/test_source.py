@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.data import models
+from pipeline.data import checkpoint, models
 from pipeline.data.checkpoint import load_checkpoint, save_weights
 from pipeline.data.dataset import DataRecipe, Dataset
 from pipeline.data.dataset import load as load_data
@@ -80,13 +80,33 @@ def test_unknown_built_in() -> None:
 
 BAD_FACTORIES = {
     "no function": (GOOD, "biuld", "has no function 'biuld'. Did you mean 'build'? It has: build."),
-    "broken import": ("import not_a_package_at_all\n", "build", "needs 'not_a_package_at_all', which is not installed."),
-    "syntax error": ("def build(:\n", "build", "failed: SyntaxError: invalid syntax"),
+    "broken import": (
+        "import not_a_package_at_all\n",
+        "build",
+        "needs 'not_a_package_at_all', which is not installed ({file}, line 1).",
+    ),
+    "fails at import": ("x = 1\nx / 0\n", "build", "failed: ZeroDivisionError: division by zero ({file}, line 2)."),
+    "a script": (
+        "import sys\nsys.exit('usage: train.py')\n",
+        "build",
+        "failed: SystemExit: usage: train.py ({file}, line 2).",
+    ),
+    "syntax error": ("def build(:\n", "build", "failed: SyntaxError: invalid syntax ({file}, line 1)."),
     "wrong arguments": ("def build(x):\n    return x\n", "build", "can not be called as function(input_shape, classes"),
     "raises": (
         "def build(s, c):\n    raise ValueError('odd size')\n",
         "build",
-        "failed for input (1, 8, 8) (C, H, W) and 10",
+        "failed for input (1, 8, 8) (C, H, W) and 10 classes: ValueError: odd size ({file}, line 2).",
+    ),
+    "torch raises": (
+        "from torch import nn\ndef build(s, c):\n    return nn.Conv2d(1, -1, 3)\n",
+        "build",
+        "({file}, line 3).",
+    ),
+    "a class without signature": (
+        "build = dict\n",
+        "build",
+        "failed for input (1, 8, 8) (C, H, W) and 10 classes: TypeError",
     ),
     "no module": ("def build(s, c):\n    return 3\n", "build", "must return a torch.nn.Module, got int."),
 }
@@ -99,7 +119,32 @@ def test_bad_factories(case: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as e:
         build(ModelRecipe(f"{name}:{function}"), (1, 8, 8), 10, tmp_path)
     assert f"'{name}:{function}'" in str(e.value)
-    assert message in str(e.value)
+    assert message.format(file=tmp_path / f"{name}.py") in str(e.value)
+
+
+def test_a_built_ins_failure_names_no_file_of_ours() -> None:
+    with pytest.raises(RecipeError) as e:
+        build(ModelRecipe("digits_cnn", arguments={"width": "wide"}), (1, 8, 8), 10)
+    assert "model.factory 'digits_cnn' failed for input (1, 8, 8) (C, H, W) and 10 classes: TypeError" in str(e.value)
+    assert ".py" not in str(e.value)
+
+
+def test_two_recipes_may_each_have_a_module_of_the_same_name(tmp_path: Path) -> None:
+    name = f"user_model_{next(NUMBER)}"
+    for width in (3, 5):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(GOOD.replace("width=4", f"width={width}"))
+        assert build(ModelRecipe(f"{name}:build"), (1, 8, 8), 3, folder).get_submodule("0").out_channels == width
+
+
+def test_a_module_named_as_one_of_pythons_leaves_that_alone(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text(GOOD)
+    with pytest.raises(RecipeError, match=r"random\.py has no function 'build'"):
+        build(ModelRecipe("random:build"), (1, 8, 8), 3, tmp_path)
+    import random
+
+    assert random.random() < 1
 
 
 def test_missing_module_says_where_it_looked(tmp_path: Path) -> None:
@@ -123,6 +168,10 @@ BAD_MODELS = {
         "gives (2, 11) for two images, but the data's 10 classes need logits of shape (2, 10).",
     ),
     "no tensor": ("nn.LSTM(8, 8)", "does not take the data's images"),
+    "NaN": (
+        "nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Threshold(1e9, float('nan')))",
+        "gives NaN or infinity for the data's images. Check that data.mean and data.std fit the raw values.",
+    ),
     "softmax": (
         "nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(1))",
         "ends in a softmax: training needs the logits.",
@@ -137,6 +186,26 @@ def test_models_that_do_not_fit_their_data(case: str, digits: Dataset, tmp_path:
     with pytest.raises(RecipeError) as e:
         load(ModelRecipe(f"{name}:build"), digits, 0, tmp_path)
     assert message in str(e.value)
+
+
+def test_a_forward_that_fails_is_told_with_its_line(digits: Dataset, tmp_path: Path) -> None:
+    text = """
+from torch import nn
+
+class Net(nn.Module):
+    def forward(self, x):
+        return nn.functional.linear(x, x)[0].view(3)
+
+def build(shape, classes):
+    return Net()
+"""
+    name = module_file(tmp_path, text)
+    with pytest.raises(RecipeError) as e:
+        load(ModelRecipe(f"{name}:build"), digits, 0, tmp_path)
+    assert str(e.value).startswith(
+        f"model '{name}:build' does not take the data's images, (1, 8, 8) (C, H, W): RuntimeError: "
+    )
+    assert str(e.value).endswith(f" ({tmp_path / name}.py, line 6).")
 
 
 def trained() -> nn.Module:
@@ -232,7 +301,13 @@ BAD_CHECKPOINTS: dict[str, tuple[dict[str, Any], str]] = {
         changed(**{"dense.bias": np.zeros(11, np.float32)}),
         "'dense.bias' is (11,) but the model needs (10,); it was saved from a model of another size",
     ),
-    "NaN": (changed(**{"dense.bias": np.full(10, np.nan, np.float32)}), "'dense.bias' holds NaN or infinity."),
+    "NaN": (
+        changed(**{"dense.bias": np.full(10, np.nan, np.float32)}),
+        "'dense.bias' holds NaN, infinity or a value beyond float32.",
+    ),
+    "beyond float32": (changed(**{"dense.bias": np.full(10, 1e300)}), "'dense.bias' holds NaN, infinity or a value beyond"),
+    "text": (changed(**{"dense.bias": np.full(10, "1.0")}), "'dense.bias' is <U3; weights are real numbers."),
+    "complex": (changed(**{"dense.bias": np.ones(10, complex)}), "'dense.bias' is complex128; weights are real numbers."),
 }
 
 
@@ -253,15 +328,107 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"model.h5 must be a .pt, .pth or .npz file."):
         load_checkpoint(trained(), tmp_path / "model.h5")
     torch.save(trained(), tmp_path / "whole.pt")
-    with pytest.raises(RecipeError, match="whole pickled modules are refused, since loading one runs its code"):
+    with pytest.raises(RecipeError) as e:
         load_checkpoint(trained(), tmp_path / "whole.pt")
+    assert str(e.value) == (
+        f"model.checkpoint {tmp_path / 'whole.pt'} holds more than weights (a whole model, or objects of the script that "
+        "saved it), and loading those would run code from the file. "
+        "Save the weights alone: torch.save(model.state_dict(), path)."
+    )
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(RecipeError, match=r"holds no state dict \(names to tensors\)"):
+    with pytest.raises(RecipeError, match=r"holds no state dict \(names to dense tensors\)"):
         load_checkpoint(trained(), tmp_path / "list.pt")
     for name in ("junk.pt", "junk.npz"):
         (tmp_path / name).write_bytes(b"not a checkpoint")
         with pytest.raises(RecipeError, match=f"{name} can not be read as"):
             load_checkpoint(trained(), tmp_path / name)
+
+
+def test_a_checkpoint_npz_is_told_what_a_checkpoint_needs(tmp_path: Path) -> None:
+    path = tmp_path / "weights.npz"
+    path.write_bytes(b"PK not a checkpoint")
+    with pytest.raises(RecipeError) as e:
+        load_checkpoint(trained(), path)
+    assert str(e.value) == (
+        f"model.checkpoint {path} can not be read as an .npz file of plain arrays (File is not a zip file). Give a state "
+        "dict: numpy.savez(path, **{n: t.numpy() for n, t in model.state_dict().items()})."
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_other_precisions_are_taken(dtype: torch.dtype, tmp_path: Path) -> None:
+    torch.save(
+        {n: t.to(dtype) if t.is_floating_point() else t for n, t in trained().state_dict().items()}, tmp_path / "w.pt"
+    )
+    module = build(ModelRecipe(), (1, 8, 8), 10)
+    load_checkpoint(module, tmp_path / "w.pt")
+    assert torch.allclose(module.get_parameter("dense.weight"), trained().get_parameter("dense.weight"), atol=1e-2)
+
+
+def test_weights_of_the_other_byte_order_are_taken(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", **{n: a.astype(a.dtype.newbyteorder(">")) for n, a in changed().items()})
+    module = build(ModelRecipe(), (1, 8, 8), 10)
+    load_checkpoint(module, tmp_path / "w.npz")
+    assert equal(module, trained())
+
+
+NO_STATE_DICTS: dict[str, tuple[Any, str]] = {
+    "sparse": ({"dense.bias": torch.ones(10).to_sparse()}, "holds no state dict (names to dense tensors)."),
+    "no names": ({0: torch.ones(10)}, "holds no state dict (names to dense tensors)."),
+    "view of one value": (
+        {"dense.bias": torch.ones(1).expand(10**12)},
+        "holds 4,000,000,000,000 bytes of weights, more than the 1,073,741,824 that are loaded at most.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_STATE_DICTS)
+def test_torch_files_that_are_no_state_dicts(case: str, tmp_path: Path) -> None:
+    content, message = NO_STATE_DICTS[case]
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(RecipeError) as e:
+        load_checkpoint(trained(), tmp_path / "odd.pt")
+    assert f"model.checkpoint {tmp_path / 'odd.pt'} {message}" in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["big.pt", "big.npz"])
+def test_checkpoints_that_unpack_to_too_much(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", 1000)
+    np.savez_compressed(tmp_path / "big.npz", a=np.zeros(10**6, np.uint8))
+    (tmp_path / "big.npz").rename(tmp_path / name)
+    with pytest.raises(RecipeError, match=r"holds 1,000,128 bytes of arrays, more than the 1,000 that are loaded at most"):
+        load_checkpoint(trained(), tmp_path / name)
+
+
+def test_damaged_torch_files_end_with_a_message(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    rng = np.random.default_rng(2)
+    contents = []
+    for zipped in (True, False):
+        torch.save(nn.Linear(3, 3).state_dict(), path, _use_new_zipfile_serialization=zipped)
+        contents.append(path.read_bytes())
+    for content in contents:
+        for _ in range(150):
+            broken = bytearray(content)
+            for position in rng.integers(0, min(len(broken), 1000), 5):
+                broken[position] = rng.integers(0, 256)
+            path.write_bytes(broken)
+            with pytest.raises(RecipeError) as e:  # undamaged, it would still be another model's
+                load_checkpoint(trained(), path)
+            assert "weights_only" not in str(e.value)
+
+
+BAD_KERAS = {
+    "depthwise kernel": {"a.depthwise_kernel": np.zeros((3, 3), np.float32)},
+    "batch norm with a kernel": {"a.gamma": np.zeros(3, np.float32), "a.kernel": np.zeros((3, 3), np.float32)},
+}
+
+
+@pytest.mark.parametrize("case", BAD_KERAS)
+def test_odd_keras_layers_are_refused(case: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "keras.npz", **BAD_KERAS[case])
+    with pytest.raises(RecipeError, match=r"layer 'a' holds .*, which is no known Keras layer"):
+        load_checkpoint(trained(), tmp_path / "keras.npz")
 
 
 def test_resnet8_of_mlperf_tiny_keeps_its_accuracy(shared: Path) -> None:

@@ -1,0 +1,71 @@
+"""Running code that the user wrote: where its modules are found, and what is said when it fails."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+
+import pipeline
+
+ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
+"""What a user's code may raise: anything. SystemExit: a script that was not written to be imported."""
+
+_OURS = Path(pipeline.__file__).parent
+_PYTHON = Path(sysconfig.get_path("stdlib"))
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def failure(error: BaseException) -> str:
+    """The error's kind and first line, and the place in the user's code that led to it."""
+    text = error.msg if isinstance(error, SyntaxError) else str(error)  # else with the file's name, without its folder
+    said = next((line.strip() for line in text.splitlines() if line.strip()), "")[:300].removesuffix(".")
+    return f"{type(error).__name__}{': ' if said else ''}{said}{place(error)}"
+
+
+def place(error: BaseException) -> str:
+    """` (/project/networks.py, line 12)`: the innermost line of the user's own code; "" when it had no part in it."""
+    if isinstance(error, SyntaxError):  # of a file that never ran
+        return f" ({error.filename}, line {error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    whose, _, frame = max((_whose(f.filename), i, f) for i, f in enumerate(frames))
+    return f" ({frame.filename}, line {frame.lineno})" if whose else ""
+
+
+def _whose(file: str) -> int:
+    """2 for the user's own files, 1 for installed packages (the user's may be one), 0 for Python, torch and this package."""
+    path = Path(file)
+    if any(name in path.parts for name in _INSTALLED):
+        return 0 if "torch" in path.parts else 1
+    return 0 if file.startswith("<") or path.is_relative_to(_OURS) or path.is_relative_to(_PYTHON) else 2
+
+
+def import_from(name: str, folders: Sequence[Path]) -> ModuleType:
+    """The module, looked up in `folders` first. One of the same name that was loaded from another of the user's folders is
+    forgotten: two recipes of one process may each have their `model.py`."""
+    paths = list(dict.fromkeys(map(str, folders)))
+    with _on_path(paths):
+        top = name.partition(".")[0]
+        found, loaded = PathFinder.find_spec(top, paths), sys.modules.get(top)
+        file = getattr(loaded, "__file__", None)
+        if found and file and found.origin != file and _whose(file) == 2:
+            for old in [n for n in sys.modules if n == top or n.startswith(f"{top}.")]:
+                del sys.modules[old]
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _on_path(folders: Sequence[str]) -> Iterator[None]:
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for folder in folders:
+            sys.path.remove(folder)
