@@ -56,8 +56,9 @@ class Prune:
                 module, left_whole = self.cut(module, data, target)
                 whole.update(left_whole)
                 epochs = self.epochs * step // self.steps - self.epochs * (step - 1) // self.steps
-                schedule = Schedule(epochs, self.learning_rate, self.batch_size)
-                fit(module, data, schedule, cross_entropy(), ctx, stage=self.name, first_epoch=epoch)
+                if epochs:
+                    schedule = Schedule(epochs, self.learning_rate, self.batch_size)
+                    fit(module, data, schedule, cross_entropy(), ctx, stage=self.name, first_epoch=epoch)
                 epoch += epochs
             record(module, data, ctx, self.name)
         after = cost(module, data.input_shape)
@@ -71,7 +72,8 @@ class Prune:
         if cost(module, data.input_shape).macs <= target:
             return module, {}
         example = batch_of(data, data.x_train[:2])
-        _gradients(module, data, self.batch_size if self.criterion == "taylor" else 0)
+        if self.criterion == "taylor":
+            _gradients(module, data, self.batch_size)
         groups = find_groups(module, example, self.criterion, self.round_to)
         module.zero_grad(set_to_none=True)
         removed = self._fewest(module, data, example, groups, target)
@@ -151,8 +153,8 @@ class Prune:
 
 
 def _gradients(module: nn.Module, data: Dataset, batch_size: int) -> None:
-    """Gradients of the loss on training images, summed in `.grad`; none for a batch size of 0."""
-    for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)) if batch_size else 0, max(1, batch_size)):
+    """Gradients of the loss on training images, summed in `.grad`."""
+    for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)), batch_size):
         x, y = batch_of(data, data.x_train[i : i + batch_size]), torch.from_numpy(data.y_train[i : i + batch_size])
         nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
 

@@ -3,7 +3,7 @@ layer against the float model. From here on the Graph is the model: its accuracy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -15,10 +15,12 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from pipeline.data.calibration import CalibrationSet, Selection, find, select
 from pipeline.data.dataset import Dataset
+from pipeline.errors import GraphError
 from pipeline.evaluate import scores
 from pipeline.fixedpoint import dequantize
 from pipeline.importers._annotate import Int8Quantizer, Observer, convert_pt2e, prepare_pt2e, prepare_qat_pt2e
 from pipeline.importers._float_graph import trace
+from pipeline.importers._source_line import place_of
 from pipeline.importers.torch_export import Imported, import_converted, refuse_unsupported
 from pipeline.ir import Array, Graph
 from pipeline.passes import optimize
@@ -60,7 +62,7 @@ class Quantize:
             if self.mode == "qat":
                 self._train(prepared, data, ctx)
             expected = float_values(prepared, batch_of(data, chosen.images[:_SQNR_IMAGES]))
-            imported = to_graph(prepared, data)
+            imported = to_graph(prepared, data, ctx.name)
         model = quantized_model(optimize(imported.graph), data)
         layers = layer_sqnr(imported, expected, model, chosen.images[:_SQNR_IMAGES])
         after = scores(data.y_test, answers(model, data.x_test, ctx), data.classes)
@@ -91,9 +93,10 @@ class Quantize:
         qat = self.mode == "qat"
         quantizer = Int8Quantizer(data.normalization.input_quant(data.raw_dtype), qat=qat, observer=self.observer)
         prepared: GraphModule = (prepare_qat_pt2e if qat else prepare_pt2e)(graph, quantizer)
+        calibration = _Visited(prepared, _refuse_overflow)
         with torch.no_grad():
             for i in range(0, len(chosen.images), _BATCH):
-                prepared(batch_of(data, chosen.images[i : i + _BATCH]))
+                calibration.run(batch_of(data, chosen.images[i : i + _BATCH]))
         return prepared
 
     def _train(self, prepared: GraphModule, data: Dataset, ctx: Context) -> None:
@@ -106,9 +109,9 @@ class Quantize:
         fit(prepared, data, schedule, cross_entropy(), ctx, stage=self.name, set_mode=set_mode)
 
 
-def to_graph(prepared: GraphModule, data: Dataset) -> Imported:
-    """The calibrated graph, converted and imported."""
-    return import_converted(convert_pt2e(prepared), batch_of(data, data.x_train[:1]), data.name)
+def to_graph(prepared: GraphModule, data: Dataset, name: str) -> Imported:
+    """The calibrated graph, converted and imported as the Graph `name`."""
+    return import_converted(convert_pt2e(prepared), batch_of(data, data.x_train[:1]), name)
 
 
 def quantized_model(graph: Graph, data: Dataset) -> QuantizedModel:
@@ -136,18 +139,27 @@ def graph_input(graph: Graph, data: Dataset, preprocess: Preprocess | None, raw:
     return to_int8(raw, graph[graph.inputs[0]], data.normalization, preprocess)
 
 
-class _Recorder(Interpreter):
-    """Runs a graph and keeps the float result of every call."""
+class _Visited(Interpreter):
+    """Runs a graph and shows `visit` its input and the result of every call, before anything reads them."""
 
-    def __init__(self, module: GraphModule) -> None:
+    def __init__(self, module: GraphModule, visit: Callable[[Node, TorchTensor], None]) -> None:
         super().__init__(module)
-        self.seen: dict[str, TorchTensor] = {}
+        self.extra_traceback = False  # errors keep their own text
+        self.visit = visit
 
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
         if isinstance(result, TorchTensor) and n.op in ("call_function", "placeholder"):
-            self.seen[n.name] = result.detach()
+            self.visit(n, result)
         return result
+
+
+def _refuse_overflow(node: Node, value: TorchTensor) -> None:
+    if not torch.isfinite(value).all():
+        raise GraphError(
+            f"quantize: {place_of(node)} gives NaN or infinity for calibration images, which has no int8 form. Check the "
+            "weights, and that data.mean and data.std fit the raw values."
+        )
 
 
 def float_values(prepared: GraphModule, x: TorchTensor) -> Mapping[str, Array]:
@@ -156,11 +168,11 @@ def float_values(prepared: GraphModule, x: TorchTensor) -> Mapping[str, Array]:
 
     prepared.apply(disable_observer)
     prepared.apply(disable_fake_quant)
-    recorder = _Recorder(prepared)
+    seen: dict[str, Array] = {}
     with torch.no_grad():
-        recorder.run(x)
+        _Visited(prepared, lambda node, value: seen.update({node.name: value.numpy()})).run(x)
     prepared.apply(enable_fake_quant)
-    return {name: t.numpy() for name, t in recorder.seen.items()}
+    return seen
 
 
 def layer_sqnr(imported: Imported, expected: Mapping[str, Array], model: QuantizedModel, raw: Array) -> dict[str, float]:

@@ -193,8 +193,16 @@ def test_prune_in_steps_fine_tunes_after_each(model: FloatModel, tmp_path: Path)
     assert log.progress == ["prune: epochs 1/1", "prune: epochs 2/2"]
 
 
-def test_keep_1_changes_nothing(model: FloatModel, tmp_path: Path) -> None:
-    assert same(Prune(keep=1.0, epochs=0).run(model, context(tmp_path)[0]).module, model.module)
+def test_keep_1_without_epochs_changes_nothing_and_shows_no_progress(model: FloatModel, tmp_path: Path) -> None:
+    ctx, log = context(tmp_path)
+    assert same(Prune(keep=1.0, epochs=0).run(model, ctx).module, model.module)
+    assert log.progress == []
+
+
+def test_steps_without_a_share_of_the_epochs_show_no_progress(model: FloatModel, tmp_path: Path) -> None:
+    ctx, log = context(tmp_path)
+    Prune(keep=0.9, steps=2, epochs=1, criterion="magnitude").run(model, ctx)
+    assert log.progress == ["prune: epochs 1/1"]
 
 
 def test_pruning_repeats_itself(model: FloatModel, tmp_path: Path) -> None:

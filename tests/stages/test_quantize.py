@@ -21,6 +21,7 @@ from pipeline.ir import Quant
 from pipeline.preprocess import Normalization, to_int8
 from pipeline.stage import FloatModel, QuantizedModel
 from pipeline.stages._cost import cost
+from pipeline.stages._fit import predict
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize
@@ -181,8 +182,37 @@ def test_an_unsupported_operator_is_refused_here_too(tmp_path: Path) -> None:
             return self.dense(self.norm(x.flatten(1)))
 
     data = load(DataRecipe(limit=300), 0)
-    with pytest.raises(GraphError, match=r"no int8 form for norm: layer_norm \(use batch norm\)"):
+    with pytest.raises(GraphError, match=r"`norm` \(LayerNorm\) uses layer_norm \(use batch norm\), which has no int8 form"):
         Quantize().run(FloatModel(Normalises().eval(), data), context(tmp_path)[0])
+
+
+def test_the_graph_is_called_as_the_recipe(tmp_path: Path) -> None:
+    data = load(DataRecipe(limit=300), 0)
+    ctx = replace(context(tmp_path)[0], name="own-model")
+    assert Quantize(count=10).run(FloatModel(plain_model(data), data), ctx).graph.name == "own-model"
+
+
+def test_a_layer_that_overflows_is_named(tmp_path: Path) -> None:
+    class Overflows(nn.Module):
+        """Finite at its end, infinite within."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide, self.dense = nn.Linear(64, 8), nn.Linear(8, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.dense(nn.functional.relu6(self.wide(x.flatten(1) * 1e30)))
+
+    data = load(DataRecipe(limit=300, mean=(0.0,)), 0)
+    module = Overflows().eval()
+    nn.init.constant_(module.wide.weight, 1e20)
+    assert np.isfinite(predict(module, data, data.x_test)).all()
+    with pytest.raises(GraphError) as e:
+        Quantize(count=10).run(FloatModel(module, data), context(tmp_path)[0])
+    assert str(e.value) == (
+        "quantize: `wide` (Linear) gives NaN or infinity for calibration images, which has no int8 form. Check the "
+        "weights, and that data.mean and data.std fit the raw values."
+    )
 
 
 def test_resnet8_loses_less_than_a_point(shared: Path, tmp_path: Path) -> None:
