@@ -70,6 +70,17 @@ def test_a_compiled_models_layers_can_be_told_apart(tmp_path: Path, width: int) 
     assert json.loads(compiled_json(firmware, MANIFEST))["flash_bytes"] == 23456
 
 
+def test_of_very_many_layers_the_terminal_has_some(tmp_path: Path) -> None:
+    many = MANIFEST | {
+        "layers": [layer(i, "conv2d", str(i)) for i in range(50)],
+        "arena": {"bytes": 2048, "peak_ops": ["49"]},
+    }
+    text = printed(print_compiled, measured(tmp_path).package, many)
+    assert "39 conv2d 39" in text
+    assert "... and 10 more layers, in manifest.json" in text
+    assert "at 49 conv2d 49" in text
+
+
 def test_of_many_classes_the_terminal_has_the_worst_and_json_all(result: Result) -> None:
     text = printed(print_measured, result)
     assert "class 000 l…g long long : 0.0 %" in " ".join(text.split())

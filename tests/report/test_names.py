@@ -21,7 +21,7 @@ from scored import scored
 from pipeline.codegen.arena import plan
 from pipeline.codegen.arena_svg import arena_svg
 from pipeline.report import plots
-from pipeline.report.figures import Report
+from pipeline.report.figures import Layer, Report
 from pipeline.report.figures import warnings as found_warnings
 from pipeline.report.labelled import wrapped
 from pipeline.report.progress import Display
@@ -166,6 +166,17 @@ def test_layers_of_a_sequential_are_told_apart(report: Report, tmp_path: Path) -
     arena.write_text(arena_svg(graph, plan(graph)), encoding="utf-8")
     drawn = svg_texts(arena)
     assert drawn.count("0 conv2d") == drawn.count("1 conv2d") == 2  # below its column, and in its bar
+
+
+def test_of_very_many_layers_the_picture_says_that_it_shows_some(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Layer(0, "0", "conv2d", weight_bytes=208, macs=9216, output_bytes=1024)
+    monkeypatch.setattr(plots, "layers", lambda graph: [replace(layer, index=i) for i in range(70)])
+    canvas = plots.layer_costs(report)
+    assert canvas is not None
+    labels = canvas.axes[0].get_yticklabels()
+    assert [labels[0].get_text(), labels[-1].get_text()] == ["0  conv2d 0", "59  conv2d 0"]
+    assert canvas.get_supxlabel() == "the first 60 of 70 layers with weights; the table of layers has all"
+    assert not overlaps(canvas, labels)
 
 
 def test_the_arena_of_a_model_with_an_odd_name_is_valid_svg(report: Report) -> None:
