@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +15,37 @@ from pipeline.locations import data_dir
 
 
 def scaffold(folder: Path) -> tuple[Path, ...]:
-    """Write recipe.toml, model.py and data.npz into `folder`, which must be new or empty. The files written."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise RecipeError(f"{folder} already exists and is not an empty folder; nothing was written. Name a new one.")
+    """Write recipe.toml, model.py and data.npz into `folder`, which must be new or empty. The files written; RecipeError
+    when it can not be done, and then none is left."""
     template = data_dir("examples") / "own_model"
+    files = recipe, model, data = folder / "recipe.toml", folder / "model.py", folder / "data.npz"
     try:
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise RecipeError(f"{folder} already exists and is not an empty folder; nothing was written. Name a new one.")
         folder.mkdir(parents=True, exist_ok=True)
-        written = [Path(shutil.copyfile(template / name, folder / name)) for name in ("recipe.toml", "model.py")]
         digits = load(DataRecipe(source="digits"), seed=0)
-        data = folder / "data.npz"
-        np.savez_compressed(
-            data,
-            x_train=np.concatenate([digits.x_train, digits.x_val]),
-            y_train=np.concatenate([digits.y_train, digits.y_val]),
-            x_test=digits.x_test,
-            y_test=digits.y_test,
-            classes=np.array(digits.classes),
-        )
+        with _all_or_none(files):
+            shutil.copyfile(template / recipe.name, recipe)
+            shutil.copyfile(template / model.name, model)
+            np.savez_compressed(
+                data,
+                x_train=np.concatenate([digits.x_train, digits.x_val]),
+                y_train=np.concatenate([digits.y_train, digits.y_val]),
+                x_test=digits.x_test,
+                y_test=digits.y_test,
+                classes=np.array(digits.classes),
+            )
     except OSError as e:
-        raise RecipeError(f"{folder} can not be written: {e.strerror}. Name a folder you may write to.") from None
-    return (*written, data)
+        raise RecipeError(f"{folder} can not be written: {e.strerror or e}. Name a folder you may write to.") from None
+    return files
+
+
+@contextmanager
+def _all_or_none(files: Iterable[Path]) -> Iterator[None]:
+    """No half-written project stays, which would also keep a second try from the folder."""
+    try:
+        yield
+    except BaseException:
+        for path in files:
+            path.unlink(missing_ok=True)
+        raise

@@ -90,7 +90,7 @@ def test_unknown_set_and_unknown_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
         find("mine")
 
 
-def test_a_set_beside_the_recipe_goes_before_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_in_the_current_folder_goes_before_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "calibration").mkdir()
     (tmp_path / "calibration" / "digits.toml").write_text('source = "digits"\ncount = 7\n')
     monkeypatch.chdir(tmp_path)
