@@ -106,8 +106,8 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
         if manifest.get("family") == "linux":
             name = manifest.get("target", {}).get("name", "raspberry-pi-4")
             raise RecipeError(
-                f"{folder} was written for a Linux computer, and holds no firmware. `pipeline run --target {name}` replays the "
-                "test images there; `runner/` and the .onnx files in the folder can be used by hand."
+                f"{folder} was written for a Linux computer, and holds no firmware. `pipeline run --target {name}` replays "
+                "the test images there; `runner/` and the .onnx files in the folder can be used by hand."
             )
         _verify(folder, manifest["files"])
         target = parse(Target, manifest["target"], f"{folder / MANIFEST}: target", TargetError)
