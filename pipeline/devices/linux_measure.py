@@ -18,6 +18,7 @@ from pipeline.errors import DeviceError, MismatchError
 from pipeline.ir import Array
 from pipeline.power.base import EnergyMeter, MeterEnergy, Samples, WindowEnergy, meter_energy
 from pipeline.power.pmic import rail_energy
+from pipeline.shown import short
 from pipeline.strict import limits
 
 SLACK = 0.02  # clocks of one computer drift less than this, in a window of seconds
@@ -87,7 +88,7 @@ def measure(
     _, after = _again_when_lost(lambda: _conditions(computer, 0.2))
     figures = {n: _figures(models[n], alone[n], timings[n]) for n in models}
     return LinuxMeasurement(
-        device=f"{info['model']}, {info['os']}, Linux {info['kernel']}",
+        device=short(f"{info['model']}, {info['os']}, Linux {info['kernel']}", 200),
         clock=computer.clock,
         computer=info,
         int8=figures[INT8],

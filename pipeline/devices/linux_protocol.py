@@ -24,11 +24,13 @@ import numpy as np
 from pipeline.errors import DeviceError
 from pipeline.ir import Array
 from pipeline.locations import data_dir
+from pipeline.shown import short
 
 RUNNER = data_dir("firmware_templates") / "linux" / "runner"
 """A folder that Python runs as a program, and `runner_archive` of it likewise."""
 PROTOCOL = 1
 MAX_LINE = 64 * 2**20
+MAX_QUOTED = 600  # characters of another computer's words in a message
 CHUNK_BYTES = 2 * 2**20  # of inputs in one replay request
 PING_S = 5.0
 SILENCE_S = 25.0  # without any line, pings unanswered: the other side is gone
@@ -144,7 +146,7 @@ class Runner:
             with self._lock:
                 self._channel.send(json.dumps(request, allow_nan=False).encode("ascii") + b"\n")
         except OSError:
-            raise ConnectionLost(f"{self.where}: {op}: {self._channel.ending()}.") from None
+            raise self._gone(op) from None
 
     def _answer(self, number: int, op: str, timeout_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
@@ -168,8 +170,11 @@ class Runner:
         if not answer["ok"]:
             error = answer.get("error")
             name, message = (error.get("name"), error.get("message")) if isinstance(error, dict) else (None, None)
-            raise Refusal(f"{self.where}: {op}: {message} ({name}).", str(name))
+            raise Refusal(f"{self.where}: {op}: {short(f'{message} ({name})', MAX_QUOTED)}.", str(name))
         return dict(answer)
+
+    def _gone(self, op: str) -> ConnectionLost:
+        return ConnectionLost(f"{self.where}: {op}: {short(self._channel.ending(), MAX_QUOTED)}.")
 
     def _line(self, op: str, deadline: float, timeout_s: float) -> bytes:
         heard = time.monotonic()
@@ -188,7 +193,7 @@ class Runner:
             except OSError:
                 data = b""
             if not data:
-                raise ConnectionLost(f"{self.where}: {op}: {self._channel.ending()}.")
+                raise self._gone(op)
             heard = time.monotonic()
             self._buffer += data
         line = bytes(self._buffer[:end])

@@ -19,10 +19,11 @@ import paramiko
 
 from pipeline.devices import ssh_files, ssh_wheels
 from pipeline.devices.base import Clock
-from pipeline.devices.linux_protocol import ConnectionLost, Refusal, Runner, runner_archive
+from pipeline.devices.linux_protocol import MAX_QUOTED, ConnectionLost, Refusal, Runner, runner_archive
 from pipeline.devices.ssh_connect import SshHost, connect
 from pipeline.devices.ssh_files import FOLDER, DiskError
 from pipeline.errors import DeviceError
+from pipeline.shown import short
 
 PYTHON = "python3"
 REQUIREMENTS = ("numpy", "onnxruntime")
@@ -183,7 +184,7 @@ class SshComputer:
             channel.close()
 
     def _error(self, step: str, message: str) -> DeviceError:
-        return DeviceError(f"{self.where}: {step}: {message}.")
+        return DeviceError(f"{self.where}: {step}: {short(message, 2 * MAX_QUOTED)}.")
 
     def _about(self, e: DiskError) -> str:
         """SFTP has no word for a full disk: ask how much is free."""

@@ -15,6 +15,7 @@ from typing import Any
 import paramiko
 
 from pipeline.errors import DeviceError
+from pipeline.shown import plain
 
 HOME_SSH = Path("~/.ssh")
 CONNECT_S = 10.0
@@ -202,4 +203,6 @@ def _unreachable(e: BaseException, settings: Mapping[str, Any]) -> str:
 
 
 def _error(target: str, host: SshHost, step: str, message: str) -> DeviceError:
-    return DeviceError(f"{target} ({host.host}): {step}: {message}.")
+    """`message` may quote the host; a question ends itself."""
+    end = "" if message.endswith("?") else "."
+    return DeviceError(f"{target} ({host.host}): {step}: {plain(message)}{end}")

@@ -271,6 +271,22 @@ def test_a_program_that_is_no_runner() -> None:
         ProcessChannel(["/no/python"])
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        """import json; print(json.dumps({"ok": False, "error": {"name": "Odd", "message": "\\x1b[31mno" + "y" * 1000}}))""",
+        "import sys; sys.exit('\\x1b[31mno' + 'y' * 1000)",
+    ],
+    ids=["answer", "last_words"],
+)
+def test_what_a_program_says_is_quoted_as_text(program: str) -> None:
+    """A terminal's escapes do not reach the terminal, nor do pages of words."""
+    with pytest.raises(DeviceError, match=r"^x: start: .*\\x1b\[31mno.*y…y.*\.$") as caught:
+        Runner(ProcessChannel([sys.executable, "-c", program]), "x").__enter__()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700
+
+
 @pytest.mark.parametrize("damage", [{"crc32": 1}, {"shape": [1, 9]}, {"dtype": "object"}, {"data": "?"}, {"shape": "x"}])
 def test_damaged_arrays_from_there_are_refused(damage: dict[str, Any]) -> None:
     with pytest.raises(DeviceError, match="damaged"):

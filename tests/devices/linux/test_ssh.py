@@ -188,7 +188,7 @@ def test_changed_host_key(pi: Pi, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ("pi@127.0.0.1:{closed}", "refuses the connection"),
+        ("pi@127.0.0.1:{closed}", r"refuses the connection; is its SSH server running \(.*\)\?$"),
         ("pi@no-such-host.invalid", "not known on this network"),
         ("pi;touch x", "is not a host"),
         ("", "is not a host"),
