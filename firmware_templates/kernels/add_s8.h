@@ -1,5 +1,5 @@
-/* Addition and subtraction with broadcasting, int8: both operands on one scale with 20 more bits, then rescaled. In place over
- * the first operand where that has all of the output's values. */
+/* Addition and subtraction with broadcasting, int8: both operands on one scale with 20 more bits, then rescaled. In place
+ * over the first operand where that has all of the output's values. */
 #ifndef NN_ADD_S8_H
 #define NN_ADD_S8_H
 

@@ -12,7 +12,7 @@ typedef struct {
     nn_weights weights;
 } conv2d_s8_params;
 
-/* Adds up what `channels` output channels of one group, four or one, get from a patch; x and w are at the first of theirs. */
+/* Adds up what `channels` output channels of one group, four or one, get from a patch. x and w are at their first. */
 static inline void conv2d_s8_add(
     int32_t acc[4], int32_t channels, const conv2d_s8_params *p, nn_patch patch, const int8_t *x, const int8_t *w)
 {
@@ -47,6 +47,7 @@ static inline void conv2d_s8(const conv2d_s8_params *p, const int8_t *x, int8_t 
             const nn_patch patch = nn_patch_at(g, y_row, y_col);
             for (int32_t o = 0; o < g->y_c;) {
                 const int32_t group = o / group_y_c;
+                /* Four at a time while the group has so many left, then one by one. */
                 const int32_t channels = o + 4 <= (group + 1) * group_y_c ? 4 : 1;
                 int32_t sums[4] = { 0, 0, 0, 0 };
                 conv2d_s8_add(sums, channels, p, patch, x + group * p->k_c, n->w + o * w_next);

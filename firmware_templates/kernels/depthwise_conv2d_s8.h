@@ -12,7 +12,7 @@ typedef struct {
     nn_weights weights;
 } depthwise_conv2d_s8_params;
 
-/* Adds up what `channels` output channels, four neighbours or one, get from a patch. x and w are at the first of theirs. */
+/* Adds up what `channels` output channels, four neighbours or one, get from a patch. x and w are at their first. */
 static inline void depthwise_conv2d_s8_add(
     int32_t acc[4], int32_t channels, const depthwise_conv2d_s8_params *p, nn_patch patch, const int8_t *x, const int8_t *w)
 {

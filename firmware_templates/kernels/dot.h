@@ -4,10 +4,10 @@
 
 #include "nn.h"
 
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__GNUC__)
 
-/* Four neighbouring values, or their differences to a zero point (9 bits and a sign), in the halves of two registers. Values and
- * weights are split alike, so which meets which is kept. */
+/* Four neighbouring values, or their differences to a zero point (9 bits with the sign), in the halves of two registers.
+ * Values and weights are split alike, so which meets which is kept. */
 typedef struct {
     uint32_t even, odd;                 /* values 0 and 2; 1 and 3 */
 } nn_four;
@@ -16,7 +16,7 @@ static inline nn_four nn_four_at(const int8_t *x)
 {
     nn_four v;
 
-    __builtin_memcpy(&v.odd, x, 4);     /* one load; this core reads words from any address */
+    __builtin_memcpy(&v.odd, x, 4);     /* one load, from any address */
     __asm__("sxtb16 %0, %1" : "=r"(v.even) : "r"(v.odd));
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(v.odd) : "r"(v.odd));
     return v;
@@ -102,7 +102,8 @@ static inline int32_t nn_dot(int32_t acc, const int8_t *x, int32_t x_zero, const
 }
 
 /* The same with four rows of weights, `w_next` from one to the next: x is read and centred once for all. */
-static inline void nn_dot_rows(int32_t acc[4], const int8_t *x, int32_t x_zero, const int8_t *w, int32_t w_next, int32_t count)
+static inline void nn_dot_rows(
+    int32_t acc[4], const int8_t *x, int32_t x_zero, const int8_t *w, int32_t w_next, int32_t count)
 {
     int32_t sum0 = acc[0], sum1 = acc[1], sum2 = acc[2], sum3 = acc[3];
     const int8_t *v = w + 2 * w_next;

@@ -16,6 +16,7 @@ static inline void fully_connected_s8(const fully_connected_s8_params *p, const 
 
     for (int32_t row = 0; row < p->rows; row++, x += p->x_c)
         for (int32_t o = 0; o < p->y_c;) {
+            /* Four at a time while so many are left, then one by one. */
             const int32_t channels = o + 4 <= p->y_c ? 4 : 1;
             const int8_t *w = n->w + o * p->x_c;
             int32_t sums[4] = { 0, 0, 0, 0 };

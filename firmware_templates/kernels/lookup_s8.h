@@ -1,4 +1,4 @@
-/* One byte for another: y[i] = table[x[i]]. x holds int8 or uint8 values, the table is indexed by the byte. May run in place. */
+/* One byte for another: y[i] = table[x[i]]. x holds int8 or uint8 values; the byte is the index. May run in place. */
 #ifndef NN_LOOKUP_S8_H
 #define NN_LOOKUP_S8_H
 

@@ -5,20 +5,20 @@
 
 #include "nn.h"
 
-/* The high 32 bits of 2*a*b, rounded to nearest. Only INT32_MIN * INT32_MIN does not fit, and saturates. */
+/* The high 32 bits of 2*a*b, rounded to nearest. Not for INT32_MIN times itself, the one product that does not fit and that
+ * gemmlowp saturates: one of the operands is a multiplier, an exponential or a constant, and none of them is INT32_MIN. */
 static inline int32_t nn_doubling_high_mul(int32_t a, int32_t b)
 {
-    if (a == INT32_MIN && b == INT32_MIN)
-        return INT32_MAX;
     return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
 }
 
-/* x / 2^exponent, rounded to nearest, halves away from zero. 0 <= exponent <= 31. */
+/* x / 2^exponent, rounded to nearest, halves away from zero. 0 <= exponent <= 31; x > INT32_MIN, as products are. */
 static inline int32_t nn_rounding_shift_right(int32_t x, int32_t exponent)
 {
-    const int32_t mask = (int32_t)((UINT32_C(1) << exponent) - 1);
-    const int32_t threshold = (mask >> 1) + (x < 0);
-    return (x >> exponent) + ((x & mask) > threshold);
+    if (exponent == 0)
+        return x;
+    const int32_t doubled = (x - (x < 0)) >> (exponent - 1);
+    return (doubled >> 1) + (doubled & 1);
 }
 
 /* acc * multiplier * 2^(shift - 31). The left shift wraps, as it does in TFLM. */

@@ -1,5 +1,5 @@
-/* Softmax along the last axis, int8 to int8 at scale 1/256, zero point -128. gemmlowp's fixed-point arithmetic: a value Q<i> is an
- * int32 with i integer bits. exp of every possible difference to the row's maximum is in a table. May run in place. */
+/* Softmax along the last axis, int8 to int8 at scale 1/256, zero point -128. gemmlowp's fixed-point arithmetic: a value Q<i>
+ * is an int32 with i integer bits. exp of every possible difference to the row's maximum is in a table. May run in place. */
 #ifndef NN_SOFTMAX_S8_H
 #define NN_SOFTMAX_S8_H
 

@@ -1,5 +1,5 @@
-/* Transposed 2-D convolution, int8, NHWC, weights OHWI, per-channel requantisation. Each output value gathers the input values
- * that would add to it, so that no 32-bit image is needed. */
+/* Transposed 2-D convolution, int8, NHWC, weights OHWI, per-channel requantisation. Each output value gathers the input
+ * values that would add to it, so that no 32-bit image is needed. */
 #ifndef NN_TRANSPOSE_CONV_S8_H
 #define NN_TRANSPOSE_CONV_S8_H
 
