@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.devices.link import ANSWER_TIMEOUT_S, WRITE_TIMEOUT_S, Link
 from pipeline.devices.plugin import Counts
 from pipeline.devices.protocol import Run
 from pipeline.errors import DeviceError, RecipeError, did_you_mean
+from pipeline.ir import Array
 from pipeline.stage import Firmware
 from pipeline.strict import limits, parse, read_toml
 from pipeline.target import Target
@@ -29,6 +31,7 @@ from pipeline.target import names as target_names
 BENCH = Path("bench.toml")
 URL_SCHEMES = ("socket", "rfc2217")
 """pyserial's others test pyserial, or write files (spy://)."""
+CLOCK_SLACK = 0.05  # boards without a crystal are off by a few percent
 _PSEUDO_TERMINAL = re.compile(r"/dev/(pts/|ttys\d)")
 """What a program opens in a serial port's place, on Linux and macOS."""
 
@@ -147,6 +150,19 @@ class SerialBoard(Board):
     @property
     def counter(self) -> str:
         return self.identity.timer
+
+    def _run(self, x: Array, runs: int) -> Run:
+        """DeviceError when the board claims more time than there was: its clock is not what its firmware takes it for."""
+        began = time.monotonic()
+        run = super()._run(x, runs)
+        passed, claimed = time.monotonic() - began, sum(run.ticks) / self.identity.tick_hz
+        if claimed > passed * (1 + CLOCK_SLACK):
+            raise DeviceError(
+                f"{self.where} says that `run {runs}` took {claimed:.3g} s, but {passed:.3g} s passed here: its timer "
+                f"({self.counter}) does not run at {self.identity.tick_hz:,} Hz. Mend `core_clock_hz` (or `clock_hz`) in "
+                "the target file, build the firmware again and flash it."
+            )
+        return run
 
     def _counts(self, run: Run) -> tuple[Counts | None, ...]:
         """The board's timer counts core clock cycles; nothing counts its instructions."""

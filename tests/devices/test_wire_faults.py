@@ -369,6 +369,15 @@ def test_a_stack_that_is_full_is_no_measurement(tmp_path: Path) -> None:
             device.measure(np.zeros(4, np.int8), runs=1)
 
 
+def test_a_clock_that_is_faster_than_the_firmware_thinks(tmp_path: Path) -> None:
+    """240 million ticks would be two seconds at 120 MHz; the answer came at once."""
+    reply = b"m-ticks-240000000\r\nm-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY
+    with serial_line(board(run=reply)) as path, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)) as device:
+        message = r"says that `run 1` took 2 s, but 0\.\d+ s passed here: its timer \(dwt\) does not run at 120,000,000 Hz"
+        with pytest.raises(DeviceError, match=message):
+            device.measure(np.zeros(4, np.int8), runs=1)
+
+
 def test_inputs_of_another_size(tmp_path: Path) -> None:
     with serial_line(board()) as path:
         bench(tmp_path, path)
