@@ -83,4 +83,5 @@ def _listed(names: Sequence[str]) -> str:
 
 def _reason(error: Exception) -> str:
     """The error's text on one line and short: it may quote the file."""
-    return short(" ".join(str(error).split()), 200) or type(error).__name__
+    text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return short(" ".join(text.split()), 200) or type(error).__name__

@@ -79,14 +79,15 @@ def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, 
 
 def _user_factory(name: str, folder: Path) -> Any:
     module_name, _, attribute = name.partition(":")
+    folders = tuple(dict.fromkeys((folder.resolve(), Path.cwd())))
     try:
-        module = import_from(module_name, (folder.resolve(), Path.cwd()))
+        module = import_from(module_name, folders)
     except ANY_ERROR as e:
         missing = e.name if isinstance(e, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
             raise RecipeError(
-                f"model.factory {name!r}: no module {missing!r}; looked in {folder.resolve()}, {Path.cwd()} and the "
-                "installed packages."
+                f"model.factory {name!r}: no module {missing!r}; looked in {', '.join(map(str, folders))} and the installed "
+                "packages."
             ) from None
         if missing:  # the user's module exists, an import in it fails
             raise RecipeError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pipeline
+from pipeline.shown import short
 
 ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
 """What a user's code may raise: anything. SystemExit: a script that was not written to be imported."""
@@ -25,8 +26,8 @@ _INSTALLED = ("site-packages", "dist-packages")
 def failure(error: BaseException) -> str:
     """The error's kind and first line, and the place in the user's code that led to it."""
     text = error.msg if isinstance(error, SyntaxError) else str(error)  # else with the file's name, without its folder
-    said = next((line.strip() for line in text.splitlines() if line.strip()), "")[:300].removesuffix(".")
-    return f"{type(error).__name__}{': ' if said else ''}{said}{place(error)}"
+    said = next((line.strip() for line in text.splitlines() if line.strip()), "").removesuffix(".")
+    return f"{type(error).__name__}{': ' if said else ''}{short(said, 300)}{place(error)}"
 
 
 def place(error: BaseException) -> str:
@@ -49,7 +50,7 @@ def _whose(file: str) -> int:
 def import_from(name: str, folders: Sequence[Path]) -> ModuleType:
     """The module, looked up in `folders` first. One of the same name that was loaded from another of the user's folders is
     forgotten: two recipes of one process may each have their `model.py`."""
-    paths = list(dict.fromkeys(map(str, folders)))
+    paths = [str(folder) for folder in folders]
     with _on_path(paths):
         top = name.partition(".")[0]
         found, loaded = PathFinder.find_spec(top, paths), sys.modules.get(top)

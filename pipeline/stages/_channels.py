@@ -54,7 +54,7 @@ def find_groups(module: nn.Module, example: Tensor, criterion: Criterion, round_
     try:
         graph = dependency_graph(module, example)
         found = list(graph.get_all_groups(root_module_types=[nn.modules.conv._ConvNd, nn.Linear]))
-    except Exception as e:
+    except Exception as e:  # it runs the user's forward: whatever that and torch-pruning raise
         return Groups({}, {"the whole model": f"torch-pruning can not trace it ({_first_line(e)})"})
     if not found:
         return Groups({}, {"the whole model": "torch-pruning finds no layers in it"})
@@ -112,7 +112,7 @@ def remove_channels(module: nn.Module, example: Tensor, name: str, channels: Seq
             after, expected = smaller(example), silenced(example)
     except NotSafe:
         raise
-    except Exception as e:
+    except Exception as e:  # the same, with layers that no longer fit
         raise NotSafe(f"the model no longer runs without {len(channels)} of its channels ({_first_line(e)})") from e
     if after.shape != before.shape:
         raise NotSafe("it makes the model's output")

@@ -21,8 +21,8 @@ from pipeline.ir import Array
 from pipeline.stage import Context
 from pipeline.stages._cost import cost
 
+_BATCH = 256  # images, where nothing is learned
 _WARM_UP = 0.05  # of all batches
-
 _LARGE_MACS = 50_000_000
 _MAX_THREADS = 4
 
@@ -74,10 +74,10 @@ def batch_of(data: Dataset, raw: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(data.normalization.apply(raw).transpose(0, 3, 1, 2)))
 
 
-def predict(module: nn.Module, data: Dataset, raw: Array, batch: int = 256) -> Array:
+def predict(module: nn.Module, data: Dataset, raw: Array) -> Array:
     """Logits (n, classes) of raw images."""
     with torch.no_grad():
-        parts = [module(batch_of(data, raw[i : i + batch])).numpy() for i in range(0, len(raw), batch)]
+        parts = [module(batch_of(data, raw[i : i + _BATCH])).numpy() for i in range(0, len(raw), _BATCH)]
     return np.concatenate(parts)
 
 
@@ -100,7 +100,7 @@ def fit(
 
     `set_mode(training)` replaces train() and eval() for modules that have none. Logs train_loss, val_loss and val_accuracy
     at step `first_epoch`, `first_epoch + 1`, ... PipelineError when the loss is no longer a number.
-    """  # fmt: skip
+    """
     switch = set_mode or module.train
     optimizer = _optimizer(module, schedule)
     batches = math.ceil(len(data.y_train) / schedule.batch_size)

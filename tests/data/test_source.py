@@ -147,13 +147,16 @@ def test_a_module_named_as_one_of_pythons_leaves_that_alone(tmp_path: Path) -> N
     assert random.random() < 1
 
 
-def test_missing_module_says_where_it_looked(tmp_path: Path) -> None:
+def test_missing_module_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecipeError) as e:
         build(ModelRecipe("nowhere.at_all:build"), (1, 8, 8), 10, tmp_path)
     assert str(e.value) == (
         f"model.factory 'nowhere.at_all:build': no module 'nowhere'; looked in {tmp_path.resolve()}, {Path.cwd()} and the "
         "installed packages."
     )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=f"looked in {tmp_path.resolve()} and the installed packages"):
+        build(ModelRecipe("nowhere.at_all:build"), (1, 8, 8), 10, tmp_path)
 
 
 def test_unknown_argument_of_a_built_in() -> None:
