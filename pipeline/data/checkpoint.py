@@ -162,7 +162,7 @@ def from_keras(module: nn.Module, arrays: Mapping[str, Array], path: Path) -> di
 
 def _number(layer: str) -> tuple[int, str]:
     """`conv2d_3.conv2d_3` -> 3; without a number, 0."""
-    match = re.search(r"[_-](\d+)$", layer)
+    match = re.search(r"[_-](\d{1,9})$", layer)
     return (int(match[1]) if match else 0), layer
 
 

@@ -421,6 +421,13 @@ def test_damaged_torch_files_end_with_a_message(tmp_path: Path) -> None:
             assert "weights_only" not in str(e.value)
 
 
+def test_a_keras_layer_with_an_endless_number_is_one_more_layer(tmp_path: Path) -> None:
+    name = f"conv2d_{'9' * 5000}"  # more digits than Python converts
+    np.savez(tmp_path / "keras.npz", **keras_arrays(trained()), **{f"{name}.kernel": np.zeros((3, 3, 1, 1), np.float32)})
+    with pytest.raises(RecipeError, match="has 5 convolution layers in Keras layout, the model 4: they are not the same"):
+        load_checkpoint(trained(), tmp_path / "keras.npz")
+
+
 BAD_KERAS = {
     "depthwise kernel": {"a.depthwise_kernel": np.zeros((3, 3), np.float32)},
     "batch norm with a kernel": {"a.gamma": np.zeros(3, np.float32), "a.kernel": np.zeros((3, 3), np.float32)},
