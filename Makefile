@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
-	@echo '  make setup, make check (ruff, mypy --strict, tests), make slow (the long tests), make clean'
+	@echo '  make setup, make check (ruff, mypy --strict, tests), make bench, make slow (the long tests), make clean'
 
 # One stamp a set of dependencies: installed again only when the pins or the requirements change.
 $(VENV)/.run-installed: pyproject.toml constraints.txt scripts/setup.sh
@@ -42,6 +42,9 @@ check: setup-test
 format: $(VENV)/.test-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python scripts/bench.py --target $(TARGET) $(MODELS)
 
 slow: setup-test
 	$(BIN)/python -m pytest -m slow

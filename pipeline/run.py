@@ -206,6 +206,7 @@ class _Loop:
         for stage in stages:
             start = time.monotonic()
             name = stage.name + suffix
+            loaded = isinstance(artifact, Source) and artifact.checkpoint is not None
             with self.display.stage(name), self.tracker.stage(name, settings_of(stage)) as log:
                 recorder = _Recorder(log)
                 context = Context(
@@ -221,8 +222,9 @@ class _Loop:
                 artifact = stage.run(artifact, context)
                 seconds = time.monotonic() - start
                 log.metrics({"stage_s": seconds}, "measured")
-            self.display.finished(StageResult(name, tuple(recorder.figures.values()), seconds))
-            results.append(StageResult(stage.name, tuple(recorder.figures.values()), seconds))
+            result = StageResult(stage.name, tuple(recorder.figures.values()), seconds, loaded)
+            self.display.finished(replace(result, name=name))
+            results.append(result)
         return tuple(results), artifact
 
 

@@ -31,27 +31,32 @@ python_packages() {
     $pip install --quiet --disable-pip-version-check $cpu_index --constraint constraints.txt --editable "$requirement"
 }
 
-system_packages() {
-    missing=""
-    command -v arm-none-eabi-gcc >/dev/null 2>&1 || missing="$missing gcc-arm-none-eabi"
-    command -v qemu-system-arm >/dev/null 2>&1 || missing="$missing qemu-system-arm"
-    if [ "${1:-}" = test ] && ! PATH="$PATH:/usr/sbin:/sbin" command -v sshd >/dev/null 2>&1; then
-        missing="$missing openssh-server"
+# need COMMAND PACKAGE...   unless the command is here, its package on Debian, Fedora and Homebrew joins the lists
+need() {
+    if ! PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1; then
+        debian="$debian $2" fedora="$fedora $3" macos="$macos $4"
     fi
-    [ -n "$missing" ] || return 0
+}
+
+system_packages() {
+    debian="" fedora="" macos=""
+    need arm-none-eabi-gcc gcc-arm-none-eabi arm-none-eabi-gcc-cs arm-none-eabi-gcc
+    need qemu-system-arm qemu-system-arm qemu-system-arm qemu
+    if [ "${1:-}" = test ]; then need sshd openssh-server openssh-server openssh; fi
+    [ -n "$debian" ] || return 0
     sudo=""
     if [ "$(id -u)" != 0 ]; then sudo="sudo -n"; fi
     if command -v apt-get >/dev/null 2>&1 && $sudo true 2>/dev/null; then
-        echo "setup: installing$missing with apt"
+        echo "setup: installing$debian with apt"
         # shellcheck disable=SC2086
-        $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends $missing >/dev/null
+        $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends $debian >/dev/null
         return 0
     fi
     cat >&2 <<EOF
-setup: missing:$missing. Install them, then run make again:
-  Debian, Ubuntu:  sudo apt-get install --no-install-recommends$missing
-  Fedora:          sudo dnf install arm-none-eabi-gcc-cs qemu-system-arm
-  macOS:           brew install --cask gcc-arm-embedded && brew install qemu
+setup: missing:$debian. Install, then run make again:
+  Debian, Ubuntu:       sudo apt-get update && sudo apt-get install --no-install-recommends$debian
+  Fedora:               sudo dnf install$fedora
+  macOS with Homebrew:  brew install$macos
 EOF
     exit 2
 }
