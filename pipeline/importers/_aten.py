@@ -10,9 +10,20 @@ import torch
 from torch.fx import Node
 
 from pipeline.importers import _aten_layers, _aten_math, _aten_moves
-from pipeline.importers._aten_row import Output, Row, activation_of, aten, name_of
+from pipeline.importers._aten_row import Output, Row, activation_of, aten, name_of, name_of_target
 
-__all__ = ["TABLE", "Output", "Row", "activation_of", "describe", "is_known", "is_size", "name_of", "names"]
+__all__ = [
+    "TABLE",
+    "Output",
+    "Row",
+    "activation_of",
+    "describe",
+    "is_known",
+    "is_size",
+    "name_of",
+    "name_of_target",
+    "names",
+]
 
 TABLE: dict[Any, Row] = {**_aten_layers.TABLE, **_aten_math.TABLE, **_aten_moves.TABLE}
 
@@ -65,5 +76,5 @@ def describe(node: Node) -> str:
 
 def names() -> list[str]:
     """The operators that have an int8 form, as torch calls them."""
-    found = {str(k.overloadpacket.__name__) for k in TABLE if hasattr(k, "overloadpacket")}
+    found = {name_of_target(k) for k in TABLE if hasattr(k, "overloadpacket")}
     return sorted({"batch_norm", "dropout"} | {name for name in found if not name.startswith("_")})

@@ -39,7 +39,11 @@ def name_of(node: Node) -> str:
     """A call as torch calls it: `conv2d`, `result 1 of adaptive_max_pool2d`."""
     if node.target is operator.getitem and isinstance(node.args[0], Node):
         return f"result {node.args[1]} of {name_of(node.args[0])}"
-    name = getattr(node.target, "overloadpacket", node.target)
+    return name_of_target(node.target)
+
+
+def name_of_target(target: Any) -> str:
+    name = getattr(target, "overloadpacket", target)
     return str(getattr(name, "__name__", name)).removeprefix("aten.")
 
 

@@ -70,10 +70,25 @@ def refuse_unsupported(graph: GraphModule) -> None:
         )
     for node in graph.graph.nodes:
         row = _aten.TABLE.get(node.target)
-        if row is not None and row.weight is not None and constant_of(graph, node.args[row.weight]) is None:
-            raise GraphError(
-                f"{place_of(node)}: the weights of {_aten.describe(node)} are computed in forward; they must be parameters."
-            )
+        if row is not None:
+            _refuse_parameters(graph, node, row)
+        elif node.op == "placeholder" and not node.users:
+            raise GraphError("the output of the model's forward does not depend on its input; there is nothing to compile.")
+        elif node.op == "output" and not all(isinstance(n, Node) and n.op != "get_attr" for n in _flat(node.args)):
+            raise GraphError("an output of the model's forward is not computed from its input; leave it out.")
+
+
+def _refuse_parameters(graph: GraphModule, node: Node, row: _aten.Row) -> None:
+    """GraphError when a call has parameters where activations must stand, or the other way round."""
+    name = _aten.name_of(node)
+    if row.weight is not None and constant_of(graph, node.args[row.weight]) is None:
+        raise GraphError(f"{place_of(node)}: the weights of {name} are computed in forward; they must be parameters.")
+    if not row.constants and any(constant_of(graph, n) is not None for n in _flat(node.args[:1])):
+        operators = ", ".join(sorted(_aten.name_of_target(target) for target, row in _aten.TABLE.items() if row.constants))
+        raise GraphError(
+            f"{place_of(node)}: {name} of a parameter or constant has no int8 form; it may be an operand of {operators}, "
+            "which broadcast by themselves."
+        )
 
 
 def _listed(found: list[str], separator: str = ", ") -> str:

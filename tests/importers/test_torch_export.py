@@ -307,6 +307,25 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
         "`norm` (BatchNorm2d) uses _native_batch_norm_legit (batch norm by the batch's own",
     ),
     "norm of volumes": (lambda m, x: m.norm3d(x.unsqueeze(-1)), "`norm3d` (BatchNorm3d) has 3 dimensions of space; one or"),
+    "statistics of the batch": (
+        lambda m, x: F.batch_norm(x, x.mean((0, 2, 3)), x.var((0, 2, 3))),
+        "has no running statistics; use track_running_stats=True.",
+    ),
+    "joined parameter": (
+        lambda m, x: torch.cat([x, m.p[:1].expand(x.shape[0], -1, -1, -1)], 1),
+        "): expand of a parameter or",
+    ),
+    "operands": (
+        lambda m, x: m.p[:1].expand_as(x) * x,
+        "it may be an operand of add, maximum, minimum, mul, prelu, sub, which",
+    ),
+    "parameter as output": (
+        lambda m, x: (F.relu(x), m.p),
+        "an output of the model's forward is not computed from its",
+    ),
+    "nothing as output": (lambda m, x: None, "the output of the model's forward does not depend on its input"),
+    "without the input": (lambda m, x: F.relu(m.p) * 2, "the output of the model's forward does not depend on"),
+    "computed slopes": (lambda m, x: F.prelu(x, x.amax((2, 3))[0]), "): the slopes of prelu must be parameters"),
     "noise": (lambda m, x: x + torch.randn(1, 1, 8, 8), "uses randn, which has no int8 form. "),
     "log_softmax": (lambda m, x: F.log_softmax(x.flatten(1), 1), "log_softmax (leave it out: the highest logit is the"),
     "ranks of activations": (lambda m, x: x + x[:, 0], "): (1, 1, 8, 8) and (1, 8, 8) do not line up; unsqueeze"),

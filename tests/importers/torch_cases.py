@@ -96,6 +96,8 @@ def sequence(*layers: nn.Module) -> Callable[[], nn.Module]:
     return lambda: nn.Sequential(*layers)
 
 
+torch.manual_seed(0)  # for the layers in rows, which are made here
+
 CASES: dict[str, Case] = {
     # layers
     "conv": layer(lambda: nn.Conv2d(4, 5, 3), ops=("conv2d",)),
