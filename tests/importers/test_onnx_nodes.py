@@ -69,9 +69,38 @@ GRAPHS: dict[str, tuple[str, int]] = {  # over x (1, 4, 8, 9) and w (8, 4, 3, 3)
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", GRAPHS)
-def test_node(name: str, tmp_path: Path) -> None:
-    body, moves = GRAPHS[name]
+REFUSED = {  # the same, and the message
+    "gather": (
+        f"{CONV} i = Constant <value = int64[2] {{2, 0}}> () y = Gather <axis = 1> (c, i)",
+        "only one index, or neighbour",
+    ),
+    "linear": (
+        f'{CONV} z = Constant <value = int64[4] {{1, 8, 16, 18}}> () y = Resize <mode = "linear"> (c, , , z)',
+        "mode 'linear' of an input (1, 8, 8, 9): images by nearest neighbours only",
+    ),
+    "nearest": (
+        f"{CONV} z = Constant <value = int64[4] {{1, 8, 11, 13}}> () "
+        'y = Resize <nearest_mode = "ceil", coordinate_transformation_mode = "asymmetric"> (c, , , z)',
+        "pick other pixels than any mode of TFLite's nearest neighbour",
+    ),
+    "reflect": (
+        f'{CONV} p = Constant <value = int64[8] {{0, 0, 1, 1, 0, 0, 1, 1}}> () y = Pad <mode = "reflect"> (c, p)',
+        "mode 'reflect' with pads [0, 0, 1, 1, 0, 0, 1, 1]: only constant padding has an int8 form",
+    ),
+    "pool": (
+        f"{CONV} y = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (c)",
+        "without dilation and without indices only",
+    ),
+    "attention": (
+        f"{CONV} t = Transpose <perm = [0, 1, 3, 2]> (c) y = MatMul (c, t)",
+        "multiplies two activations (attention)",
+    ),
+    "quotient": (f"{CONV} y = Div (c, c)", "must be a constant; values computed at run time are not supported"),
+    "three": (f"{CONV} a = Relu (c) b = Sigmoid (c) y = Max (a, b, c)", "it has 3 operands; two are supported"),
+}
+
+
+def quantized_graph(body: str, net: Net, folder: Path) -> Path:
     text = f'<ir_version: 9, opset_import: ["" : 18]> g (float[1,4,8,9] x) => (y) {{ {body} }}'
     model = parser.parse_model(text)
     weights = np.random.default_rng(4).normal(0, 0.2, (8, 4, 3, 3)).astype(np.float32)
@@ -82,10 +111,25 @@ def test_node(name: str, tmp_path: Path) -> None:
     for node in model.graph.node:
         for i, given in enumerate(node.input):
             node.input[i] = "x0" if given == "x" else given
+    onnx.save(model, folder / "float.onnx")
+    return quantize_file(folder / "float.onnx", net, folder)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_node(name: str, tmp_path: Path) -> None:
+    body, moves = GRAPHS[name]
     net = Net(lambda: pytest.fail("not a torch net"), ((1, 4, 8, 9),), lsb=3, moves=moves)
-    onnx.save(model, tmp_path / "float.onnx")
-    path = quantize_file(tmp_path / "float.onnx", net, tmp_path)
+    path = quantized_graph(body, net, tmp_path)
     compare(import_onnx(path), path, net)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_node_without_int8_form(name: str, tmp_path: Path) -> None:
+    body, message = REFUSED[name]
+    path = quantized_graph(body, Net(lambda: pytest.fail("not a torch net"), ((1, 4, 8, 9),)), tmp_path)
+    with pytest.raises(GraphError) as e:
+        import_onnx(path)
+    assert message in str(e.value)
 
 
 def constants(**arrays: Any) -> dict[str, Array]:
