@@ -201,11 +201,12 @@ class Graph:
         return data
 
     def checked(self) -> Graph:
-        """Self, after proving that every name resolves, every value is written once before it is read, and each operator's
-        own check passes. Every pass is followed by this."""
+        """Self, after proving that every name resolves, every value is written once before it is read, the outputs depend on
+        the inputs, and each operator's own check passes. Every pass is followed by this."""
         if not self.inputs or not self.outputs:
             raise GraphError(f"graph {self.name!r} needs at least one input and one output")
         known = set(self.inputs) | {n for n, t in self.tensors.items() if t.data is not None}
+        varying = set(self.inputs)
         for name in self.inputs:
             if self[name].data is not None:
                 raise GraphError(f"graph input {name!r} is a constant")
@@ -221,10 +222,14 @@ class Graph:
                 if name not in self.tensors:
                     raise op.fail(f"writes {name!r}, which is not declared")
                 known.add(name)
+            if varying & set(op.inputs):
+                varying.update(op.outputs)
             op.check(self)
         for name in self.outputs:
             if name not in known:
                 raise GraphError(f"graph output {name!r} is never written")
+            if name not in varying:
+                raise GraphError(f"graph output {name!r} depends on no input: it is a constant; leave it out of the outputs")
         return self
 
     def trace(self, *inputs: Array, visit: Callable[[str, Array], None]) -> tuple[Array, ...]:

@@ -15,6 +15,8 @@ from pipeline.ops.reshape import Reshape
 
 Q = Quant((0.5,), 3)
 X = Tensor((1, 4), "int8", Q)
+K = Tensor((4,), "int8", Q, np.array([1, 2, 3, 4], np.int8))
+LIKE_K = replace(K, data=None)
 
 
 def relu(source: str, target: str) -> Relu:
@@ -26,9 +28,8 @@ reshape = Reshape(inputs=("x",), outputs=("y",))
 
 def chain(**changes: object) -> Graph:
     """x -> a -> y, and a constant k that is added."""
-    k = Tensor((4,), "int8", Q, np.array([1, 2, 3, 4], np.int8))
     ops: tuple[Op, ...] = (relu("x", "a"), Add(inputs=("a", "k"), outputs=("y",)))
-    return replace(Graph("net", {"x": X, "a": X, "y": X, "k": k}, ops, ("x",), ("y",)), **changes)
+    return replace(Graph("net", {"x": X, "a": X, "y": X, "k": K}, ops, ("x",), ("y",)), **changes)
 
 
 @pytest.mark.parametrize("scale", [(), (0.0,), (-1.0,), (float("nan"),), (float("inf"),), (1e-50,), (0.5, 0.5)])
@@ -82,6 +83,11 @@ def test_sizes() -> None:
         ({"inputs": ("k",)}, "graph input 'k' is a constant"),
         ({"inputs": ("nothing",)}, "'net' has no tensor 'nothing'"),
         ({"outputs": ("x", "z")}, "graph output 'z' is never written"),
+        ({"outputs": ("y", "k")}, "graph output 'k' depends on no input: it is a constant; leave it out"),
+        (
+            {"ops": (relu("k", "z"),), "tensors": {"x": X, "k": K, "z": LIKE_K}, "outputs": ("z",)},
+            "output 'z' depends on no input",
+        ),
         ({"ops": (relu("q", "y"),)}, "relu 'y': reads 'q', which does not exist"),
         ({"ops": (relu("a", "y"), relu("x", "a"))}, "relu 'y': reads 'a' before it is written"),
         ({"ops": (relu("a", "a"),)}, "relu 'a': reads 'a' before it is written: the graph is cyclic"),

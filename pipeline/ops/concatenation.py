@@ -31,11 +31,9 @@ class Concatenation(Op):
         check_copies(self, graph)
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
-        n = next(len(x) for name, x in zip(self.inputs, args, strict=True) if graph[name].data is None)
-        parts = [
-            x if graph[name].data is None else np.broadcast_to(x, (n, *x.shape))
-            for name, x in zip(self.inputs, args, strict=True)
-        ]
+        rank = len(graph[self.output].shape)
+        n = max(len(x) for x in args if x.ndim > rank)  # constants have no axis of examples
+        parts = [x if x.ndim > rank else np.broadcast_to(x, (n, *x.shape)) for x in args]
         return (np.concatenate(parts, axis=self.axis + 1),)
 
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:

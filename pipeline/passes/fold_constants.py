@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.ir import Graph, Op, Tensor
+from pipeline.ir import Array, Graph, Op, Tensor
 
 
 def fold_constants(graph: Graph) -> Graph:
-    known: dict[str, Tensor] = {}
+    known: dict[str, Array] = {}  # values of folded operators, with the leading axis of n examples: here one
     ops: list[Op] = []
     for op in graph.ops:
-        if any(n not in known and graph[n].data is None for n in op.inputs) or set(op.outputs) & set(graph.outputs):
+        if any(n not in known and graph[n].data is None for n in op.inputs):
             ops.append(op)
             continue
-        values = [known[n].data if n in known else graph.constant(n) for n in op.inputs]
-        # The first input stands for the activation, which comes with a leading axis of n examples: here one.
-        args = [v[None] if i == 0 else v for i, v in enumerate(values) if v is not None]
-        for name, y in zip(op.outputs, op.reference(graph, *args), strict=True):
-            known[name] = replace(graph[name], data=y[0])
-    return graph.with_ops(ops, known) if known else graph
+        args = [known[n] if n in known else graph.constant(n) for n in op.inputs]
+        if op.inputs[0] not in known:
+            args[0] = args[0][None]  # stands where an activation would
+        known.update(zip(op.outputs, op.reference(graph, *args), strict=True))
+    if not known:
+        return graph
+    folded: dict[str, Tensor] = {name: replace(graph[name], data=values[0]) for name, values in known.items()}
+    return graph.with_ops(ops, folded)

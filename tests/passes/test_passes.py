@@ -11,12 +11,14 @@ import pytest
 
 from pipeline.ir import Array, Graph, Op, Quant, Tensor
 from pipeline.ops.add import Add
+from pipeline.ops.concatenation import Concatenation
 from pipeline.ops.conv2d import Conv2d
 from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
 from pipeline.ops.fully_connected import FullyConnected
 from pipeline.ops.max_pool2d import MaxPool2d
 from pipeline.ops.mean import Mean
 from pipeline.ops.pad import Pad
+from pipeline.ops.quantize import Quantize
 from pipeline.ops.relu import Relu
 from pipeline.ops.reshape import Reshape
 from pipeline.passes import optimize
@@ -157,6 +159,58 @@ def test_fold_constants_computes_what_depends_on_constants_only() -> None:
     before = b.graph()
     after = fold_constants(before)
     assert kinds(after) == ["add"]
+    assert_same(before, after)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 2, 3)])
+@pytest.mark.parametrize(
+    ("op", "computed"),
+    [(Concatenation, "neither"), *((op, c) for op in (Add, Concatenation) for c in ("first", "second", "both"))],
+)
+def test_fold_constants_takes_operands_that_are_computed_or_not(op: type[Op], computed: str, shape: tuple[int, ...]) -> None:
+    joined = (*shape[:-1], 2 * shape[-1]) if op is Concatenation else shape
+    b = Builder(joined)
+    for name in ("c", "d"):
+        b.tensors[name] = Tensor(shape, "int8", Q, b.rng.integers(-128, 128, shape).astype(np.int8))
+    first = b.put(Relu, ("c",), shape) if computed in ("first", "both") else "c"
+    second = b.put(Relu, ("d",), shape) if computed in ("second", "both") else "d"
+    fields = {"axis": len(shape) - 1} if op is Concatenation else {}
+    b.put(Add, ("x", b.put(op, (first, second), joined, **fields)), joined)
+    before = b.graph()
+    after = fold_constants(before)
+    assert kinds(after) == ["add"]
+    c, d = (np.array(b.tensors[n].data) for n in ("c", "d"))
+    left, right = np.maximum(c, Q.zero_point) if first != "c" else c, np.maximum(d, Q.zero_point) if second != "d" else d
+    if op is Concatenation:
+        expected = np.concatenate([left, right], axis=-1)
+    else:
+        expected = np.clip(left.astype(int) + right - Q.zero_point, -128, 127)
+    np.testing.assert_array_equal(after.constant(after.ops[0].inputs[1]), expected)
+
+
+def test_drop_noops_keeps_what_writes_an_output() -> None:
+    b = Builder((1, 2, 2, 4))
+    quant = Quant((0.04,), 3)
+    same = b.put(Quantize, ("x",), (1, 2, 2, 4), quant)
+    padded = b.put(Pad, (same,), (1, 2, 2, 4), quant, widths=((0, 0),) * 4)
+    flat = b.put(Reshape, (padded,), (1, 16), quant)
+    before = b.graph(flat)
+    after = drop_noops(before)
+    assert kinds(after) == ["reshape"]
+    assert_same(before, after)
+    named = b.graph(same, flat)
+    assert kinds(drop_noops(named)) == ["quantize", "reshape"]
+    assert_same(named, drop_noops(named))
+
+
+def test_fuse_pad_leaves_the_pad_to_its_other_readers() -> None:
+    b = Builder()
+    padded = b.put(Pad, ("x",), (1, 8, 8, 4), Quant((0.04,), 3), widths=((0, 0), (1, 1), (1, 1), (0, 0)))
+    b.conv(padded, 6, pad=0)
+    before = b.graph(b.ops[-1].output, padded)
+    after = fuse_pad(before)
+    assert kinds(after) == ["pad", "conv2d"]
+    assert after.ops[1].inputs[0] == "x"
     assert_same(before, after)
 
 
