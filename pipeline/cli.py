@@ -42,6 +42,10 @@ _ADVICE = {
     errno.ENOMEM: "Close other programs, or give the machine more memory.",
 }
 
+TflmDir = Annotated[
+    Path | None,
+    typer.Option("--tflm-dir", metavar="DIR", help="A prebuilt TFLite Micro library: build the firmware on it, too."),
+]
 TargetsDir = Annotated[
     Path | None, typer.Option("--targets-dir", metavar="DIR", help="Your own targets, searched before ./targets.")
 ]
@@ -89,6 +93,7 @@ def run(
     accept_new_host_key: Annotated[
         bool, typer.Option("--accept-new-host-key", help="Trust an SSH host that known_hosts lacks, and remember it.")
     ] = False,
+    tflm_dir: TflmDir = None,
     targets_dir: TargetsDir = None,
 ) -> None:
     """Take a model through every stage to one target or several, and measure it there."""
@@ -100,19 +105,19 @@ def run(
         console = Console(stderr=True)
         if recipe is None:
             console.print("no recipe given: running the bundled example, the digits recipe", style="dim")
-        from pipeline.recipe import default_path, load
+        from pipeline.recipe import default_path, load, quoted
         from pipeline.report.progress import Display
         from pipeline.report.table import print_outcome
         from pipeline.report.write import outcome_text
         from pipeline.run import run_targets
 
-        loaded = load(recipe or default_path(), settings or ())
+        tflm = [f"codegen.tflm_dir={quoted(str(tflm_dir.resolve()))}"] if tflm_dir else []
+        loaded = load(recipe or default_path(), [*(settings or ()), *tflm])
         outcome = run_targets(
             loaded, chosen, out=out, bench=bench, accept_new_host_key=accept_new_host_key, display=Display(console)
         )
         print_outcome(outcome.reports, outcome.agreements, Console())
-        if json is not None:
-            _write(json, outcome_text(outcome.reports, outcome.agreements))
+        _write(json, outcome_text(outcome.reports, outcome.agreements))
 
 
 @app.command("compile")
@@ -126,6 +131,7 @@ def compile_(
         Path | None, typer.Option(metavar="FILE", help="An .npz with real inputs in `x`, for models that are not int8 yet.")
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures here too, as JSON.")] = None,
+    tflm_dir: TflmDir = None,
     targets_dir: TargetsDir = None,
 ) -> None:
     """Turn a model that some other tool made into proven firmware."""
@@ -135,16 +141,22 @@ def compile_(
 
         from pipeline.codegen.manifest import read_manifest
         from pipeline.compile import compile_model
-        from pipeline.report.imported import compiled_json, print_compiled, write_json
+        from pipeline.report.imported import compiled_json, print_compiled
 
         console = Console(stderr=True)
         with console.status("starting") as status:
             firmware = compile_model(
-                model, target, out, calibration, targets_dir=targets_dir, report=lambda what: status.update(what)
+                model,
+                target,
+                out,
+                calibration,
+                targets_dir=targets_dir,
+                tflm_dir=tflm_dir,
+                report=lambda what: status.update(what),
             )
         manifest = read_manifest(firmware.folder)
         print_compiled(firmware, manifest, Console())
-        write_json(compiled_json(firmware, manifest), json)
+        _write(json, compiled_json(firmware, manifest))
 
 
 @app.command()
@@ -168,13 +180,13 @@ def measure(
 
         from pipeline.replay import measure as replay
         from pipeline.replay import save_outputs
-        from pipeline.report.imported import measured_json, print_measured, write_json
+        from pipeline.report.imported import measured_json, print_measured
         from pipeline.report.progress import Display
 
         with Display(Console(stderr=True)) as display, display.stage("measure"):
             result = replay(folder, inputs, limit=limit, bench=bench, progress=display.progress)
         print_measured(result, Console())
-        write_json(measured_json(result), json)
+        _write(json, measured_json(result))
         save_outputs(result, outputs)
 
 
@@ -265,7 +277,9 @@ def _check_output(path: Path | None, option: str = "--json") -> None:
         raise RecipeError(f"{option} {path} can not be written: give a file in an existing folder you may write to.")
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path | None, text: str) -> None:
+    if path is None:
+        return
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as e:  # a full disk's message does not name the file

@@ -45,14 +45,17 @@ def compile_model(
     calibration: str | Path | None = None,
     *,
     targets_dir: str | Path | None = None,
+    tflm_dir: Path | None = None,
     report: Report = lambda _what: None,
 ) -> Firmware:
     """Import the model at `path`, optimise it without changing an output bit, and write, prove and build its firmware.
 
     `target` is a name or a loaded target; `out` the folder to write, by default build/<model>-<target>; `calibration` an
-    .npz file whose array `x` holds real inputs (n, ...), needed for models that are not int8 yet. `report` is told what
-    happens next. GraphError when the model can not be expressed in int8, TargetError when it does not fit, BuildError when
-    a tool is missing, MismatchError when the generated code is not exact; after any of them `out` is as it was before.
+    .npz file whose array `x` holds real inputs (n, ...), needed for models that are not int8 yet; `tflm_dir` a prebuilt TFLM
+    library to build that firmware with, too. `report` is told what happens next.
+
+    GraphError when the model can not be expressed in int8, TargetError when it does not fit, BuildError when a tool is
+    missing, MismatchError when the generated code is not exact; after any of them `out` is as it was before.
     """
     from pipeline.codegen.package import write_firmware
     from pipeline.passes import optimize
@@ -68,7 +71,7 @@ def compile_model(
     report("optimising")
     model = CompiledModel(optimize(imported.graph), imported.preprocess)
     folder = Path(out) if out else Path("build") / f"{model.graph.name}-{chosen.name}"
-    return write_firmware(model, chosen, folder, report=report)
+    return write_firmware(model, chosen, folder, tflm_dir=tflm_dir, report=report)
 
 
 def import_model(path: Path, calibration: Path | None = None) -> Imported:

@@ -200,4 +200,9 @@ def _value(value: Any) -> str:
         return "[" + ", ".join(_value(v) for v in value) + "]"
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    return json.dumps(str(value), ensure_ascii=False)
+    return quoted(str(value))
+
+
+def quoted(text: str) -> str:
+    """`text` as a TOML string, which is escaped as JSON's are."""
+    return json.dumps(text, ensure_ascii=False)

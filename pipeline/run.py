@@ -27,6 +27,7 @@ from pipeline.report.write import write_report
 from pipeline.run_folder import run_folder
 from pipeline.stage import Context, Kind, Measured, Package, Stage
 from pipeline.stages._fit import batch_of
+from pipeline.stages.codegen import Codegen
 from pipeline.stages.quantize import Quantize
 from pipeline.store import is_new, store_uri
 from pipeline.target import Target
@@ -66,6 +67,9 @@ def run_targets(
     check_order(recipe.stages)
     for target in targets:
         _check_tools(target, bench)
+    for stage in recipe.stages:
+        if isinstance(stage, Codegen):
+            stage.check(targets)
     with ExitStack() as stack:
         display = stack.enter_context(display or Display(Console(stderr=True, quiet=True)))
         folder = stack.enter_context(run_folder(out, f"{recipe.name}-{'-'.join(t.name for t in targets)}"))

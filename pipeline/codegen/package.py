@@ -44,11 +44,14 @@ def write_firmware(
     report: Report = lambda _what: None,
 ) -> Firmware:
     """Write, prove and build `folder` for `target`; `vectors` (default: random ones) are replayed through the generated C
-    under sanitizers and through TFLM, and must equal the integer reference byte for byte.
+    under sanitizers and through TFLM, and must equal the integer reference byte for byte. With `tflm_dir`, the firmware is
+    also built on the TFLM library in there.
 
     TargetError when the model does not fit, BuildError when a tool is missing or a build fails, MismatchError naming the
     first differing layer. After any of them, `folder` is as it was before."""
     require_target(target)
+    if tflm_dir is not None:
+        tflm.require_library(tflm_dir)
     graph = model.graph.checked()
     _require_int8_io(graph)
     arena = plan(graph)

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from pipeline.codegen.arena import ALIGNMENT, Plan
 from pipeline.codegen.c_text import comment_text, integer_rows
 from pipeline.codegen.to_c import prefix
 from pipeline.codegen.to_tflite import tflite_nodes
+from pipeline.errors import RecipeError
 from pipeline.ir import Graph
 
+LIBRARY = "libtensorflow-microlite.a"
 # MicroMutableOpResolver's methods are the builtin names in camel case, but for these.
 METHODS = {"PADV2": "AddPadV2", "BATCH_TO_SPACE_ND": "AddBatchToSpaceNd", "SPACE_TO_BATCH_ND": "AddSpaceToBatchNd"}
+
+
+def require_library(folder: Path) -> None:
+    """RecipeError unless a prebuilt TFLM library lies in `folder` where the generated Makefile looks for it: there, in lib/,
+    or where TFLM's own build puts it."""
+    if not any((place / LIBRARY).is_file() for place in (folder, folder / "lib", *folder.glob("gen/*/lib"))):
+        raise RecipeError(
+            f"no {LIBRARY} in the tflm_dir {folder}, its lib/ or gen/*/lib/. Give the folder of a prebuilt TensorFlow Lite "
+            "Micro, or a checkout of tflite-micro after `make -f tensorflow/lite/micro/tools/make/Makefile "
+            "TARGET=cortex_m_generic TARGET_ARCH=cortex-m4+fp microlite`."
+        )
+    if any(c.isspace() for c in str(folder.resolve())):
+        raise RecipeError(f"the tflm_dir {folder.resolve()} has a space in its path, which make can not take. Move it.")
 
 
 def operators(graph: Graph) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -134,8 +133,3 @@ def _recall_line(recall: Mapping[str, float]) -> str:
     words = ", ".join(f"{short(name, CLASS_LETTERS)}: {show('recall_', recall[name])}" for name in shown)
     more = len(recall) - len(shown)
     return words + (f"; the other {more} are at least as good" if more else "")
-
-
-def write_json(text: str, path: Path | None) -> None:
-    if path is not None:
-        path.write_text(text, encoding="utf-8")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.codegen import vectors
+from pipeline.codegen import tflm, vectors
 from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package import write_firmware
+from pipeline.errors import RecipeError
 from pipeline.stage import Context, Firmware, Package, QuantizedModel
 from pipeline.strict import limits
 
 if TYPE_CHECKING:
     from pipeline.codegen.package_linux import LinuxPackage
+    from pipeline.target import Target
 
 FIRMWARE_STEPS, LINUX_STEPS = 4, 2  # what write_firmware and write_linux report
 
@@ -32,6 +35,15 @@ class Codegen:
     consumes: ClassVar[type] = QuantizedModel
     produces: ClassVar[type] = Package
 
+    def check(self, targets: Sequence[Target]) -> None:
+        """RecipeError, before any work, when `tflm_dir` holds no library or none of `targets` has a use for it."""
+        if self.tflm_dir is None:
+            return
+        if all(target.family != "cortex_m" for target in targets):
+            names = ", ".join(target.name for target in targets)
+            raise RecipeError(f"codegen.tflm_dir is of no use to {names}: TFLM is for microcontrollers. Leave it out.")
+        tflm.require_library(self.tflm_dir)
+
     def run(self, artifact: QuantizedModel, ctx: Context) -> Package:
         """The package in `<folder>/firmware`. Raises as `write_firmware` and `write_linux` do."""
         return self._linux(artifact, ctx) if ctx.target.family == "linux" else self._firmware(artifact, ctx)
@@ -40,7 +52,7 @@ class Codegen:
         data = artifact.data
         images = data.x_test[: self.vectors]
         golden = vectors.from_images(artifact.graph, images, data.normalization, artifact.preprocess)
-        with ctx.progress("codegen", FIRMWARE_STEPS) as advance:
+        with ctx.progress("steps", FIRMWARE_STEPS) as advance:
             firmware = write_firmware(
                 artifact,
                 ctx.target,
@@ -55,7 +67,7 @@ class Codegen:
     def _linux(self, artifact: QuantizedModel, ctx: Context) -> LinuxPackage:
         from pipeline.codegen.package_linux import write_linux
 
-        with ctx.progress("codegen", LINUX_STEPS) as advance:
+        with ctx.progress("steps", LINUX_STEPS) as advance:
             package = write_linux(
                 artifact,
                 ctx.target,

@@ -23,7 +23,7 @@ from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package import require_target, write_firmware
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import golden
-from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, TargetError
+from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, RecipeError, TargetError
 from pipeline.ir import Array, Graph
 from pipeline.ops.conv2d import Conv2d
 from pipeline.oracle import tflm_available
@@ -216,8 +216,8 @@ def test_a_missing_toolchain_is_named_before_any_work(tmp_path: Path, monkeypatc
 
 def test_a_missing_tflm_library_is_named(tmp_path: Path) -> None:
     fails(
-        BuildError,
-        r"no libtensorflow-microlite\.a below TFLM_DIR=",
+        RecipeError,
+        r"no libtensorflow-microlite\.a in the tflm_dir /nowhere, its lib/ or gen/\*/lib/\. Give the folder",
         tmp_path / "firmware",
         lambda folder: write_firmware(model_of(strided()), BOARD, folder, tflm_dir=Path("/nowhere")),
     )

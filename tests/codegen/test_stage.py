@@ -13,6 +13,7 @@ import pytest
 from example_graphs import small_cnn
 from example_target import BOARD
 
+from pipeline import target
 from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package_linux import LinuxPackage
 from pipeline.codegen.vectors import from_images
@@ -102,6 +103,23 @@ def test_recipe_keys() -> None:
     assert settings_of(stage) == {"vectors": 5, "tflm_dir": Path("/opt/tflm")}
     with pytest.raises(RecipeError, match=r"codegen\.vectors = 0 is out of range"):
         parse(Codegen, {"vectors": 0}, "recipe.toml: codegen")
+
+
+def test_a_tflm_library_is_looked_for_before_any_work(tmp_path: Path) -> None:
+    board, pi = target.load("cortex-m4"), target.load("raspberry-pi-4")
+    Codegen().check([board, pi])
+    with pytest.raises(RecipeError, match=r"no libtensorflow-microlite\.a in the tflm_dir .*none"):
+        Codegen(tflm_dir=tmp_path / "none").check([board])
+    for number, place in enumerate(("", "lib", "gen/cortex_m_generic_cortex-m4+fp_default/lib")):
+        folder = tmp_path / f"tflm-{number}"
+        (folder / place).mkdir(parents=True)
+        (folder / place / "libtensorflow-microlite.a").touch()
+        Codegen(tflm_dir=folder).check([board, pi])
+        with pytest.raises(RecipeError, match=r"codegen\.tflm_dir is of no use to raspberry-pi-4: .* Leave it out"):
+            Codegen(tflm_dir=folder).check([pi])
+    spaced = (tmp_path / "tflm-0").rename(tmp_path / "a b")
+    with pytest.raises(RecipeError, match=r"has a space in its path, which make can not take"):
+        Codegen(tflm_dir=spaced).check([board])
 
 
 def test_float_images_are_quantised_by_the_host() -> None:
