@@ -24,13 +24,11 @@ def open_device(firmware: Firmware, target: Target, *, counter: Counter = "plugi
 
     require_device(target, bench)
     entry = bench_entry(target, bench)
-    if entry is not None and entry.port:
+    if entry is not None:
         return SerialBoard(firmware, target, entry)
-    if target.device.transport == "qemu":
-        from pipeline.devices.qemu import QemuBoard
+    from pipeline.devices.qemu import QemuBoard
 
-        return QemuBoard(firmware, target, counter)
-    raise DeviceError(f"{target.name} is reached by {target.device.transport!r}, which no device here speaks.")
+    return QemuBoard(firmware, target, counter)
 
 
 def require_device(target: Target, bench: Path | None = None) -> None:
@@ -39,7 +37,9 @@ def require_device(target: Target, bench: Path | None = None) -> None:
     from pipeline.devices.serial import BENCH, bench_entry, require_port
 
     entry = bench_entry(target, bench)
-    if entry is not None and entry.port:
+    if target.family == "linux":
+        return
+    if entry is not None:
         require_port(entry, target)
     elif target.device.transport == "qemu":
         from pipeline.devices.qemu import require_machine
@@ -49,4 +49,9 @@ def require_device(target: Target, bench: Path | None = None) -> None:
         raise DeviceError(
             f'nothing says where {target.name} is connected. Write `[{target.name}]` and `port = "/dev/ttyACM0"` (its '
             f"port) into {bench or BENCH}, or use an emulated target: `pipeline targets` lists them."
+        )
+    else:
+        raise DeviceError(
+            f"target {target.name} is a microcontroller, which can not be reached by transport = "
+            f'"{target.device.transport}". Write "serial" (a board) or "qemu" (an emulated one) in its target file.'
         )

@@ -1,12 +1,9 @@
-"""What every device is, and what a measurement says."""
+"""What a measurement of a board says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
-
-from pipeline.ir import Array
+from typing import Literal
 
 Clock = Literal["device", "simulated", "host"]
 
@@ -31,18 +28,3 @@ class Measurement:
     flash_bytes: int
     stack_bytes: int | None = None  # high-water mark, by painting
     counter: str = ""  # what counted: "plugin" (of QEMU), "systick" or "dwt"
-
-
-class Device(Protocol):
-    """Used in a `with` block: entering connects (boots, flashes) and proves the identity, leaving releases everything."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exc: object) -> None: ...
-    def infer(self, x: Array) -> Array:
-        """One example: the raw bytes of all inputs in order; back come the raw int8 bytes of all outputs, flat."""
-
-    def replay(self, xs: Iterable[Array]) -> Iterator[Array]:
-        """`infer` of one example after another, each answer as soon as it is there."""
-
-    def measure(self, x: Array, *, runs: int) -> Measurement:
-        """Timing of `runs` inferences of one example."""

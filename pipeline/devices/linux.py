@@ -24,7 +24,7 @@ def open_computer(
     in for a target whose transport is "process". RecipeError for a wrong bench file."""
     path = bench or BENCH
     entry = bench_entry(target, bench)
-    if entry is not None and entry.host:
+    if entry is not None:
         return SshComputer(target.name, SshHost(entry.host, accept_new_host_key), wheels or _wheels(path, target, entry))
     if target.device.transport == "process":
         return ProcessComputer(target.name)

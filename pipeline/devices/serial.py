@@ -64,6 +64,8 @@ class BenchEntry:
                     f'{key} = "{getattr(self, key)}" must be a serial port such as /dev/ttyACM0, or '
                     f"{' or '.join(f'{s}://HOST:PORT' for s in URL_SCHEMES)}."
                 )
+        if self.port and self.host:
+            raise ValueError("port is for a microcontroller, host for a computer: give one of them.")
         if self.kind and not self.port:
             raise ValueError(f'kind = "{self.kind}" says what is at a port: give `port` too, or leave kind out.')
         if not self.kind and ("://" in self.port or _PSEUDO_TERMINAL.match(os.path.realpath(self.port))):
@@ -99,7 +101,12 @@ def bench_entry(target: Target, bench: Path | None = None) -> BenchEntry | None:
                 f"{path}: [{name}] is no target's name.{did_you_mean(name, known)} Known targets: {', '.join(known)}. "
                 f"One of your own is known by its file in ./targets, or in a folder `targets` beside {path}."
             )
-    return entries.get(target.name)
+    entry = entries.get(target.name)
+    if entry is not None:
+        key, what = ("port", "microcontroller") if target.family == "cortex_m" else ("host", "Linux computer")
+        if not getattr(entry, key):
+            raise RecipeError(f"{path}: {target.name}.{key} is missing: {target.name} is a {what}, reached by its {key}.")
+    return entry
 
 
 def require_bench(bench: Path | None) -> None:

@@ -21,6 +21,7 @@ from pipeline.codegen.vectors import random
 from pipeline.data.dataset import Dataset
 from pipeline.devices import open_device, require_device
 from pipeline.devices.board import Board
+from pipeline.devices.protocol import Run
 from pipeline.devices.qemu import QemuBoard
 from pipeline.devices.serial import SerialBoard
 from pipeline.errors import DeviceError
@@ -75,6 +76,14 @@ def test_counts_repeat_from_boot_to_boot(firmware: Callable[..., Firmware]) -> N
         seen.append((measured.instructions, measured.cycles, measured.ticks))
     assert seen[0] == seen[1]
     assert len(set(seen[0][2])) == 1
+
+
+def test_an_inference_that_was_not_counted(firmware: Callable[..., Firmware]) -> None:
+    with (
+        open_device(firmware(), M4) as device,
+        pytest.raises(DeviceError, match=r"plugin counted 0 inferences where 2 ran on cortex-m4 in QEMU .*lacks the marker"),
+    ):
+        device._counts(Run((1, 1), b"", 0))
 
 
 def test_systick_counts_what_the_plugin_counts(firmware: Callable[..., Firmware]) -> None:

@@ -213,6 +213,13 @@ def test_a_real_port_stays_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             pass
 
 
+def test_a_real_port_where_something_else_talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.devices.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
+    message = r"answered an empty command \(`%`\) with b'\\x1b\[0mlogin: ', which is no line of the protocol"
+    with serial_line(lambda _received: b"\x1b[0mlogin: ") as path, pytest.raises(DeviceError, match=message):
+        open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)).__enter__()
+
+
 def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
     with serial_line(board()) as path:
         other = os.open(path, os.O_RDWR | os.O_NOCTTY)
@@ -244,6 +251,7 @@ def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
         ('[cortex-m4]\nprot = "/dev/ttyACM0"', r"cortex-m4\.prot: unknown key\. Did you mean 'port'"),
         ("[cortex-m4]\nport = 3", r"cortex-m4\.port must be a string"),
         ('[cortex-m4]\nport = "spy:///dev/x?file=y"', r"cortex-m4: port = .* must be a serial port .* socket://HOST:PORT"),
+        ('[cortex-m4]\nport = "x"\nhost = "y"', r"cortex-m4: port is for a microcontroller, host for a computer: give one"),
         ('[cortex-m4]\nkind = "measured"', r'cortex-m4: kind = "measured" says what is at a port: give `port` too'),
         ('[cortex-m4]\nport = "x"\nkind = "mesured"', r"cortex-m4\.kind = 'mesured' is not known\. Did you mean 'measured'"),
         ('[cortex-m4]\nport = "x"\nkind = "simulated"', r"cortex-m4\.kind = 'simulated' is not known.*Use one of: measured"),
@@ -336,6 +344,31 @@ def test_a_table_that_is_no_targets(name: str, message: str, tmp_path: Path) -> 
     for use in (require_device, bench_entry):
         with pytest.raises(RecipeError, match=message):
             use(TARGET, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        (
+            "cortex-m4",
+            'host = "pi@desk"',
+            r"cortex-m4\.port is missing: cortex-m4 is a microcontroller, reached by its port",
+        ),
+        ("raspberry-pi-4", 'port = "/dev/ttyS0"', r"raspberry-pi-4\.host is missing: raspberry-pi-4 is a Linux computer"),
+        ("cortex-m4", "baud = 9600", r"cortex-m4\.port is missing"),
+    ],
+)
+def test_a_table_without_the_way_to_its_device(name: str, given: str, message: str, tmp_path: Path) -> None:
+    """Overlooked, it would let an emulator or this computer stand in."""
+    (tmp_path / "bench.toml").write_text(f"[{name}]\n{given}\n")
+    with pytest.raises(RecipeError, match=message):
+        require_device(target.load(name), tmp_path / "bench.toml")
+
+
+def test_a_transport_that_no_microcontroller_has(tmp_path: Path) -> None:
+    wrong = replace(TARGET, device=replace(TARGET.device, transport="ssh"))
+    with pytest.raises(DeviceError, match=r'reached by transport = "ssh"\. Write "serial" \(a board\) or "qemu"'):
+        open_device(FIRMWARE, wrong, bench=tmp_path / "bench.toml")
 
 
 def test_targets_of_ones_own_are_known(tmp_path: Path) -> None:
