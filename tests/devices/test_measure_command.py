@@ -110,3 +110,11 @@ def test_a_board_that_fails(answer: Answer, said: str, firmware: Callable[..., F
     assert f"cortex-m4 on {port}" in line
     assert line.endswith(".")
     assert line.isprintable()
+
+
+def test_a_bench_file_that_is_not_there(firmware: Callable[..., Firmware], tmp_path: Path) -> None:
+    """An emulated board must not answer for the one that the file would have named."""
+    with measuring(firmware().folder, tmp_path, "--bench", "none.toml") as process:
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "Error: the bench file none.toml does not exist. It says where boards are attached: give its path" in errors
