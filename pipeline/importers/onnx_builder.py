@@ -247,8 +247,10 @@ class OnnxBuilder(StoredGraph):
     def add_input(self, name: str, quant: Quant, dtype: str) -> None:
         """The graph's input `name`, where the file declares one of that dtype."""
         for declared, declared_dtype, shape in self.file.inputs:
-            if declared != name or declared_dtype != dtype or shape is None:
+            if declared != name or declared_dtype != dtype:
                 continue
+            if shape is None:
+                raise GraphError(f"input {name!r} has no shape; export the model with fixed sizes and a batch of 1")
             if any(d is None for d in shape[1:]) or (shape and shape[0] not in (None, 1)):
                 raise GraphError(f"input {name!r} has shape {shape}; export the model with fixed sizes and a batch of 1")
             fixed = (1, *(d for d in shape[1:] if d is not None)) if shape else ()

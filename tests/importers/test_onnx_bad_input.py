@@ -149,6 +149,13 @@ def no_shape(m: Any) -> None:
     m.graph.input[0].CopyFrom(helper.make_tensor_value_info(m.graph.input[0].name, TensorProto.FLOAT, None))
 
 
+def reshaped_no_shape(m: Any) -> None:
+    no_shape(m)
+    name, first = m.graph.input[0].name, node(m, "QuantizeLinear")
+    first.input[0] = "flat"
+    m.graph.node.insert(0, helper.make_node("Flatten", [name], ["flat"]))
+
+
 def string_constant(m: Any) -> None:
     m.graph.initializer.append(helper.make_tensor("words", TensorProto.STRING, [1], [b"a"]))
 
@@ -198,8 +205,9 @@ BAD: dict[str, tuple[Edit, str]] = {
     "zero input": (input_shape(1, 3, 0, 16), r"'x0' has shape \(1, 3, 0, 16\); at most 8 dimensions of at least 1"),
     "absurd input": (input_shape(1, 3, 1 << 20, 1 << 20), r"input 'x0' has shape .*, more than 67,108,864 bytes"),
     "inconsistent input": (input_shape(1, 3, 20, 20), r"(Gemm|Flatten|Reshape) '\S*': "),
-    "no input shape": (no_shape, r"reads 'x0' before|reads the input 'x0' as it is|'x0'"),
-    "integer input": (integer_input, r"'x0'"),
+    "no input shape": (no_shape, r"input 'x0' has no shape; export the model with fixed sizes"),
+    "reshaped input without shape": (reshaped_no_shape, r"input 'x0' has no shape; export the model with fixed sizes"),
+    "integer input": (integer_input, r"QuantizeLinear '\S*': reads the input 'x0' as it is, not quantised"),
     "string constant": (string_constant, r"constant 'words' is of ONNX type 8; supported are float32"),
     "external data outside": (external("../secret.bin"), r"lies in '../secret.bin', outside the model's folder"),
     "external data absolute": (external("/etc/passwd"), r"lies in '/etc/passwd', outside the model's folder"),
