@@ -106,13 +106,15 @@ def run(
         if recipe is None:
             console.print("no recipe given: running the bundled example, the digits recipe", style="dim")
         from pipeline.recipe import default_path, load, quoted
-        from pipeline.report.progress import Display
-        from pipeline.report.table import print_outcome
-        from pipeline.report.write import outcome_text
-        from pipeline.run import run_targets
 
         tflm = [f"codegen.tflm_dir={quoted(str(tflm_dir.resolve()))}"] if tflm_dir else []
         loaded = load(recipe or default_path(), [*(settings or ()), *tflm])
+        with console.status("loading torch"):
+            from pipeline.report.progress import Display
+            from pipeline.report.table import print_outcome
+            from pipeline.report.write import outcome_text
+            from pipeline.run import run_targets
+
         outcome = run_targets(
             loaded, chosen, out=out, bench=bench, accept_new_host_key=accept_new_host_key, display=Display(console)
         )

@@ -50,6 +50,16 @@ def test_help_is_fast_and_light() -> None:
     assert not re.search(r"\| +(torch|mlflow|numpy|sklearn|matplotlib)\n", imported)
 
 
+def test_a_wrong_recipe_is_refused_before_torch_is_loaded(work: Path) -> None:
+    (work / "r.toml").write_text(RECIPE)
+    words = ["run", "r.toml", "-t", "cortex-m4", "--set", "quantize.mod=qat"]
+    code = f"import sys; from pipeline.cli import app; sys.argv = ['pipeline', *{words}]; app()"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "quantize.mod: unknown key. Did you mean 'mode'?" in done.stderr
+    assert not re.search(r"\| +(torch|mlflow|sklearn|matplotlib)\n", done.stderr)
+
+
 def test_version() -> None:
     done = pipeline("--version")
     assert (done.exit_code, done.stdout.split()[0]) == (0, "pipeline")

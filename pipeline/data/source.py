@@ -6,17 +6,17 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from pipeline.data import models
-from pipeline.data.checkpoint import load_checkpoint
 from pipeline.data.dataset import Dataset
 from pipeline.data.users_code import ANY_ERROR, failure, import_from, place
 from pipeline.errors import PipelineError, RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,10 @@ class Source:
 def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -> Source:
     """The model `recipe` describes, for `data`; relative paths and modules are looked up in `folder` and below the current
     one. RecipeError when the factory or the checkpoint does not fit."""
+    import torch
+
+    from pipeline.data.checkpoint import load_checkpoint
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights
         module = build(recipe, data.input_shape, len(data.classes), folder)
@@ -56,6 +60,8 @@ def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -
 
 def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, folder: Path = Path()) -> nn.Module:
     """The factory's module, untrained."""
+    import torch
+
     name = recipe.factory
     function = _user_factory(name, folder) if ":" in name else models.find(name)
     if function is None:
@@ -72,7 +78,7 @@ def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, 
         raise RecipeError(
             f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes: {failure(e)}."
         ) from e
-    if not isinstance(module, nn.Module):
+    if not isinstance(module, torch.nn.Module):
         raise RecipeError(f"model.factory {name!r} must return a torch.nn.Module, got {type(module).__name__}.")
     return module.to("cpu", torch.float32)
 
@@ -120,6 +126,8 @@ def _check_arguments(name: str, function: Any, arguments: Mapping[str, Any]) -> 
 
 def _try(module: nn.Module, recipe: ModelRecipe, data: Dataset) -> None:
     """One forward pass on two images, so that a model that does not fit its data is found before anything long."""
+    import torch
+
     images = data.normalization.apply(data.x_train[[0, -1]]).transpose(0, 3, 1, 2)
     try:
         with torch.no_grad():

@@ -11,14 +11,14 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.pruner import function as cut
 
-Criterion = Literal["magnitude", "taylor", "bn_scale", "random"]
+from pipeline.stages.prune import Criterion
 
 _IMPORTANCE: dict[Criterion, Callable[[], Any]] = {
     "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2),

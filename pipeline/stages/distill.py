@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.errors import RecipeError
 from pipeline.stage import Context, FloatModel
-from pipeline.stages._fit import Loss, Schedule, deterministic, fit
-from pipeline.stages._record import record
 from pipeline.strict import limits
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pipeline.stages._fit import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,9 @@ class Distill:
     learning_rate: float = limits(1e-3, low=1e-8, high=10.0)
 
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
+        from pipeline.stages._fit import Schedule, deterministic, fit
+        from pipeline.stages._record import record
+
         if artifact.teacher is None:
             raise RecipeError(
                 "distill has no teacher: it is the model before pruning, and nothing was pruned. Add a [prune] table to the "
@@ -47,6 +49,8 @@ class Distill:
 
     def loss(self, teacher: nn.Module) -> Loss:
         """The distillation loss against `teacher`, which stays in eval mode."""
+        import torch
+        import torch.nn.functional as F
 
         def value(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
             with torch.no_grad():

@@ -8,8 +8,6 @@ from typing import ClassVar, Literal
 
 from pipeline.data.source import Source
 from pipeline.stage import Context, FloatModel
-from pipeline.stages._fit import Schedule, cross_entropy, deterministic, fit
-from pipeline.stages._record import record
 from pipeline.strict import limits
 
 
@@ -30,6 +28,9 @@ class Train:
     optimizer: Literal["adamw", "sgd"] = "adamw"
 
     def run(self, artifact: Source, ctx: Context) -> FloatModel:
+        from pipeline.stages._fit import Schedule, cross_entropy, deterministic, fit
+        from pipeline.stages._record import record
+
         module = copy.deepcopy(artifact.module)
         with deterministic(ctx.seed, module, artifact.data.input_shape):
             if artifact.checkpoint is None:
