@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from pipeline.data.npz import read_npz
 from pipeline.errors import BuildError, GraphError, RecipeError, TargetError
 from pipeline.importers.imported import Imported
 from pipeline.importers.tflite import import_tflite, load_tflite
@@ -155,5 +154,5 @@ def _stored_model(folder: Path, name: str, preprocess: dict[str, Any] | None) ->
     graph = load_tflite((folder / "model.tflite").read_bytes(), name)
     if preprocess is None:
         return CompiledModel(graph, None)
-    with np.load(folder / "vectors.npz", allow_pickle=False) as arrays:
-        return CompiledModel(graph, Preprocess(preprocess["dtype"], arrays["preprocess_tables"]))
+    tables = read_npz(folder / "vectors.npz", ("preprocess_tables",))["preprocess_tables"]
+    return CompiledModel(graph, Preprocess(preprocess["dtype"], tables))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ import numpy as np
 
 from pipeline.codegen.vectors import Vectors, golden
 from pipeline.compile import load_firmware
-from pipeline.data.dataset import MAX_BYTES, read_npz
 from pipeline.data.dataset import labels as checked_labels
+from pipeline.data.npz import MAX_BYTES, read_npz, readable
 from pipeline.devices import open_device
 from pipeline.devices.base import Measurement
 from pipeline.devices.board import Board
@@ -142,12 +141,11 @@ def _read(inputs: Inputs) -> tuple[tuple[Array, ...], Array | None, Array | None
 
 
 def _read_npy(path: Path) -> Array:
-    try:
+    with readable(str(path), "an .npy file of plain numbers", "Write it with numpy.save."):
         if path.stat().st_size > MAX_BYTES:
             raise RecipeError(f"{path} holds more than the {MAX_BYTES:,} bytes that are loaded at most.")
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise RecipeError(f"{path} can not be read as an .npy file of plain numbers ({e}).") from None
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _vectors(firmware: Firmware, given: tuple[Array, ...], limit: int | None) -> tuple[Vectors, tuple[str, ...]]:

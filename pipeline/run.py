@@ -16,7 +16,7 @@ from pipeline.codegen.package import require_target
 from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices import require_device
-from pipeline.devices.serial import BENCH, read_bench
+from pipeline.devices.serial import bench_entry, require_bench
 from pipeline.errors import RecipeError
 from pipeline.importers.torch_export import check_supported
 from pipeline.recipe import Recipe
@@ -138,9 +138,8 @@ def _check_tools(target: Target, bench: Path | None) -> None:
     """Everything about the target that can be known before any work: BuildError when something is not installed, TargetError
     when the compiler or the firmware does not know its core or driver, DeviceError when its port or emulated machine is not
     there, RecipeError for a wrong bench file."""
-    if bench is not None and not bench.is_file():
-        raise RecipeError(f"--bench {bench} does not exist. It says where boards are attached; see `pipeline run --help`.")
-    entry = read_bench(bench or BENCH).get(target.name)
+    require_bench(bench)
+    entry = bench_entry(target, bench)
     tools = doctor.needed(target, attached=entry is not None and bool(entry.port))
     doctor.require(tools, f"target {target.name}")
     if target.family == "cortex_m":

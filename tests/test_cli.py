@@ -145,7 +145,7 @@ BAD = {
     ),
     "seed": (("r.toml", "-t", "cortex-m4", "--set", "seed=-1"), 2, r"^Error: r\.toml: seed = -1 is out of range"),
     "no TFLM library": (("r.toml", "-t", "cortex-m4", "--tflm-dir", "none"), 2, r"no libtensorflow-microlite\.a in .*/none"),
-    "bench file": (("r.toml", "-t", "cortex-m4", "--bench", "none.toml"), 2, r"--bench none\.toml does not exist"),
+    "bench file": (("r.toml", "-t", "cortex-m4", "--bench", "none.toml"), 2, r"bench file none\.toml does not exist"),
     "unknown option": (("r.toml", "--targte", "cortex-m4"), 2, r"No such option: --targte"),
 }
 

@@ -223,7 +223,7 @@ def test_an_absent_port_is_refused_before_any_work(tmp_path: Path) -> None:
 
 
 def test_a_missing_bench_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"--bench .*none\.toml does not exist"):
+    with pytest.raises(RecipeError, match=r"bench file .*none\.toml does not exist"):
         run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build", bench=tmp_path / "none.toml")
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.npz import MAX_BYTES as MAX_BYTES
-from pipeline.data.npz import read_npz as read_npz
+from pipeline.data.npz import read_npz
 from pipeline.errors import RecipeError
 from pipeline.ir import Array
 from pipeline.preprocess import Normalization

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.dataset import read_npz
+from pipeline.data.npz import read_npz
 from pipeline.errors import RecipeError
 from pipeline.ir import Array
 
