@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def import_keras(path: Path, calibration: Path | None) -> Imported:
         raise RecipeError(
             f"{path} is a float model; to quantize it, real inputs are needed: --calibration FILE.npz with an array `x`."
         )
+    if path.suffix == ".keras" and path.is_file() and not zipfile.is_zipfile(path):  # Keras would say that it is not there
+        raise GraphError(f"{path} is not a .keras file (a zip archive), or is cut off; save or download it again.")
     tf = _tensorflow()
     with contextlib.redirect_stdout(io.StringIO()):  # the exporter prints where its temporary files are
         converter, inputs = _loaded(tf, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import BuildError, RecipeError
+from pipeline.errors import BuildError, GraphError, RecipeError
 from pipeline.importers.keras import import_keras
 
 
@@ -20,3 +20,9 @@ def test_needs_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(BuildError, match=r"pip install 'tinyml-pipeline\[keras\]'"):
         import_keras(tmp_path / "model.keras", tmp_path / "samples.npz")
+
+
+def test_a_file_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "net.keras").write_bytes(b"PK\x03\x04" + bytes(500))
+    with pytest.raises(GraphError, match=r"net\.keras is not a \.keras file \(a zip archive\), or is cut off"):
+        import_keras(tmp_path / "net.keras", tmp_path / "calibration.npz")
