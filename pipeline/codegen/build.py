@@ -16,8 +16,8 @@ from pipeline.target import Target
 
 BUILD_TIMEOUT_S = 600
 FIRMWARE_OPTIMISE = "-Os"
-# Measured with gcc 12 on the emulated Cortex-M4, MLPerf's resnet8 and ds_cnn, instructions and flash: this 55.3 M,
-# 88.4 KiB and 22.5 M, 36.2 KiB; -funroll-loops 57.4 M, 91.4 and 23.5 M, 39.0; -O3 57.7 M, 94.2 and 14.1 M, 42.6.
+# Measured with gcc 12 on the emulated Cortex-M4 (make bench), MLPerf's resnet8 and ds_cnn, instructions and flash: this
+# 33.2 M, 88.9 KiB and 12.3 M, 37.0 KiB; -funroll-loops 36.1 M, 94.3 and 12.6 M, 41.6; -O3 32.1 M, 92.4 and 9.2 M, 46.8.
 MODEL_OPTIMISE = "-O2"
 TOOLS = "arm-none-eabi-"
 STRICT = "-Wall -Wextra -pedantic -Werror"
