@@ -130,11 +130,12 @@ def test_extensions_in_text(firmware: Callable[..., Firmware]) -> None:
     vectors = random(built.model.graph, 1, built.model.preprocess, seed=5)
     data, answer = vectors.inputs[0].tobytes(), vectors.outputs[0].tobytes()
     said = answers(built, f"bulk 64 {zlib.crc32(data):08x}%".encode() + data + b"run 2%id%")
-    ticks = said[4]
-    assert re.fullmatch(r"m-ticks-\d+", ticks)
+    first, second = said[4], said[5]
+    counts = [int(line.removeprefix("m-ticks-")) for line in (first, second)]
+    assert abs(counts[0] - counts[1]) <= 1  # the same work, begun at another moment of a tick
     assert said == [
         *["m-[Expecting 64 bytes]", "m-ready", "m-load-done", "m-ready"],
-        *[ticks, ticks, f"m-output-{answer.hex()}", f"m-crc-{zlib.crc32(answer):08x}", "m-ready"],
+        *[first, second, f"m-output-{answer.hex()}", f"m-crc-{zlib.crc32(answer):08x}", "m-ready"],
         *["m-id-protocol-1", "m-id-board-cortex-m4", "m-id-core-c24", f"m-id-model-{built.model_id}", "m-id-input-64"],
         *[f"m-id-arena-{built.arena_bytes}", f"m-id-ram-{built.ram_bytes}", "m-id-timer-systick", "m-id-tick_hz-25000000"],
         "m-ready",
