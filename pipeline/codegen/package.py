@@ -102,7 +102,7 @@ def prove(
     with HostC(graph, model.preprocess, library) as host:
         if not _equal(vectors.outputs, host.run(*vectors.inputs)):
             found = oracle.first_difference(graph, vectors.int8_inputs, host.layers(*vectors.inputs))
-            raise _mismatch(graph, "the generated C", found)
+            raise MismatchError(f"{_difference(graph, 'the generated C', found)} Nothing is kept.")
     report("comparing with TFLM")
     n, by_tflm = len(vectors), prove_tflm(graph, tflite, vectors)
     if by_tflm is None:
@@ -118,7 +118,7 @@ def prove_tflm(graph: Graph, tflite: bytes, vectors: Vectors) -> int | None:
         return None
     if not _equal(vectors.outputs, oracle.tflm_run(tflite, *vectors.int8_inputs)):
         found = oracle.first_difference(graph, vectors.int8_inputs, oracle.tflm_layers(tflite, *vectors.int8_inputs))
-        raise _mismatch(graph, "TFLM on the .tflite file", found)
+        raise MismatchError(_difference(graph, "TFLM on the .tflite file", found))
     return len(vectors)
 
 
@@ -126,9 +126,9 @@ def _equal(expected: tuple[Array, ...], got: tuple[Array, ...]) -> bool:
     return all(np.array_equal(a, b.reshape(a.shape)) for a, b in zip(expected, got, strict=True))
 
 
-def _mismatch(graph: Graph, who: str, found: oracle.Difference | None) -> MismatchError:
+def _difference(graph: Graph, who: str, found: oracle.Difference | None) -> str:
     where = str(found) if found else "its layers are equal when traced, so only the untraced program differs"
-    return MismatchError(f"{who} does not answer as the integer reference of {graph.name!r} does: {where}. Nothing is kept.")
+    return f"{who} does not answer as the integer reference of {graph.name!r} does: {where}."
 
 
 def _require_int8_io(graph: Graph) -> None:
