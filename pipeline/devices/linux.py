@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Literal
 
 from pipeline.devices.linux_figures import LinuxMeasurement
 from pipeline.devices.process import ProcessComputer
@@ -25,7 +26,11 @@ def open_computer(
     path = bench or BENCH
     entry = bench_entry(target, bench)
     if entry is not None:
-        return SshComputer(target.name, SshHost(entry.host, accept_new_host_key), wheels or _wheels(path, target, entry))
+        return SshComputer(
+            target.name,
+            SshHost(entry.host, accept_new_host_key),
+            wheels or _wheels(path, target, entry),
+        )
     if target.device.transport == "process":
         return ProcessComputer(target.name)
     raise DeviceError(
@@ -67,7 +72,7 @@ def clean(target: Target, *, bench: Path | None = None) -> str:
     return f"{target.name} has no host in {bench or BENCH}: nothing to remove"
 
 
-def energy(measurement: LinuxMeasurement, target: Target) -> tuple[float, str] | None:
+def energy(measurement: LinuxMeasurement, target: Target) -> tuple[float, Literal["measured", "estimated"]] | None:
     """(microjoules of one int8 inference, "measured" or "estimated"): from its own power chip or an external meter, idle
     subtracted, else the whole board's datasheet power times the latency. None where this computer stood in: its latency is
     not the board's."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from pipeline.devices.base import Clock
 from pipeline.power.base import MeterEnergy, WindowEnergy
+from pipeline.strict import limits
 
 OTHERS_CORES = 0.1
 """More than this much of a core for other processes, and the computer was not idle."""
+MAX_CORES = 1024
 THROTTLED_SINCE_BOOT = 0xF0000
 THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 """Bits of `vcgencmd get_throttled`; sixteen higher: has happened since boot."""
@@ -39,7 +42,40 @@ class Operator:
 
     node: str
     operator: str
-    us: float
+    us: float = limits(low=0.0, high=1e12)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an engine runs a model: `threads` of one inference, kept to the cores `affinity`."""
+
+    engine: Literal["onnxruntime", "ai_edge_litert", "tflite_runtime"]
+    optimization: Literal["disable", "basic", "extended", "all"]
+    spinning: bool
+    affinity: tuple[int, ...] = limits(low=0, high=MAX_CORES)
+    threads: int = limits(low=1, high=MAX_CORES)
+    inter_threads: int = limits(low=1, high=MAX_CORES)
+
+
+@dataclass(frozen=True, slots=True)
+class ComputerInfo:
+    """What a computer is. `model` is the board's own name for itself, `cores` those that the runner may use, `engines` their
+    versions by import name, `pmic` whether it measures its own power, `venv` whether its Python can make environments."""
+
+    model: str
+    os: str
+    kernel: str
+    machine: str
+    python: str
+    executable: str
+    libc: str
+    engines: Mapping[str, str]
+    pmic: bool
+    venv: bool
+    bits: int = limits(low=8, high=128)
+    cores: int = limits(low=1, high=MAX_CORES)
+    ram_bytes: int = limits(low=0, high=2**50)
+    disk_free_bytes: int = limits(low=0, high=2**60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +85,7 @@ class ModelFigures:
 
     file: str
     engine: str
-    options: dict[str, Any]
+    options: EngineOptions
     load_ms: float
     cold_start_ms: float
     warmup_runs: int
@@ -65,19 +101,15 @@ class ModelFigures:
 class Conditions:
     """How the computer was doing. `throttled` is None where nothing can tell, `others_cores` counts cores' worth."""
 
-    temperature_c: float | None
-    governors: tuple[str, ...]
-    frequencies_khz: tuple[int, ...]
-    throttled: int | None
-    others_cores: float
+    temperature_c: float | None = limits(low=-273.0, high=1000.0)
+    governors: tuple[str, ...] = limits()
+    frequencies_khz: tuple[int, ...] = limits(low=0, high=10**9)
+    throttled: int | None = limits(low=0, high=2**32 - 1)
+    others_cores: float = limits(low=0.0, high=MAX_CORES)
 
-    @staticmethod
-    def read(answer: dict[str, Any]) -> Conditions:
-        """From the runner's `state`."""
-        return Conditions(
-            answer["temperature_c"], tuple(answer["governors"]), tuple(answer["frequencies_khz"]), answer["throttled"],
-            float(answer["others_cores"]),
-        )  # fmt: skip
+    def __post_init__(self) -> None:
+        if max(len(self.governors), len(self.frequencies_khz)) > MAX_CORES:
+            raise ValueError(f"governors or frequencies_khz of more than {MAX_CORES} cores.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +119,7 @@ class LinuxMeasurement:
 
     device: str
     clock: Clock
-    computer: dict[str, Any]  # the runner's `info`: model, OS, kernel, Python, engines
+    computer: ComputerInfo
     int8: ModelFigures
     float32: ModelFigures | None
     before: Conditions
@@ -173,3 +205,26 @@ def why_invalid(before: Conditions, after: Conditions, others_cores: float) -> l
     elif before.others_cores > OTHERS_CORES:
         reasons.append(f"other processes used {before.others_cores:.2f} of a core before it began: stop them")
     return reasons
+
+
+def warnings(int8: ModelFigures, float32: ModelFigures | None, before: Conditions) -> list[str]:
+    """What else a reader of the latencies should know, in words."""
+    found = []
+    mine, others = (m.timing.percentile_us(50) for m in (int8, float32 or int8))
+    if mine > others:
+        unfused = sum(o.operator in ("QuantizeLinear", "DequantizeLinear") for o in int8.operators or ())
+        why = f"{unfused} of its nodes were not fused" if unfused else "every node is fused, so it is too small to gain"
+        found.append(
+            f"int8 is slower than float32 here: {mine:.0f} us against {others:.0f} us; {why}. The float file may "
+            "be the better choice on this computer"
+        )
+    for name, m in {"int8": int8, **({"float": float32} if float32 else {})}.items():
+        if not m.timing.reached:
+            found.append(
+                f"{name}: the median's 95 % interval is still wider than asked for; measure longer or quieten the computer"
+            )
+        if not m.warm:
+            found.append(f"{name}: latencies had not settled when the warm-up ended")
+    if before.governors and before.governors != ("performance",):
+        found.append(f"the CPU governor is {', '.join(before.governors)}; latencies of short models depend on it")
+    return found

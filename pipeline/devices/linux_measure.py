@@ -6,14 +6,23 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pipeline.devices import linux_replies as replies
 from pipeline.devices.base import Clock
-from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, ModelFigures, Operator, Timing, why_invalid
-from pipeline.devices.linux_protocol import ConnectionLost, Runner, decode, encode
+from pipeline.devices.linux_figures import (
+    ComputerInfo,
+    Conditions,
+    LinuxMeasurement,
+    ModelFigures,
+    Timing,
+    warnings,
+    why_invalid,
+)
+from pipeline.devices.linux_protocol import ConnectionLost, Runner
 from pipeline.errors import DeviceError, MismatchError
 from pipeline.ir import Array
 from pipeline.power.base import EnergyMeter, MeterEnergy, Samples, WindowEnergy, meter_energy
@@ -21,7 +30,6 @@ from pipeline.power.pmic import rail_energy
 from pipeline.shown import short
 from pipeline.strict import limits
 
-SLACK = 0.02  # clocks of one computer drift less than this, in a window of seconds
 IDLE_S, BUSY_S = 4.0, 6.0  # of power samples
 GUARD_S = 0.1  # left out at a window's ends: a meter's first sample is not of the very moment when it was told to start
 INT8, FLOAT = "int8", "float"
@@ -55,7 +63,7 @@ class LinuxSettings:
 def engines(computer: Computer) -> frozenset[str]:
     """What the computer can run models with, by the runner's names."""
     info, _ = _again_when_lost(lambda: _conditions(computer, 0.0))
-    return frozenset(info["engines"])
+    return frozenset(info.engines)
 
 
 def replay(computer: Computer, model: Path, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -81,14 +89,14 @@ def measure(
     names computer, or meter, and step."""
     s = settings or LinuxSettings()
     info, before = _again_when_lost(lambda: _conditions(computer, 1.0))
-    alone = {n: _again_when_lost(partial(_alone, computer, n, m, inputs, s, info["cores"])) for n, m in models.items()}
+    alone = {n: _again_when_lost(partial(_alone, computer, n, m, inputs, s, info.cores)) for n, m in models.items()}
     timings, others_cores = _again_when_lost(lambda: _together(computer, models, inputs, s))
-    rails = _again_when_lost(lambda: _rails(computer, models[INT8], inputs, s)) if info["pmic"] else None
+    rails = _again_when_lost(lambda: _rails(computer, models[INT8], inputs, s)) if info.pmic else None
     metered = _again_when_lost(lambda: _metered(computer, models[INT8], inputs, s, meter)) if meter else None
     _, after = _again_when_lost(lambda: _conditions(computer, 0.2))
     figures = {n: _figures(models[n], alone[n], timings[n]) for n in models}
     return LinuxMeasurement(
-        device=short(f"{info['model']}, {info['os']}, Linux {info['kernel']}", 200),
+        device=short(f"{info.model}, {info.os}, Linux {info.kernel}", 200),
         clock=computer.clock,
         computer=info,
         int8=figures[INT8],
@@ -99,7 +107,7 @@ def measure(
         rails=rails,
         meter=metered,
         invalid=tuple(why_invalid(before, after, others_cores)),
-        warnings=(*_warnings(figures, before), *_doubts(metered)),
+        warnings=(*warnings(figures[INT8], figures.get(FLOAT), before), *_doubts(metered)),
     )
 
 
@@ -111,37 +119,58 @@ def _again_when_lost(action: Callable[[], T]) -> T:
         return action()
 
 
-def _conditions(computer: Computer, seconds: float) -> tuple[dict[str, Any], Conditions]:
+def _conditions(computer: Computer, seconds: float) -> tuple[ComputerInfo, Conditions]:
     with computer.runner() as runner:
-        info = {k: v for k, v in runner.ask("info").items() if k not in ("id", "ok")}
-        return info, Conditions.read(runner.ask("state", seconds=seconds))
+        return runner.ask_for(ComputerInfo, "info"), runner.ask_for(Conditions, "state", seconds=seconds)
 
 
-def _load(runner: Runner, computer: Computer, name: str, model: Path, s: LinuxSettings, **options: Any) -> dict[str, Any]:
+def _load(runner: Runner, computer: Computer, name: str, model: Path, s: LinuxSettings, **options: Any) -> replies.Loaded:
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     wanted = {"threads": s.threads, "affinity": list(s.affinity), **options}
-    return runner.ask("load", 120.0, name=name, file=computer.place(model), sha256=digest, **wanted)
+    return runner.ask_for(replies.Loaded, "load", 120.0, name=name, file=computer.place(model), sha256=digest, **wanted)
 
 
-def _alone(
-    computer: Computer, name: str, model: Path, inputs: Sequence[Array], s: LinuxSettings, cores: int
-) -> dict[str, Any]:
-    """Answers of the runner by operation: what needs a fresh process."""
-    arrays = [encode(x) for x in inputs]
+def _feed(runner: Runner, name: str, inputs: Sequence[Array]) -> replies.Fed:
+    return runner.ask_for(replies.Fed, "feed", name=name, inputs=[replies.encode(x) for x in inputs])
+
+
+def _warm_up(runner: Runner, name: str) -> replies.WarmedUp:
+    return runner.ask_for(replies.WarmedUp, "warmup", 120.0, name=name)
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """What needs a fresh process for each model, in the order in which it is asked for."""
+
+    load: replies.Loaded
+    feed: replies.Fed
+    warmup: replies.WarmedUp
+    memory: replies.Memory
+    profile: replies.Profiled
+    throughput: replies.Throughput
+    all_cores: Timing | None = None
+
+
+def _alone(computer: Computer, name: str, model: Path, inputs: Sequence[Array], s: LinuxSettings, cores: int) -> _Alone:
+    seconds = s.throughput_seconds
     with computer.runner() as runner:
-        found = {"load": _load(runner, computer, name, model, s), "feed": runner.ask("feed", name=name, inputs=arrays)}
-        found["warmup"] = runner.ask("warmup", 120.0, name=name)
-        found["memory"] = runner.ask("memory")
-        found["profile"] = runner.ask("profile", 300.0, name=name)
-        seconds = s.throughput_seconds
-        found["throughput"] = runner.ask("throughput", seconds + 120, name=name, workers=cores, seconds=seconds)
-    if cores > 1 and not s.affinity:
-        with computer.runner() as runner:
-            _load(runner, computer, name, model, s, threads=cores)
-            runner.ask("feed", name=name, inputs=arrays)
-            runner.ask("warmup", 120.0, name=name)
-            found["all_cores"] = {**_timed(runner, [name], s), "threads": cores}
-    return found
+        found = _Alone(
+            load=_load(runner, computer, name, model, s),
+            feed=_feed(runner, name, inputs),
+            warmup=_warm_up(runner, name),
+            memory=runner.ask_for(replies.Memory, "memory"),
+            profile=runner.ask_for(replies.Profiled, "profile", 300.0, name=name),
+            throughput=runner.ask_for(
+                replies.Throughput, "throughput", seconds + 120, name=name, workers=cores, seconds=seconds
+            ),
+        )
+    if cores == 1 or s.affinity:
+        return found
+    with computer.runner() as runner:
+        _load(runner, computer, name, model, s, threads=cores)
+        _feed(runner, name, inputs)
+        _warm_up(runner, name)
+        return replace(found, all_cores=_timings(_timed(runner, [name], s), cores)[name])
 
 
 def _together(
@@ -152,25 +181,27 @@ def _together(
         answers = {}
         for name, model in models.items():
             _load(runner, computer, name, model, s)
-            answers[name] = runner.ask("feed", name=name, inputs=[encode(x) for x in inputs])["outputs"]
-            runner.ask("warmup", 120.0, name=name)
-        answer = _timed(runner, list(models), s)
+            answers[name] = _feed(runner, name, inputs).outputs
+            _warm_up(runner, name)
+        timed = _timed(runner, list(models), s)
         for name in models:
-            again = runner.ask("feed", name=name, inputs=[encode(x) for x in inputs])["outputs"]
-            if again != answers[name]:
+            if _feed(runner, name, inputs).outputs != answers[name]:
                 raise MismatchError(
                     f"{runner.where}: time: model {name!r} gave other bytes after many runs than before them."
                 )
-    ticks = {n: decode(answer["ticks_ns"][n]) for n in models}
-    timings = {n: Timing(tuple(int(t) for t in ticks[n]), s.threads, answer["reached"]) for n in models}
-    return timings, float(answer["window"]["others_cores"])
+    return _timings(timed, s.threads), timed.window.others_cores
 
 
-def _timed(runner: Runner, names: list[str], s: LinuxSettings) -> dict[str, Any]:
+def _timings(timed: replies.Timed, threads: int) -> dict[str, Timing]:
+    return {n: Timing(tuple(t.array().tolist()), threads, timed.reached) for n, t in timed.ticks_ns.items()}
+
+
+def _timed(runner: Runner, names: list[str], s: LinuxSettings) -> replies.Timed:
     """The runner's `time`, once more when its clocks disagreed."""
     for attempt in (1, 2):
         start = time.monotonic()
-        answer = runner.ask(
+        answer = runner.ask_for(
+            replies.Timed,
             "time",
             s.seconds + 60,
             names=names,
@@ -178,7 +209,9 @@ def _timed(runner: Runner, names: list[str], s: LinuxSettings) -> dict[str, Any]
             min_seconds=min(s.min_seconds, s.seconds),
             interval=s.interval,
         )
-        problem = clock_problem(answer["window"]["elapsed"], time.monotonic() - start)
+        if set(answer.ticks_ns) != set(names):
+            raise runner.wrong(f"time.ticks_ns are of {sorted(answer.ticks_ns)}, not of {names}.")
+        problem = answer.window.elapsed.problem(time.monotonic() - start)
         if problem is None:
             return answer
         if attempt == 2:
@@ -188,60 +221,57 @@ def _timed(runner: Runner, names: list[str], s: LinuxSettings) -> dict[str, Any]
     raise AssertionError("the second attempt returns or raises")
 
 
-def clock_problem(elapsed_ns: Mapping[str, int], seconds_here: float) -> str | None:
-    """What is wrong with the computer's clocks over a window that took `seconds_here` by this computer's clock, or None."""
-    seconds = {name: ns / 1e9 for name, ns in elapsed_ns.items()}
-    own = seconds["monotonic_ns"]
-    allowed = max(0.05, SLACK * abs(own))
-    for name, other in seconds.items():
-        if abs(other - own) > allowed:
-            which = name.removesuffix("_ns")
-            return f"its clock jumped by {other - own:+.1f} s during the measurement ({which} against monotonic)"
-    if own > seconds_here * (1 + SLACK) + 0.05 or own < 0:
-        return f"its clock counted {own:.2f} s while {seconds_here:.2f} s passed here"
-    return None
-
-
 @contextmanager
 def _fed(computer: Computer, model: Path, inputs: Sequence[Array], s: LinuxSettings) -> Iterator[Runner]:
     with computer.runner() as runner:
         _load(runner, computer, INT8, model, s)
-        runner.ask("feed", name=INT8, inputs=[encode(x) for x in inputs])
+        _feed(runner, INT8, inputs)
         yield runner
 
 
 def _rails(computer: Computer, model: Path, inputs: Sequence[Array], s: LinuxSettings) -> WindowEnergy:
     with _fed(computer, model, inputs, s) as runner:
-        idle = runner.ask("power", IDLE_S + 60, seconds=IDLE_S)
-        busy = runner.ask("power", BUSY_S + 60, name=INT8, seconds=BUSY_S)
-    at_rest, at_work = ([(int(t), str(text)) for t, text in answer["samples"]] for answer in (idle, busy))
-    return rail_energy(at_rest, at_work, elapsed_ns=int(busy["elapsed_ns"]), runs=int(busy["runs"]))
+        idle, _ = _sampled(runner, IDLE_S)
+        busy, _ = _sampled(runner, BUSY_S, name=INT8)
+    at_rest, at_work = ([(sample.ns, sample.text) for sample in answer.samples] for answer in (idle, busy))
+    try:
+        return rail_energy(at_rest, at_work, elapsed_ns=busy.elapsed_ns, runs=busy.runs)
+    except DeviceError as e:
+        raise DeviceError(f"{computer.where}: power: {e}") from None
+
+
+def _sampled(runner: Runner, seconds: float, **fields: Any) -> tuple[replies.Sampled, float]:
+    """The runner's `power`, and the seconds from request to answer by this computer's clock: it can't have taken longer."""
+    began = time.monotonic()
+    answer = runner.ask_for(replies.Sampled, "power", seconds + 60, seconds=seconds, **fields)
+    passed = time.monotonic() - began
+    if answer.elapsed_ns / 1e9 > passed * (1 + replies.SLACK) + 0.05:
+        raise runner.wrong(f"power.elapsed_ns = {answer.elapsed_ns} while {passed:.2f} s passed here.")
+    return answer, passed
 
 
 def _metered(computer: Computer, model: Path, inputs: Sequence[Array], s: LinuxSettings, meter: EnergyMeter) -> MeterEnergy:
     with _fed(computer, model, inputs, s) as runner:
         _, idle, at_rest = _window(runner, meter, IDLE_S)
         busy, samples, at_work = _window(runner, meter, BUSY_S, name=INT8)
-    return meter_energy(meter.name, idle, samples, (at_rest, at_work), int(busy["elapsed_ns"]), int(busy["runs"]))
+    return meter_energy(meter.name, idle, samples, (at_rest, at_work), busy.elapsed_ns, busy.runs)
 
 
 def _window(
     runner: Runner, meter: EnergyMeter, seconds: float, **fields: Any
-) -> tuple[dict[str, Any], Samples, tuple[float, float]]:
+) -> tuple[replies.Sampled, Samples, tuple[float, float]]:
     """The runner's answer, the meter's samples meanwhile, and between which of their seconds the runner was surely at it:
     it began after the request and ended before the answer, so whatever the delays, the overlap of the earliest and the
     latest possible window is inside."""
     meter.start()
-    began = time.monotonic()
     try:
-        answer = runner.ask("power", seconds + 60, seconds=seconds, interval=5.0, **fields)
-        ended = time.monotonic() - began
+        answer, ended = _sampled(runner, seconds, interval=5.0, **fields)
     except BaseException:
         with suppress(DeviceError):
             meter.stop()
         raise
     samples = meter.stop()
-    elapsed = answer["elapsed_ns"] / 1e9
+    elapsed = answer.elapsed_ns / 1e9
     return answer, samples, (ended - elapsed + GUARD_S, elapsed - GUARD_S)
 
 
@@ -249,48 +279,19 @@ def _doubts(metered: MeterEnergy | None) -> list[str]:
     return [f"{metered.meter}: {doubt}; its energy is not quoted" for doubt in metered.invalid] if metered else []
 
 
-def _figures(model: Path, alone: dict[str, Any], timing: Timing) -> ModelFigures:
-    load, first = alone["load"], alone["feed"]["first_ns"]
-    nodes, every = alone["profile"]["nodes"], alone.get("all_cores")
+def _figures(model: Path, alone: _Alone, timing: Timing) -> ModelFigures:
+    load = alone.load
     return ModelFigures(
         file=model.name,
-        engine=f"{load['options']['engine']} {load['engine_version']}",
-        options=load["options"],
-        load_ms=load["load_ns"] / 1e6,
-        cold_start_ms=(load["import_ns"] + load["load_ns"] + first) / 1e6,
-        warmup_runs=alone["warmup"]["runs"],
-        warm=alone["warmup"]["steady"],
-        peak_rss_bytes=alone["memory"]["peak_rss_bytes"],
+        engine=f"{load.options.engine} {load.engine_version}",
+        options=load.options,
+        load_ms=load.load_ns / 1e6,
+        cold_start_ms=(load.import_ns + load.load_ns + alone.feed.first_ns) / 1e6,
+        warmup_runs=alone.warmup.runs,
+        warm=alone.warmup.steady,
+        peak_rss_bytes=alone.memory.peak_rss_bytes,
         timing=timing,
-        all_cores=_all_cores(every) if every else None,
-        per_second=alone["throughput"]["per_second"],
-        operators=None if nodes is None else tuple(Operator(n["node"], n["operator"], n["us"]) for n in nodes),
+        all_cores=alone.all_cores,
+        per_second=alone.throughput.per_second,
+        operators=alone.profile.nodes,
     )
-
-
-def _all_cores(answer: dict[str, Any]) -> Timing:
-    (ticks,) = answer["ticks_ns"].values()
-    return Timing(tuple(int(t) for t in decode(ticks)), answer["threads"], answer["reached"])
-
-
-def _warnings(figures: Mapping[str, ModelFigures], before: Conditions) -> list[str]:
-    found = []
-    if FLOAT in figures:
-        int8, float32 = (figures[n].timing.percentile_us(50) for n in (INT8, FLOAT))
-        if int8 > float32:
-            unfused = sum(o.operator in ("QuantizeLinear", "DequantizeLinear") for o in figures[INT8].operators or ())
-            why = f"{unfused} of its nodes were not fused" if unfused else "every node is fused, so it is too small to gain"
-            found.append(
-                f"int8 is slower than float32 here: {int8:.0f} us against {float32:.0f} us; {why}. The float file may "
-                "be the better choice on this computer"
-            )
-    for name, f in figures.items():
-        if not f.timing.reached:
-            found.append(
-                f"{name}: the median's 95 % interval is still wider than asked for; measure longer or quieten the computer"
-            )
-        if not f.warm:
-            found.append(f"{name}: latencies had not settled when the warm-up ended")
-    if before.governors and before.governors != ("performance",):
-        found.append(f"the CPU governor is {', '.join(before.governors)}; latencies of short models depend on it")
-    return found

@@ -1,12 +1,11 @@
 """The host's side of the runner's protocol (firmware_templates/linux/runner/): JSON lines over any channel of bytes.
 
 The same code drives a runner in a local process and one behind SSH. What comes back is checked as strictly as what goes
-there: lines are bounded, arrays must have the length and checksum they claim.
+there: lines are bounded here, and linux_replies.py says what each answer holds.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import json
@@ -14,27 +13,29 @@ import math
 import threading
 import time
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields as fields_of
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from pipeline.devices.linux_replies import MAX_QUOTED, Hello, Replayed, encode, shown
 from pipeline.errors import DeviceError
 from pipeline.ir import Array
 from pipeline.locations import data_dir
 from pipeline.shown import short
+from pipeline.strict import parse
+
+T = TypeVar("T")
 
 RUNNER = data_dir("firmware_templates") / "linux" / "runner"
 """A folder that Python runs as a program, and `runner_archive` of it likewise."""
 PROTOCOL = 1
 MAX_LINE = 64 * 2**20
-MAX_QUOTED = 600  # characters of another computer's words in a message
 CHUNK_BYTES = 2 * 2**20  # of inputs in one replay request
 PING_S = 5.0
 SILENCE_S = 25.0  # without any line, pings unanswered: the other side is gone
-DTYPES = frozenset({"uint8", "int8", "int32", "int64", "float32"})
 
 
 def runner_files() -> list[Path]:
@@ -95,11 +96,9 @@ class Runner:
 
     def __enter__(self) -> Self:
         try:
-            hello = self._answer(0, "start", 60.0)
-            if hello.get("protocol") != PROTOCOL:
-                raise DeviceError(
-                    f"{self.where}: start: the runner speaks protocol {hello.get('protocol')!r}, not {PROTOCOL}."
-                )
+            hello = self._checked(Hello, "start", self._answer(0, "start", 60.0))
+            if hello.protocol != PROTOCOL:
+                raise DeviceError(f"{self.where}: start: the runner speaks protocol {hello.protocol}, not {PROTOCOL}.")
         except BaseException:
             self._channel.close()
             raise
@@ -112,27 +111,46 @@ class Runner:
         self._pulse.join(timeout=PING_S)
 
     def ask(self, op: str, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
-        """The runner's answer. Refusal when it says no, ConnectionLost when it is gone, DeviceError for nonsense."""
+        """The runner's answer as it came; nothing in it can be trusted but that its strings may be shown. Refusal when it
+        says no, ConnectionLost when it is gone, DeviceError for nonsense."""
         number = next(self._ids)
         self._send({"id": number, "op": op, **fields}, op)
         return self._answer(number, op, timeout_s)
 
+    def ask_for(self, kind: type[T], op: str, timeout_s: float = 60.0, **fields: Any) -> T:
+        """The answer as a checked `kind`, a dataclass of linux_replies.py or linux_figures.py. Errors are those of `ask`,
+        DeviceError also for an answer that is no `kind`."""
+        return self._checked(kind, op, self.ask(op, timeout_s, **fields))
+
+    def wrong(self, what: str) -> DeviceError:
+        """An answer that can not be used: `what` says which, and what it holds."""
+        return DeviceError(
+            f"{self.where}: {shown(what)} That is no answer of the runner: run it again; if it stays so, python3 "
+            "there is broken, or another program answers in its place."
+        )
+
     def replay(self, name: str, inputs: Sequence[Array]) -> tuple[Array, ...]:
         """The answers of model `name` to n inputs, each (n, *shape); asked for in requests of bounded size."""
-        n = len(inputs[0])
         step = max(1, CHUNK_BYTES // max(1, sum(x[0].nbytes for x in inputs)))
-        parts = [
-            tuple(
-                map(
-                    decode, self.ask("replay", 600.0, name=name, inputs=[encode(x[i : i + step]) for x in inputs])["outputs"]
-                )
-            )
-            for i in range(0, n, step)
-        ]
-        outputs = tuple(np.concatenate(p) for p in zip(*parts, strict=True))
-        if any(len(y) != n for y in outputs):
-            raise DeviceError(f"{self.where}: replay: {len(outputs[0])} answers came to {n} inputs.")
-        return outputs
+        parts: list[list[Array]] = []
+        for i in range(0, len(inputs[0]), step):
+            some = [x[i : i + step] for x in inputs]
+            replayed = self.ask_for(Replayed, "replay", 600.0, name=name, inputs=[encode(x) for x in some])
+            outputs = [wire.array() for wire in replayed.outputs]
+            first = parts[0] if parts else outputs
+            wanted = [(y.dtype, (len(some[0]), *y.shape[1:])) for y in first]
+            if not outputs or [(y.dtype, y.shape) for y in outputs] != wanted:
+                raise self.wrong(f"replay.outputs have the shapes {[y.shape for y in outputs]} for {len(some[0])} inputs.")
+            parts.append(outputs)
+        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+
+    def _checked(self, kind: type[T], op: str, answer: Mapping[str, Any]) -> T:
+        """Keys that `kind` does not have are left out: a runner may say more than is read."""
+        known = {f.name for f in fields_of(kind)}  # type: ignore[arg-type]
+        try:
+            return parse(kind, {key: value for key, value in answer.items() if key in known}, op, DeviceError)
+        except DeviceError as e:
+            raise self.wrong(str(e)) from None
 
     def _ping(self) -> None:
         while not self._closed.wait(PING_S):
@@ -154,7 +172,7 @@ class Runner:
         while True:
             line = self._line(op, deadline, timeout_s)
             try:
-                answer = json.loads(line)
+                answer = shown(json.loads(line, parse_int=_whole))
                 known = isinstance(answer, dict) and type(answer.get("ok")) is bool
             except (ValueError, RecursionError):
                 known = False
@@ -201,23 +219,6 @@ class Runner:
         return line
 
 
-def encode(array: Array) -> dict[str, Any]:
-    raw = np.ascontiguousarray(array).tobytes()
-    data = base64.b64encode(raw).decode("ascii")
-    return {"dtype": str(array.dtype), "shape": list(array.shape), "data": data, "crc32": zlib.crc32(raw)}
-
-
-def decode(value: Any) -> Array:
-    """The array that a JSON value describes; DeviceError unless it has the length and checksum it claims."""
-    try:
-        shape, dtype = tuple(value["shape"]), value["dtype"]
-        if dtype not in DTYPES or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError(f"{dtype!r} {shape!r}")
-        raw = base64.b64decode(value["data"], validate=True)
-        if len(raw) != math.prod(shape) * np.dtype(dtype).itemsize or zlib.crc32(raw) != value["crc32"]:
-            raise ValueError("length or checksum")
-    except (KeyError, TypeError, ValueError) as e:
-        raise DeviceError(
-            f"the runner sent an array that is damaged ({e}). Run it again; check the cable or network."
-        ) from None
-    return np.frombuffer(raw, dtype).reshape(shape)
+def _whole(digits: str) -> int | float:
+    """A JSON integer; one that no field can hold is infinite, and refused as such."""
+    return int(digits) if len(digits) <= 20 else math.inf

@@ -13,13 +13,15 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import paramiko
 
 from pipeline.devices import ssh_files, ssh_wheels
 from pipeline.devices.base import Clock
-from pipeline.devices.linux_protocol import MAX_QUOTED, ConnectionLost, Refusal, Runner, runner_archive
+from pipeline.devices.linux_figures import ComputerInfo
+from pipeline.devices.linux_protocol import ConnectionLost, Refusal, Runner, runner_archive
+from pipeline.devices.linux_replies import MAX_QUOTED
 from pipeline.devices.ssh_connect import SshHost, connect
 from pipeline.devices.ssh_files import FOLDER, DiskError
 from pipeline.errors import DeviceError
@@ -218,10 +220,10 @@ class SshComputer:
         """A Python there that has an engine: its own, or that of a virtual environment, made if need be."""
         runner = self._start(PYTHON)
         try:
-            info = runner.ask("info")
-            if info["engines"]:
+            info = runner.ask_for(ComputerInfo, "info")
+            if info.engines:
                 return PYTHON
-            described = repr((REQUIREMENTS, info["python"], info["machine"], info["libc"]))
+            described = repr((REQUIREMENTS, info.python, info.machine, info.libc))
             key = hashlib.sha256(described.encode()).hexdigest()[:16]
             folder, ready = f"{FOLDER}/venv-{key}", f"{FOLDER}/venv-{key}.ready"
             files = self._sftp()
@@ -234,7 +236,7 @@ class SshComputer:
         finally:
             runner.__exit__()
 
-    def _make_venv(self, runner: Runner, info: dict[str, Any], folder: str, key: str) -> None:
+    def _make_venv(self, runner: Runner, info: ComputerInfo, folder: str, key: str) -> None:
         """From given wheels; else from its own package index; else, when it is offline, from wheels fetched here."""
         packages, offline = list(REQUIREMENTS), ""
         try:

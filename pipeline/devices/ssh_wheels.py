@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import paramiko
 
+from pipeline.devices.linux_figures import ComputerInfo
 from pipeline.devices.ssh_files import FOLDER, place
 
 
-def fetch(info: Mapping[str, Any], packages: Sequence[str], folder: Path) -> str:
-    """Wheels for the computer that `info` (the runner's) describes into `folder`, with this computer's pip. Why not, or ""
+def fetch(info: ComputerInfo, packages: Sequence[str], folder: Path) -> str:
+    """Wheels for the computer that `info` describes into `folder`, with this computer's pip. Why not, or ""
     when they are there."""
-    version = str(info["python"]).split(".")
-    machine, libc = str(info["machine"]), str(info["libc"]).removeprefix("glibc-").split(".")
-    if not str(info["libc"]).startswith("glibc-") or not all(v.isdigit() for v in (*version[:2], *libc)):
-        return f"there are no wheels for {info['libc']} and Python {info['python']}"
+    version, libc = re.match(r"3\.[0-9]{1,2}\b", info.python), re.fullmatch(r"glibc-2\.([0-9]{1,2})", info.libc)
+    if not (version and libc and re.fullmatch(r"\w+", info.machine, re.ASCII)):
+        return f"there are no wheels for {info.machine}, {info.libc} and Python {info.python}"
+    machine = info.machine
     platforms = [f"manylinux_2_{m}_{machine}" for m in range(int(libc[1]), 16, -1)] + [f"manylinux2014_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
-    command += ["--implementation", "cp", "--python-version", ".".join(version[:2]), "--dest", str(folder)]
+    command += ["--implementation", "cp", "--python-version", version[0], "--dest", str(folder)]
     command += [word for p in platforms for word in ("--platform", p)] + ["--", *packages]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False)

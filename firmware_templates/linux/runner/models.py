@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_MODELS = 4
+MAX_THREADS = 1024
 MAX_MODEL_BYTES = 2**30
 
 
@@ -72,8 +73,8 @@ def load(models: dict[str, Model], request: dict[str, Any]) -> dict[str, Any]:
         raise Refused("NoEngine", f"{sys.executable} has none of {', '.join(known)} with numpy")
     options = {
         "engine": choice(request, "engine", usable, usable[0]),
-        "threads": field(request, "threads", int, 1, 1, 256),
-        "inter_threads": field(request, "inter_threads", int, 1, 1, 256),
+        "threads": field(request, "threads", int, 1, 1, MAX_THREADS),
+        "inter_threads": field(request, "inter_threads", int, 1, 1, MAX_THREADS),
         "optimization": choice(request, "optimization", OPTIMIZATION, "all"),
         "spinning": field(request, "spinning", bool, True),
     }

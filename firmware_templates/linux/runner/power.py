@@ -20,14 +20,14 @@ def power(models: dict[str, Model], request: dict[str, Any]) -> dict[str, Any]:
     model = named(models, request) if request.get("name") else None
     seconds = field(request, "seconds", float, 5.0, 0.1, MAX_SECONDS)
     pause = field(request, "interval", float, 0.1, 0.02, 5.0)
-    samples: list[tuple[int, str]] = []
+    samples: list[dict[str, Any]] = []
     stop = threading.Event()
 
     def sample() -> None:
         while not stop.is_set() and len(samples) < MAX_SAMPLES:
             text = output_of(*RAILS)
             if text:
-                samples.append((time.monotonic_ns(), text))
+                samples.append({"ns": time.monotonic_ns(), "text": text})
             stop.wait(pause)
 
     thread = threading.Thread(target=sample, daemon=True)

@@ -16,7 +16,7 @@ from arrays import crc32s, encode
 from clocks import Window
 from engines import OnnxRuntime
 from fields import Refused, field
-from models import MAX_MODELS, Model, named
+from models import MAX_MODELS, MAX_THREADS, Model, named
 
 MAX_RUNS = 200_000
 MAX_SECONDS = 300.0
@@ -104,7 +104,7 @@ def time(models: dict[str, Model], request: dict[str, Any]) -> dict[str, Any]:
 def throughput(models: dict[str, Model], request: dict[str, Any]) -> dict[str, Any]:
     """Inferences per second with `workers` sessions of one thread each, at the same time."""
     model = named(models, request)
-    workers = field(request, "workers", int, 1, 1, 64)
+    workers = field(request, "workers", int, 1, 1, MAX_THREADS)
     seconds = field(request, "seconds", float, 2.0, 0.01, MAX_SECONDS)
     feed = model.fed()
     single = Model(model.path, {**model.options, "threads": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from loopback import TARGET, Pi, script
 
 from pipeline.devices import linux_measure
-from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, Operator, why_invalid
-from pipeline.devices.linux_measure import LinuxSettings, clock_problem, measure, replay
+from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, Operator, warnings, why_invalid
+from pipeline.devices.linux_measure import LinuxSettings, measure, replay
+from pipeline.devices.linux_replies import Elapsed
 from pipeline.devices.process import ProcessComputer
 from pipeline.devices.ssh import SshComputer
 from pipeline.errors import DeviceError
@@ -52,7 +54,7 @@ def test_every_figure_is_there(measured: LinuxMeasurement) -> None:
     assert "energy_uj" not in found
     assert {"QLinearConv", "QGemm"} <= {o.operator for o in measured.int8.operators or ()}
     assert measured.int8.engine.startswith("onnxruntime ")
-    assert measured.int8.options["threads"] == 1
+    assert measured.int8.options.threads == 1
 
 
 def test_replay_is_whole(models: Path) -> None:
@@ -64,13 +66,11 @@ def test_replay_is_whole(models: Path) -> None:
 def test_int8_slower_than_float_is_said_plainly(measured: LinuxMeasurement) -> None:
     quick = measured.int8
     slow = replace(quick, timing=replace(quick.timing, ticks_ns=tuple(3 * t for t in quick.timing.ticks_ns)))
-    said = linux_measure._warnings({"int8": slow, "float": quick}, CALM)
+    said = warnings(slow, quick, CALM)
     assert any(w.startswith("int8 is slower than float32 here: ") and "every node is fused" in w for w in said)
     unfused = replace(slow, operators=(*(slow.operators or ()), Operator("x", "DequantizeLinear", 1.0)))
-    assert any(
-        "1 of its nodes were not fused" in w for w in linux_measure._warnings({"int8": unfused, "float": quick}, CALM)
-    )
-    assert not any("slower" in w for w in linux_measure._warnings({"int8": quick, "float": slow}, CALM))
+    assert any("1 of its nodes were not fused" in w for w in warnings(unfused, quick, CALM))
+    assert not any("slower" in w for w in (*warnings(quick, slow, CALM), *warnings(quick, None, CALM)))
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_what_makes_it_invalid(before: Conditions, after: Conditions, others: fl
     reasons = why_invalid(before, after, others)
     assert len(reasons) == (words is not None)
     if words:
-        assert __import__("re").search(words, reasons[0])
+        assert re.search(words, reasons[0])
 
 
 def test_warnings_about_the_computer(measured: LinuxMeasurement) -> None:
-    said = linux_measure._warnings({"int8": replace(measured.int8, warm=False)}, replace(CALM, governors=("ondemand",)))
+    said = warnings(replace(measured.int8, warm=False), None, replace(CALM, governors=("ondemand",)))
     assert any("governor is ondemand" in w for w in said)
     assert any("had not settled" in w for w in said)
 
@@ -114,10 +114,10 @@ SECOND = {"monotonic_ns": 10**9, "raw_ns": 10**9, "boot_ns": 10**9, "wall_ns": 1
     ],
 )
 def test_clocks_are_compared(changes: dict[str, int], here: float, words: str | None) -> None:
-    problem = clock_problem({**SECOND, **changes}, here)
+    problem = Elapsed(**{**SECOND, **changes}).problem(here)
     assert (problem is None) == (words is None)
     if words:
-        assert __import__("re").search(words, str(problem))
+        assert re.search(words, str(problem))
 
 
 JUMPY_CLOCK = """
