@@ -63,7 +63,8 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
     """How the device is reached by default. `hal` names firmware_templates/cortex_m/hal/<hal>.c; `machine` is QEMU's.
-    `core_clock_hz` is what the core's own timers count at on this device, if not the reference clock (0: it is)."""
+    `core_clock_hz` is what the core's own timers count at on this device, if not the reference clock (0: it is). `model` is
+    what a Linux computer's own name for itself must contain (/proc/device-tree/model), or it is refused; "": any will do."""
 
     transport: Literal["qemu", "serial", "ssh", "process"]
     machine: str = ""
@@ -74,6 +75,7 @@ class DeviceSpec:
     core_clock_hz: int = limits(0, low=0)
     baud: int = limits(115200, low=300)
     timer: Literal["systick", "dwt"] = "systick"
+    model: str = ""
 
     def __post_init__(self) -> None:
         _require_names(machine=self.machine, hal=self.hal)

@@ -30,6 +30,7 @@ def open_computer(
             target.name,
             SshHost(entry.host, accept_new_host_key),
             wheels or _wheels(path, target, entry),
+            target.device.model,
         )
     if target.device.transport == "process":
         return ProcessComputer(target.name)

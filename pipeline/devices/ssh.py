@@ -85,13 +85,14 @@ class SshChannel:
 
 class SshComputer:
     """A device of family `linux`, used in a `with` block. A lost connection is set up again and the step repeated where that
-    is safe: placing files and starting runners is. `wheels`: a folder of wheels to install from when it has no engine."""
+    is safe: placing files and starting runners is. `wheels`: a folder of wheels to install from when it has no engine.
+    `model`: what its own name for itself must contain; another computer is refused before anything is installed there."""
 
     clock: Clock = "device"
 
-    def __init__(self, name: str, host: SshHost, wheels: Path | None = None) -> None:
+    def __init__(self, name: str, host: SshHost, wheels: Path | None = None, model: str = "") -> None:
         self.where = f"{name} ({host.host})"
-        self._name, self._host, self._wheels = name, host, wheels
+        self._name, self._host, self._wheels, self._model = name, host, wheels, model
         self._client: paramiko.SSHClient | None = None
         self._files: paramiko.SFTPClient | None = None
         self._python = ""
@@ -221,6 +222,13 @@ class SshComputer:
         runner = self._start(PYTHON)
         try:
             info = runner.ask_for(ComputerInfo, "info")
+            if self._model not in info.model:
+                raise self._error(
+                    "identify",
+                    f"it answers as another computer, {short(info.model, 80)!r}, not as {self._model!r}. Name the right host in "
+                    "bench.toml; to measure this one, give it a target of its own: a file targets/NAME.toml with inherits = "
+                    f'"{self._name}", and under [device] what its name for itself contains, model = "..."',
+                )
             if info.engines:
                 return PYTHON
             described = repr((REQUIREMENTS, info.python, info.machine, info.libc))

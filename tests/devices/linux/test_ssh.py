@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import stat
@@ -11,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -352,22 +354,50 @@ def test_lost_is_a_device_error() -> None:
     assert issubclass(ConnectionLost, DeviceError)
 
 
-def test_as_the_bench_file_and_the_users_own_ssh_files_say(pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """~/.ssh/config and ~/.ssh/known_hosts are found, and `clean` ends what a run began."""
+@pytest.fixture
+def bench(pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bench file with the Pi as raspberry-pi-4 and as a target of its own, in a home whose SSH files lead there."""
     ssh = tmp_path / ".ssh"
     ssh.mkdir()
     shutil.copy(pi.host().config, ssh / "config")
     shutil.copy(pi.known_hosts, ssh / "known_hosts")
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "bench.toml").write_text(f'[{TARGET}]\nhost = "pi"\n')
-    board = target.load(TARGET)
-    with open_computer(board, bench=tmp_path / "bench.toml") as computer, computer.runner() as runner:
-        assert runner.where == "raspberry-pi-4 (pi)"
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "loopback.toml").write_text('inherits = "raspberry-pi-4"\n[device]\nmodel = ""\n')
+    (tmp_path / "bench.toml").write_text(f'[{TARGET}]\nhost = "pi"\n[loopback]\nhost = "pi"\n')
+    return tmp_path / "bench.toml"
+
+
+def test_as_the_bench_file_and_the_users_own_ssh_files_say(pi: Pi, bench: Path) -> None:
+    """~/.ssh/config and ~/.ssh/known_hosts are found, and `clean` ends what a run began."""
+    board = target.load("loopback", bench.parent / "targets")
+    with open_computer(board, bench=bench) as computer, computer.runner() as runner:
+        assert runner.where == "loopback (pi)"
         assert runner.ask("info")["protocol"] == 1
     assert pi.cache.is_dir()
-    assert clean(board, bench=tmp_path / "bench.toml") == "raspberry-pi-4 (pi): removed ~/.cache/tinyml-pipeline"
+    assert clean(board, bench=bench) == "loopback (pi): removed ~/.cache/tinyml-pipeline"
     assert not pi.cache.exists()
-    (tmp_path / "empty.toml").touch()
-    assert clean(board, bench=tmp_path / "empty.toml").endswith("nothing to remove")
+    (bench.parent / "empty.toml").touch()
+    assert clean(board, bench=bench.parent / "empty.toml").endswith("nothing to remove")
     with pytest.raises(RecipeError, match=r"the bench file .*none\.toml does not exist"):
-        clean(board, bench=tmp_path / "none.toml")
+        clean(board, bench=bench.parent / "none.toml")
+
+
+def test_another_computer_is_refused(pi: Pi, bench: Path) -> None:
+    """Its figures would be called a Raspberry Pi's; what was uploaded to ask it can still be removed."""
+    board = target.load(TARGET)
+    with SshComputer("loopback", pi.host()) as computer, computer.runner() as runner:
+        model = runner.ask("info")["model"]
+    with (
+        fails(
+            r"raspberry-pi-4 \(pi\): identify: it answers as another computer, ",
+            re.escape(f"{model!r}, not as 'Raspberry Pi 4 Model B'"),
+            r"right host in bench\.toml",
+            r'targets/NAME\.toml with inherits = "raspberry-pi-4"',
+        ),
+        open_computer(board, bench=bench),
+    ):
+        pass
+    assert clean(board, bench=bench) == "raspberry-pi-4 (pi): removed ~/.cache/tinyml-pipeline"
+    with open_computer(replace(board, device=replace(board.device, model=model)), bench=bench) as computer:
+        assert computer.clock == "device"
