@@ -225,9 +225,9 @@ class SshComputer:
             if self._model not in info.model:
                 raise self._error(
                     "identify",
-                    f"it answers as another computer, {short(info.model, 80)!r}, not as {self._model!r}. Name the right host in "
-                    "bench.toml; to measure this one, give it a target of its own: a file targets/NAME.toml with inherits = "
-                    f'"{self._name}", and under [device] what its name for itself contains, model = "..."',
+                    f"it answers as another computer, {short(info.model, 80)!r}, not as {self._model!r}. Name the right "
+                    "host in bench.toml; to measure this one, give it a target of its own: a file targets/NAME.toml with "
+                    f'inherits = "{self._name}", and under [device] what its name for itself contains, model = "..."',
                 )
             if info.engines:
                 return PYTHON

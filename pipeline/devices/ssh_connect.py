@@ -15,7 +15,7 @@ from typing import Any
 import paramiko
 
 from pipeline.errors import DeviceError
-from pipeline.shown import plain
+from pipeline.shown import plain, short
 
 HOME_SSH = Path("~/.ssh")
 CONNECT_S = 10.0
@@ -86,11 +86,16 @@ def connect(target: str, host: SshHost) -> paramiko.SSHClient:
                 target, host, "log in", "the private key is encrypted; unlock it for the agent with ssh-add and run again"
             ) from None
         except paramiko.AuthenticationException:
-            keys = ", ".join(settings.get("identityfile", [])) or "the agent's keys and ~/.ssh/id_*"
             raise _error(
                 target, host, "log in",
-                f"the host accepts none of the keys for user {settings['user']!r} (tried: {keys}). Install one with "
-                f"ssh-copy-id {host.host}, or name the right one with IdentityFile in {host.config}",
+                f"the host accepts none of the keys for user {settings['user']!r} (tried: {_keys(settings)}). Install one "
+                f"with ssh-copy-id {host.host}, or name the right one with IdentityFile in {host.config}",
+            ) from None  # fmt: skip
+        except ValueError as e:  # the settings are checked: paramiko says no more of a key file that is damaged
+            raise _error(
+                target, host, "log in",
+                f"a private key can not be read ({e}). Tried: {_keys(settings)}. Name a whole one with IdentityFile in "
+                f"{host.config}",
             ) from None  # fmt: skip
         except paramiko.SSHException as e:
             if attempt == host.attempts:
@@ -101,7 +106,7 @@ def connect(target: str, host: SshHost) -> paramiko.SSHClient:
 
 
 def _settings(host: SshHost) -> dict[str, Any]:
-    """The config's settings for the host, with `hostname`, `port` and `user` always there."""
+    """The config's settings for the host, with `hostname`, `port`, `user` and `connecttimeout` always there."""
     match = _HOST.fullmatch(host.host)
     if not match:
         raise DeviceError(f"{host.host!r} is not a host; write user@name, user@name:port, or a Host of {host.config}.")
@@ -123,7 +128,14 @@ def _settings(host: SshHost) -> dict[str, Any]:
         import getpass
 
         found["user"] = getpass.getuser()
-    found["port"] = int(found.get("port", 22))
+    try:
+        found["hostname"].encode("idna")
+        found["port"] = int(found.get("port", 22))
+        found["connecttimeout"] = float(found.get("connecttimeout", CONNECT_S))
+    except UnicodeError:
+        raise DeviceError(f"{host.host!r} is not a host: {found['hostname']!r} can be no name on a network.") from None
+    except ValueError as e:
+        raise DeviceError(f"{file}: Port and ConnectTimeout of {name} must be numbers ({e}).") from None
     return found
 
 
@@ -132,11 +144,11 @@ def _connect_once(host: SshHost, settings: Mapping[str, Any]) -> paramiko.SSHCli
     files = _known_hosts(host, settings)
     for file in (*files, Path("/etc/ssh/ssh_known_hosts")):
         if file.is_file():
-            client.load_system_host_keys(str(file))
+            _load_known(client, file)
     client.set_missing_host_key_policy(_Accept(files[0]) if host.accept_new_host_key else _Refuse())
     only = str(settings.get("identitiesonly", "no")).lower() == "yes"
     keys = [str(k) for k in map(Path, settings.get("identityfile", [])) if k.expanduser().is_file()]
-    timeout = float(settings.get("connecttimeout", CONNECT_S))
+    timeout = settings["connecttimeout"]
     sock = _socket(host, settings, timeout)
     try:
         client.connect(
@@ -173,10 +185,27 @@ def _socket(host: SshHost, settings: Mapping[str, Any], timeout: float) -> Any:
         channel.gate = client  # lives as long as the channel
         return channel
     if command and str(command).lower() != "none":
-        return paramiko.ProxyCommand(command)  # split by shlex, run without a shell
+        try:
+            return paramiko.ProxyCommand(command)  # split by shlex, run without a shell
+        except ValueError as e:
+            raise DeviceError(f"{host.config}: ProxyCommand {command} can not be read: {e}.") from None
     sock = socket.create_connection((settings["hostname"], settings["port"]), timeout=timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def _load_known(client: paramiko.SSHClient, file: Path) -> None:
+    try:
+        client.load_system_host_keys(str(file))
+    except paramiko.hostkeys.InvalidHostKey as e:
+        line = short(str(e.line), 100)
+        raise DeviceError(f"{file} can not be used: the key in the line {line!r} is damaged. Remove that line.") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise DeviceError(f"{file} can not be used: {e}. Mend it, or move it away.") from None
+
+
+def _keys(settings: Mapping[str, Any]) -> str:
+    return ", ".join(settings.get("identityfile", [])) or "the agent's keys and ~/.ssh/id_*"
 
 
 def _known_hosts(host: SshHost, settings: Mapping[str, Any]) -> list[Path]:

@@ -195,10 +195,49 @@ def test_changed_host_key(pi: Pi, tmp_path: Path) -> None:
         ("pi@no-such-host.invalid", "not known on this network"),
         ("pi;touch x", "is not a host"),
         ("", "is not a host"),
+        (f"pi@{'a' * 70}", "is not a host: 'a+' can be no name on a network"),
+        ("pi@a..b", "is not a host: 'a..b' can be no name on a network"),
     ],
 )
 def test_unreachable(pi: Pi, host: str, words: str) -> None:
     with fails(words), SshComputer(TARGET, pi.host(host.format(closed=free_port()), attempts=2)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("Port ssh", r"ssh_config: Port and ConnectTimeout of pi must be numbers \(.*'ssh'\)"),
+        ("ConnectTimeout long", r"ssh_config: Port and ConnectTimeout of pi must be numbers \(.*'long'\)"),
+        ("ProxyCommand 'nc", r"ssh_config: ProxyCommand 'nc can not be read: No closing quotation"),
+    ],
+)
+def test_a_wrong_setting_in_the_users_ssh_config(pi: Pi, setting: str, words: str) -> None:
+    host = pi.host()
+    host.config.write_text(f"Host pi\n {setting}\n{host.config.read_text()}")
+    with fails(words), SshComputer(TARGET, host):
+        pass
+
+
+def test_a_damaged_key_file(pi: Pi, tmp_path: Path) -> None:
+    (tmp_path / "damaged").write_bytes(b"\xff" * 500)
+    host = pi.host()
+    host.config.write_text(host.config.read_text().replace(str(pi.user_key), str(tmp_path / "damaged")))
+    with fails(r"raspberry-pi-4 \(pi\): log in: a private key can not be read", "/damaged"), SshComputer(TARGET, host):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"[127.0.0.1]:1 ssh-ed25519 AAAA!x", r"the key in the line '\[127.0.0.1\]:1 ssh-ed25519 AAAA!x' is damaged"),
+        (b"\xff\xfe", "codec can't decode"),
+    ],
+)
+def test_a_damaged_known_hosts_file(pi: Pi, tmp_path: Path, line: bytes, words: str) -> None:
+    known = tmp_path / "known_hosts"
+    known.write_bytes(line + b"\n" + pi.known_hosts.read_bytes())
+    with fails("known_hosts can not be used: ", words), SshComputer(TARGET, pi.host(known_hosts=known)):
         pass
 
 
