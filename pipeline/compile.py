@@ -12,7 +12,7 @@ from pipeline.errors import BuildError, GraphError, RecipeError, TargetError
 from pipeline.importers.imported import Imported
 from pipeline.importers.tflite import import_tflite, load_tflite
 from pipeline.ir import Graph
-from pipeline.preprocess import Preprocess
+from pipeline.preprocess import Normalization, Preprocess
 from pipeline.stage import Firmware
 from pipeline.strict import parse
 from pipeline.target import Target
@@ -31,10 +31,12 @@ MODEL_TYPES = {
 
 @dataclass(frozen=True, eq=False)
 class CompiledModel:
-    """What a firmware computes. `preprocess` is there when the device takes raw bytes, None when it takes int8 itself."""
+    """What a firmware computes. `preprocess` is there when the device takes raw bytes, None when it takes int8 itself;
+    `normalization` is that of the data set it was made for, None for models of other tools."""
 
     graph: Graph
     preprocess: Preprocess | None
+    normalization: Normalization | None = None
 
 
 def compile_model(
@@ -119,7 +121,7 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
         firmware = Firmware(
             folder=folder,
             elf=(folder / binary).with_suffix(".elf"),
-            model=_stored_model(folder, name, manifest["model"]["preprocess"]),
+            model=_stored_model(folder, name, manifest["model"]),
             flash_bytes=int(image["flash_bytes"]),
             ram_bytes=int(image["ram_bytes"]),
             arena_bytes=arena_bytes,
@@ -149,10 +151,13 @@ def _verify(folder: Path, files: dict[str, str]) -> None:
             raise BuildError(f"{path} was changed after the firmware was proven (its sha256 differs). Generate it anew.")
 
 
-def _stored_model(folder: Path, name: str, preprocess: dict[str, Any] | None) -> CompiledModel:
+def _stored_model(folder: Path, name: str, stored: dict[str, Any]) -> CompiledModel:
     """The model as the firmware has it: the graph from model.tflite, the preprocessing tables from vectors.npz."""
     graph = load_tflite((folder / "model.tflite").read_bytes(), name)
-    if preprocess is None:
-        return CompiledModel(graph, None)
-    tables = read_npz(folder / "vectors.npz", ("preprocess_tables",))["preprocess_tables"]
-    return CompiledModel(graph, Preprocess(preprocess["dtype"], tables))
+    preprocess, normalization = None, None
+    if stored["preprocess"] is not None:
+        tables = read_npz(folder / "vectors.npz", ("preprocess_tables",))["preprocess_tables"]
+        preprocess = Preprocess(stored["preprocess"]["dtype"], tables)
+    if stored["normalization"] is not None:
+        normalization = parse(Normalization, stored["normalization"], f"{folder}: normalization", BuildError)
+    return CompiledModel(graph, preprocess, normalization)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.codegen.vectors import Vectors, golden
-from pipeline.compile import load_firmware
+from pipeline.compile import CompiledModel, load_firmware
 from pipeline.data.dataset import labels as checked_labels
 from pipeline.data.npz import MAX_BYTES, read_npz, readable
 from pipeline.devices import open_device
@@ -24,7 +24,7 @@ from pipeline.evaluate import Scores, scores
 from pipeline.fixedpoint import quantize
 from pipeline.ir import Array, Tensor
 from pipeline.power.model import energy_uj
-from pipeline.preprocess import Preprocess
+from pipeline.preprocess import Normalization, Preprocess, to_int8
 from pipeline.stage import Advance, BitExact, Firmware, Kind, Progress
 from pipeline.stages.measure import device_mismatch, equal, host_oracles, rows, timed
 from pipeline.target import Target
@@ -151,6 +151,7 @@ def _read_npy(path: Path) -> Array:
 def _vectors(firmware: Firmware, given: tuple[Array, ...], limit: int | None) -> tuple[Vectors, tuple[str, ...]]:
     """The inputs as the device takes them, with the reference's answers, and what was done to them."""
     graph, preprocess = firmware.model.graph, firmware.model.preprocess
+    normalization = firmware.model.normalization if isinstance(firmware.model, CompiledModel) else None
     if len(given) != len(graph.inputs):
         names = ", ".join(map(repr, graph.inputs))
         raise RecipeError(
@@ -165,19 +166,52 @@ def _vectors(firmware: Firmware, given: tuple[Array, ...], limit: int | None) ->
     notes: list[str] = []
     ready = []
     for i, (name, x) in enumerate(zip(graph.inputs, given, strict=True)):
-        raw = preprocess if i == 0 else None
-        values, note = _as_taken(x[:n], graph[name], raw, f"input {name!r}")
+        where = f"input {name!r}"
+        x = _shaped(x[:n], graph[name], where)
+        if normalization:
+            values, note = _as_data(x, graph[name], preprocess, normalization, where)
+        else:
+            values, note = _as_taken(x, graph[name], preprocess if i == 0 else None, where)
         ready.append(values)
         notes += [note] if note else []
     return golden(graph, tuple(ready), preprocess), tuple(notes)
 
 
-def _as_taken(x: Array, t: Tensor, preprocess: Preprocess | None, where: str) -> tuple[Array, str]:
-    """(values of the dtype that the device takes, what was done to get them). Axes of size 1 may be left out."""
+def _shaped(x: Array, t: Tensor, where: str) -> Array:
+    """`x` (n, *t.shape). Axes of size 1 may be left out. RecipeError for another shape, and for values that are none."""
     if [d for d in x.shape[1:] if d != 1] != [d for d in t.shape if d != 1]:
         want = ", ".join(map(str, t.shape))
         raise RecipeError(f"{where} takes examples of shape ({want}), channels last; got {x.shape[1:]}.")
-    x = np.ascontiguousarray(x).reshape(len(x), *t.shape)
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise RecipeError(f"{where} holds NaN or infinity; remove or mend those examples.")
+    return np.ascontiguousarray(x).reshape(len(x), *t.shape)
+
+
+def _as_data(
+    x: Array, t: Tensor, preprocess: Preprocess | None, normalization: Normalization, where: str
+) -> tuple[Array, str]:
+    """(values of the dtype that the device takes, what was done to get them): `x` is in the units of the data set that the
+    model was made for, as its training images were, whatever type of number holds it."""
+    if x.dtype.kind not in "iuf":
+        raise RecipeError(f"{where} takes numbers, got {x.dtype}.")
+    if preprocess is None and x.dtype == np.int8:  # made ready by somebody, as the folder's own vectors are
+        return x, ""
+    if preprocess is None:
+        return to_int8(x, t, normalization, None), f"{where}: normalised and quantised as in training"
+    wanted = np.dtype(preprocess.dtype)
+    if x.dtype == wanted:
+        return x, ""
+    cast = x.astype(wanted) if x.min() >= np.iinfo(wanted).min and x.max() <= np.iinfo(wanted).max else None
+    if cast is None or not np.array_equal(cast, x):
+        raise RecipeError(
+            f"{where} takes raw {wanted} values, as the data set had; those of the {x.dtype} array, from {x.min():g} to "
+            f"{x.max():g}, are not all whole numbers from {np.iinfo(wanted).min} to {np.iinfo(wanted).max}."
+        )
+    return cast, f"{where}: {x.dtype} values taken as raw {wanted}"
+
+
+def _as_taken(x: Array, t: Tensor, preprocess: Preprocess | None, where: str) -> tuple[Array, str]:
+    """The same for a model of another tool: floats are real values, which its input's scale quantises."""
     wanted = preprocess.dtype if preprocess else "int8"
     if x.dtype == np.dtype(wanted):
         return x, ""
@@ -185,8 +219,6 @@ def _as_taken(x: Array, t: Tensor, preprocess: Preprocess | None, where: str) ->
         raise RecipeError(f"{where} takes raw {wanted} values, which the firmware turns into int8 itself; got {x.dtype}.")
     note = ""
     if x.dtype.kind == "f":
-        if not np.isfinite(x).all():
-            raise RecipeError(f"{where} holds NaN or infinity; remove or mend those examples.")
         x = quantize(x, t.scale, t.zero_point)
         note = f"{where}: float values quantised with scale {t.scale:g} and zero point {t.zero_point}"
     elif x.dtype not in (np.uint8, np.int8):

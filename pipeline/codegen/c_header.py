@@ -36,21 +36,24 @@ def public_header(
 ) -> str:
     """`<p>.h`: sizes, scales and the four functions; C99 and C++."""
     up = p.upper()
-    given = normalization if preprocess is None else None  # else the firmware knows it
+    floats = normalization if preprocess is None else None
     io = [*_io_macros(up, "INPUT", graph, graph.inputs), *_io_macros(up, "OUTPUT", graph, graph.outputs)]
     raw = (
         f"\n/* Turns the raw {preprocess.dtype} values in input 0 into the model's int8, in place: before {p}_invoke. */\n"
         f"void {p}_preprocess(void *arena);\n"
         if preprocess
+        else f"\n/* Writes raw values, normalised and quantised, into input 0: before {p}_invoke. */\n"
+        f"void {p}_quantize_input(void *arena, const float *raw);\n"
+        if floats
         else ""
     )
     return f"""\
 /* {comment_text(graph.name)}: an int8 neural network as plain C99. No heap, no libc, no interpreter. Generated; do not edit.
  *
  * All memory is one arena of {up}_ARENA_BYTES bytes, {ALIGNMENT}-byte aligned: yours, or {p}_static_arena when this
- * library and your code are compiled with -D{up}_STATIC_ARENA. One inference of {_taken(graph, preprocess)} values:
+ * library and your code are compiled with -D{up}_STATIC_ARENA. One inference of {_taken(graph, preprocess, floats)} values:
  *
-{_usage(p, up, graph, preprocess)}
+{_usage(p, up, graph, preprocess, floats)}
  *
  * Inference overwrites the inputs: write them again before each call. Outputs stay until the arena is written to. In memory
  * the last axis (channels) runs fastest. Nothing is kept outside the arena: each thread may have one of its own.
@@ -68,7 +71,7 @@ def public_header(
 #define {up}_ARENA_BYTES {plan.arena_bytes}
 #define {up}_HAS_PREPROCESS {int(preprocess is not None)}
 
-{chr(10).join([*io, *_raw_macros(up, given)])}
+{chr(10).join(io)}
 
 #ifdef __cplusplus
 extern "C" {{
@@ -93,7 +96,7 @@ extern uint8_t {p}_static_arena[{up}_ARENA_BYTES];
 """
 
 
-def _usage(p: str, up: str, graph: Graph, preprocess: Preprocess | None) -> str:
+def _usage(p: str, up: str, graph: Graph, preprocess: Preprocess | None, floats: Normalization | None) -> str:
     raw = f"\n *     {p}_preprocess(arena);" if preprocess else ""
     answer = f"const {C_TYPES[graph[graph.outputs[0]].dtype]} *"
     several = len(graph.inputs) > 1
@@ -101,10 +104,14 @@ def _usage(p: str, up: str, graph: Graph, preprocess: Preprocess | None) -> str:
         f" *     memcpy({p}_input(arena, {i}), values{f'_{i}' if several else ''}, {up}_INPUT_{i}_BYTES);"
         for i in range(len(graph.inputs))
     )
+    if floats:
+        copies = f" *     {p}_quantize_input(arena, values);"
     return f"{copies}{raw}\n *     {p}_invoke(arena);\n *     {answer}answer = ({answer.rstrip()}){p}_output(arena, 0);"
 
 
-def _taken(graph: Graph, preprocess: Preprocess | None) -> str:
+def _taken(graph: Graph, preprocess: Preprocess | None, floats: Normalization | None) -> str:
+    if floats:
+        return "raw float"
     return f"raw {preprocess.dtype}" if preprocess else graph[graph.inputs[0]].dtype
 
 
@@ -120,23 +127,8 @@ def _io_comment(side: str, graph: Graph, names: tuple[str, ...]) -> str:
 def _raw_comment(p: str, preprocess: Preprocess | None, normalization: Normalization | None) -> str:
     if normalization is None:
         return ""
-    if preprocess:
-        return f"\n *     {p}_preprocess makes it of raw values: real = {normalization_text(normalization)}"
-    return (
-        f"\n *     of raw values: real = {normalization_text(normalization)}"
-        f"\n *     q = round(real / scale) + zero_point, halves away from zero, clamped to -128..127"
-    )
-
-
-def _raw_macros(up: str, normalization: Normalization | None) -> list[str]:
-    """The normalisation that the program around the network has to do, as initialisers."""
-    if normalization is None:
-        return []
-
-    def row(name: str, values: tuple[float, ...]) -> str:
-        return f"#define {up}_INPUT_0_{name} {{ {', '.join(float_literal(float(np.float32(v))) for v in values)} }}"
-
-    return [row("MEAN", normalization.mean), row("STD", normalization.std)]
+    maker = f"{p}_preprocess" if preprocess else f"{p}_quantize_input"
+    return f"\n *     {maker} makes it of raw values: real = {normalization_text(normalization)}"
 
 
 def _io_macros(up: str, side: str, graph: Graph, names: tuple[str, ...]) -> list[str]:
@@ -150,6 +142,36 @@ def _io_macros(up: str, side: str, graph: Graph, names: tuple[str, ...]) -> list
         lines.append(f"#define {up}_{side}_{i}_SCALE {float_literal(io_scale(t))}")
         lines.append(f"#define {up}_{side}_{i}_ZERO_POINT ({t.zero_point})")
     return lines
+
+
+def float_input_header(p: str, x: Tensor, normalization: Normalization) -> str:
+    """`<p>_preprocess.h` for raw float values: the data's normalisation and the input's quantisation, in one function."""
+
+    def row(name: str, values: tuple[float, ...]) -> tuple[str, str]:
+        """Its declaration, and the value for raw[i]."""
+        literals = ", ".join(float_literal(float(np.float32(v))) for v in values)
+        index = f"i % {len(values)}" if len(values) > 1 else "0"
+        return f"    static const float {name}[{len(values)}] = {{ {literals} }};", f"{name}[{index}]"
+
+    (means, mean), (stds, std) = row("mean", normalization.mean), row("std", normalization.std)
+    return f"""\
+/* Raw float values to the model's int8. Generated; do not edit. */
+#ifndef {p.upper()}_PREPROCESS_H
+#define {p.upper()}_PREPROCESS_H
+
+#include "kernels/quantize_f32.h"
+
+static inline void {p}_quantize_values(const float *raw, int8_t *x)
+{{
+{means}
+{stds}
+
+    for (int32_t i = 0; i < {x.size}; i++)
+        x[i] = nn_quantize_f32((raw[i] - {mean}) / {std}, {float_literal(io_scale(x))}, {x.zero_point});
+}}
+
+#endif
+"""
 
 
 def preprocess_header(p: str, size: int, preprocess: Preprocess) -> str:

@@ -18,13 +18,13 @@ def write_library(
     arena: Plan | None = None,
     normalization: Normalization | None = None,
 ) -> tuple[Path, ...]:
-    """Write the library into `folder` (created); the files written. `arena` defaults to a fresh plan; `normalization` is for
-    the header's words."""
+    """Write the library into `folder` (created); the files written. `arena` defaults to a fresh plan. With a
+    `normalization` and no `preprocess`, raw values are floats, and the library normalises and quantises them."""
     (folder / "kernels").mkdir(parents=True, exist_ok=True)
     written = []
     for name, text in to_c(graph, arena or plan(graph), preprocess, normalization).items():
         (folder / name).write_text(text, encoding="utf-8")
         written.append(folder / name)
-    for header in kernel_headers(graph):
+    for header in kernel_headers(graph, floats=normalization is not None and preprocess is None):
         written.append(Path(shutil.copyfile(header, folder / "kernels" / header.name)))
     return tuple(written)

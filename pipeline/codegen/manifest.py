@@ -16,7 +16,7 @@ from pipeline.codegen.sizes import LayerSize
 from pipeline.codegen.skeleton import io_tensors
 from pipeline.errors import BuildError
 from pipeline.ir import Graph
-from pipeline.preprocess import Preprocess
+from pipeline.preprocess import Normalization, Preprocess
 from pipeline.target import Target
 
 MANIFEST = "manifest.json"
@@ -40,6 +40,7 @@ def write_manifest(
     folder: Path,
     graph: Graph,
     preprocess: Preprocess | None,
+    normalization: Normalization | None,
     target: Target,
     arena: Plan,
     layers: Sequence[LayerSize],
@@ -57,6 +58,7 @@ def write_manifest(
             "constant_bytes": sum(r.constant_bytes for r in layers),
             "tensors": [asdict(t) for side in io_tensors(graph, preprocess) for t in side],
             "preprocess": {"dtype": preprocess.dtype, "offset": preprocess.is_offset} if preprocess else None,
+            "normalization": asdict(normalization) if normalization else None,
         },
         "target": asdict(target),
         "toolchain": _toolchain(target),

@@ -69,11 +69,11 @@ def write_firmware(
         report("proving the C on this machine")
         proof = prove(model, tflite, vectors, work / "model", arena, report)
         _write_tflm(work / "tflm", graph, tflite, proof)
-        write_skeleton(work, graph, model.preprocess, target, arena)
+        write_skeleton(work, graph, model.preprocess, target, arena, normalization)
         report("building the firmware")
         image = _build(work, p, graph, arena, layers, target, tflm_dir)
         np.savez(work / "vectors.npz", allow_pickle=False, **_arrays(vectors, model.preprocess))
-        write_manifest(work, graph, model.preprocess, target, arena, layers, image, proof)
+        write_manifest(work, graph, model.preprocess, normalization, target, arena, layers, image, proof)
     return Firmware(
         folder=folder,
         elf=folder / image.elf.relative_to(work),

@@ -17,7 +17,7 @@ from pipeline.codegen.to_c import prefix
 from pipeline.errors import TargetError, did_you_mean
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
-from pipeline.preprocess import Preprocess
+from pipeline.preprocess import Normalization, Preprocess
 from pipeline.target import Target
 
 TOP = ("Makefile.j2", "CMakeLists.txt.j2", "README.md.j2")
@@ -61,7 +61,14 @@ def driver(target: Target) -> Path:
     return hal
 
 
-def write_skeleton(work: Path, graph: Graph, preprocess: Preprocess | None, target: Target, arena: Plan) -> None:
+def write_skeleton(
+    work: Path,
+    graph: Graph,
+    preprocess: Preprocess | None,
+    target: Target,
+    arena: Plan,
+    normalization: Normalization | None = None,
+) -> None:
     """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`. TargetError as `driver`."""
     source, hal = data_dir("firmware_templates") / "cortex_m", driver(target)
     copied = [*source.glob("*.c"), *source.glob("*.h"), *hal.parent.glob(f"{hal.stem}.[ch]")]
@@ -73,6 +80,7 @@ def write_skeleton(work: Path, graph: Graph, preprocess: Preprocess | None, targ
     named = [*(f.relative_to(source).as_posix() for f in copied), *(t.removesuffix(".j2") for t in templates)]
     sources = sorted(f"src/{name}" for name in named if name.endswith(".c"))
     values = _values(graph, preprocess, target, arena, [*sources, f"model/{prefix(graph)}.c"])
+    values["takes_floats"] = normalization is not None and preprocess is None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(source),
         undefined=jinja2.StrictUndefined,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.codegen.arena import ALIGNMENT, Plan
-from pipeline.codegen.c_header import C_TYPES, preprocess_header, public_header, shape_text
+from pipeline.codegen.c_header import C_TYPES, float_input_header, preprocess_header, public_header, shape_text
 from pipeline.codegen.c_text import Names, comment_text, identifier, string_text
 from pipeline.codegen.c_values import Constants
 from pipeline.errors import BuildError, did_you_mean
@@ -29,25 +29,29 @@ def prefix(graph: Graph) -> str:
 def to_c(
     graph: Graph, plan: Plan, preprocess: Preprocess | None = None, normalization: Normalization | None = None
 ) -> dict[str, str]:
-    """`<p>.h`, `<p>.c`, `<p>_weights.h` and, with a preprocess, `<p>_preprocess.h` as text, by file name. Beside them goes
-    `kernels/` with `kernel_headers(graph)`. The header tells the data's `normalization`."""
+    """`<p>.h`, `<p>.c`, `<p>_weights.h` and, with a preprocess or a normalization, `<p>_preprocess.h` as text, by file name.
+    Beside them goes `kernels/` with `kernel_headers`. Without a preprocess, raw values of the data are floats."""
     p = prefix(graph)
     constants = Constants(graph)
     names = Names()
     at = {name: names.unique(name) for name in plan.slots}
     layers = [_layer(i, op, graph, plan, at, constants) for i, op in enumerate(graph.ops)]
     places = {n: f"arena + AT_{at[n]}" if n in at else constants.tensor(n) for n in (*graph.inputs, *graph.outputs)}
-    source = _source(p, graph, plan, at, layers, places, preprocess)
+    raw_input = _raw_input(p, f"AT_{at[graph.inputs[0]]}", preprocess, normalization)
+    source = _source(p, graph, plan, at, layers, places, raw_input)
     header = public_header(p, graph, plan, preprocess, normalization)
     files = {f"{p}.h": header, f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
     if preprocess:
         files[f"{p}_preprocess.h"] = preprocess_header(p, graph[graph.inputs[0]].size, preprocess)
+    elif normalization:
+        files[f"{p}_preprocess.h"] = float_input_header(p, graph[graph.inputs[0]], normalization)
     return files
 
 
-def kernel_headers(graph: Graph) -> tuple[Path, ...]:
-    """The kernel headers the graph's calls need, those they include among them, sorted by name."""
-    return follow_includes(sorted({k.name for op in graph.ops for k in op.kernels(graph)}))
+def kernel_headers(graph: Graph, *, floats: bool = False) -> tuple[Path, ...]:
+    """The kernel headers the graph's calls need, and raw `floats` do, those they include among them, sorted by name."""
+    called = {k.name for op in graph.ops for k in op.kernels(graph)}
+    return follow_includes(sorted(called | {"quantize_f32"} if floats else called))
 
 
 def follow_includes(kernels: Iterable[str]) -> tuple[Path, ...]:
@@ -113,13 +117,13 @@ def _source(
     at: dict[str, str],
     layers: list[str],
     io: dict[str, str],
-    preprocess: Preprocess | None,
+    raw_input: str,
 ) -> str:
     up = p.upper()
     includes = "\n".join(
         f'#include "kernels/{k}.h"' for k in sorted({k.name for op in graph.ops for k in op.kernels(graph)})
     )
-    raw = f'#include "{p}_preprocess.h"\n' if preprocess else ""
+    raw = f'#include "{p}_preprocess.h"\n' if raw_input else ""
     end = len(graph.ops)
 
     def lifetime(name: str) -> str:
@@ -172,7 +176,7 @@ const void *{p}_output(const void *memory, int index)
     default: return NULL;
     }}
 }}
-{_preprocess(p, f"AT_{at[graph.inputs[0]]}") if preprocess else ""}
+{raw_input}
 void {p}_invoke(void *memory)
 {{
     int8_t *const arena = (int8_t *)memory;
@@ -183,5 +187,13 @@ void {p}_invoke(void *memory)
 """
 
 
-def _preprocess(p: str, place: str) -> str:
-    return f"\nvoid {p}_preprocess(void *memory)\n{{\n    {p}_preprocess_values((uint8_t *)memory + {place});\n}}\n"
+def _raw_input(p: str, place: str, preprocess: Preprocess | None, normalization: Normalization | None) -> str:
+    """The function that takes raw values: in place for bytes, from elsewhere for floats; "" for models that take neither."""
+    if preprocess:
+        return f"\nvoid {p}_preprocess(void *memory)\n{{\n    {p}_preprocess_values((uint8_t *)memory + {place});\n}}\n"
+    if normalization:
+        return (
+            f"\nvoid {p}_quantize_input(void *memory, const float *raw)\n"
+            f"{{\n    {p}_quantize_values(raw, (int8_t *)memory + {place});\n}}\n"
+        )
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import subprocess
 from dataclasses import replace
@@ -20,7 +21,7 @@ from pipeline.devices.host import WARNINGS, HostC
 from pipeline.errors import BuildError
 from pipeline.ir import Graph
 from pipeline.ops.reshape import Reshape
-from pipeline.preprocess import Normalization, Preprocess, byte_tables
+from pipeline.preprocess import Normalization, Preprocess, byte_tables, to_int8
 
 
 @pytest.mark.parametrize("graph", [small_cnn(), two_inputs(), strided()], ids=lambda g: g.name)
@@ -142,10 +143,12 @@ def test_the_header_says_how_raw_values_are_normalised() -> None:
 
     made = header(byte_tables(raw, "uint8", quant, 1), raw)
     assert " *     small_cnn_preprocess makes it of raw values: real = (raw - 8) / 5\n" in made
-    assert "_MEAN" not in made
+    assert "quantize_input" not in made
     given = header(None, PER_CHANNEL)
-    assert "real = (raw - mean) / std by channel, the last axis; mean 1.5, -2; std 0.1, 4\n" in given
-    assert "#define SMALL_CNN_INPUT_0_MEAN { 1.5f, -2.0f }\n#define SMALL_CNN_INPUT_0_STD { 0.100000001f, 4.0f }\n" in given
+    assert "small_cnn_quantize_input makes it of raw values: real = (raw - mean) / std by channel, the last axis;" in given
+    assert " mean 1.5, -2; std 0.1, 4\n" in given
+    assert "One inference of raw float values:\n *\n *     small_cnn_quantize_input(arena, values);\n" in given
+    assert "void small_cnn_quantize_input(void *arena, const float *raw);" in given
     assert "raw" not in header(None, None)
 
 
@@ -200,3 +203,30 @@ def test_the_library_needs_no_c_library_and_no_heap(core: str, tmp_path: Path) -
     assert {n for n in undefined if not n.startswith("__aeabi_")} <= {"memcpy", "memset", "memmove"}
     assert {name for kind, name in symbols if kind == "T"} == {"small_cnn_input", "small_cnn_output", "small_cnn_invoke"}
     assert not [name for kind, name in symbols if kind in "BbDd"], "all memory is the caller's arena"
+
+
+@pytest.mark.parametrize("raw", [Normalization((1.5, -2.0), (0.1, 4.0)), Normalization((0.0,), (1.0,))])
+def test_raw_floats_are_quantised_as_the_host_does(raw: Normalization, tmp_path: Path) -> None:
+    graph = strided()
+    library = tmp_path / "model"
+    write_library(graph, library, normalization=raw)
+    p = prefix(graph)
+    (source,) = library.glob("*.c")
+    flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, str(source), "-o", str(tmp_path / "lib.so")], check=True)
+    made = ctypes.CDLL(str(tmp_path / "lib.so"))
+    place, quantize_input = made[f"{p}_input"], made[f"{p}_quantize_input"]
+    place.restype = ctypes.c_void_p
+    x = graph[graph.inputs[0]]
+    random = np.random.default_rng(7)
+    steps = random.integers(-300, 300, (200, *x.shape)) / np.float32(2)  # many of them just between two values
+    values = (steps * np.float32(x.scale) * np.float32(raw.std) + np.float32(raw.mean)).astype(np.float32)
+    values.ravel()[:6] = [np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-40]
+    arena = np.zeros(plan(graph).arena_bytes, np.int8)
+    memory = arena.ctypes.data_as(ctypes.c_void_p)
+    start = place(memory, 0) - arena.ctypes.data
+    for example in values:
+        quantize_input(memory, example.ctypes.data_as(ctypes.c_void_p))
+        with np.errstate(invalid="ignore", over="ignore"):
+            wanted = to_int8(example[None], x, raw, None)[0]
+        np.testing.assert_array_equal(arena[start : start + x.size].reshape(x.shape), wanted)
