@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OPSET, IR_VERSION = 17, 8
 ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
+_TORCH_OUTPUT = "torch/output"  # torch refuses some names that a layer may have: nn.Sequential's are numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,11 @@ def module_to_onnx(module: nn.Module, graph: Graph, raw: Raw, classes: tuple[str
         file = Path(folder) / "float.onnx"
         torch.onnx.export(
             module, (torch.zeros(n, c, h, width),), file, dynamo=False, opset_version=OPSET,
-            input_names=[f"{name}/nchw"], output_names=[output],
+            input_names=[f"{name}/nchw"], output_names=[_TORCH_OUTPUT],
         )  # fmt: skip
         exported = onnx.load(file)
+    for node in exported.graph.node:
+        node.output[:] = [output if value == _TORCH_OUTPUT else value for value in node.output]
     w = FloatWriter(graph)
     inputs = [_float_input(w, raw)]
     w.stored(name, "nchw")

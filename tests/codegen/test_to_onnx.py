@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,11 +143,18 @@ def test_raw_floats_are_normalized_inside() -> None:
     np.testing.assert_array_equal(y.astype(np.int16) - 128, want)
 
 
-def test_torch_module_gets_the_same_raw_input() -> None:
+def renamed_output(graph: Graph, name: str) -> Graph:
+    old, last = graph.outputs[0], graph.ops[-1]
+    tensors = {name if n == old else n: t for n, t in graph.tensors.items()}
+    return replace(graph, tensors=tensors, ops=(*graph.ops[:-1], replace(last, outputs=(name,))), outputs=(name,))
+
+
+@pytest.mark.parametrize("output", ["probabilities", "4"])  # a bare nn.Sequential's layers are called by number
+def test_torch_module_gets_the_same_raw_input(output: str) -> None:
     import torch
     from torch import nn
 
-    graph = small_cnn()
+    graph = renamed_output(small_cnn(), output)
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)).eval()
     normalization = Normalization((8.0,), (16.0,))
