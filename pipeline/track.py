@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import TrackError
 from pipeline.stage import Kind, StageLog
-from pipeline.store import alone, check_store, database_file, server_address, store_uri, without_password
+from pipeline.store import alone, check_store, database_file, is_new, server_address, store_uri, without_password
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -155,6 +155,22 @@ def _clipped(value: Any) -> str:
     return text if len(text) <= _VALUE_LIMIT else text[: _VALUE_LIMIT - 3] + "..."
 
 
+def _create_tables(uri: str) -> None:
+    """A new SQLite store, whole or not at all: where MLflow makes one in place, Ctrl-C leaves one that never opens again."""
+    from mlflow.store.db import utils
+
+    database = database_file(uri)
+    assert database is not None  # is_new
+    work = database.with_name(f"{database.name}.new")
+    work.unlink(missing_ok=True)
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{work}")
+    try:
+        utils._safe_initialize_tables(engine)
+    finally:
+        engine.dispose()
+    work.replace(database)
+
+
 class _Store:
     """An MLflow client whose failures are TrackErrors that name the store."""
 
@@ -164,6 +180,8 @@ class _Store:
 
         self.uri, self.shown = uri, without_password(uri)
         self.client: MlflowClient | None = None
+        if is_new(uri):
+            self.call(lambda _: _create_tables(uri))
         self.client = self.call(lambda _: MlflowClient(uri))
 
     def call(self, action: Callable[[Any], Any]) -> Any:

@@ -257,6 +257,31 @@ def test_runs_that_begin_at_once_share_a_new_store(tmp_path: Path) -> None:
         assert (process.returncode, said) == (0, b"")
 
 
+def test_a_store_whose_making_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic.operations import Operations
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    calls = 0
+    create_index = Operations.create_index
+
+    def interrupted(*args: Any, **options: Any) -> Any:  # in the midst of the migrations
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return create_index(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Operations, "create_index", interrupted)
+        with pytest.raises(KeyboardInterrupt), MlflowTracker("digits", "first", uri):
+            pass
+    assert calls == 3
+    with MlflowTracker("digits", "second", uri) as tracker:
+        tracker.log.params({"x": 1})
+    assert client(uri).get_run(tracker.run_id).data.params == {"x": "1"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mlflow.db", "mlflow.lock"]
+
+
 @pytest.fixture
 def free_port() -> int:
     with socket.socket() as s:
