@@ -19,18 +19,19 @@ from pipeline.importers.samples import samples
 from pipeline.importers.tflite import import_tflite
 from pipeline.ir import Array
 
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins that Keras writes
+
 
 def import_keras(path: Path, calibration: Path | None) -> Imported:
     """The int8 graph of a .keras or .h5 file, or of a SavedModel folder, quantised with the samples in `calibration` (.npz).
 
     GraphError when TensorFlow can not load or convert it, RecipeError without fitting samples, BuildError without it.
     """
+    _require_model(path)
     if calibration is None:
         raise RecipeError(
             f"{path} is a float model; to quantize it, real inputs are needed: --calibration FILE.npz with an array `x`."
         )
-    if path.suffix == ".keras" and path.is_file() and not zipfile.is_zipfile(path):  # Keras would say that it is not there
-        raise GraphError(f"{path} is not a .keras file (a zip archive), or is cut off; save or download it again.")
     tf = _tensorflow()
     with contextlib.redirect_stdout(io.StringIO()):  # the exporter prints where its temporary files are
         converter, inputs = _loaded(tf, path)
@@ -38,6 +39,27 @@ def import_keras(path: Path, calibration: Path | None) -> Imported:
         names = [name for name, _ in inputs]
         content = _converted(tf, path, converter, [dict(zip(names, sample, strict=True)) for sample in data])
     return _in_order(import_tflite(content, path.stem), names)
+
+
+def _require_model(path: Path) -> None:
+    """GraphError when `path` is certainly no model; told before TensorFlow is loaded, which may say that it is not there."""
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+            raise GraphError(
+                f"{path} is a folder without saved_model.pb, so that it is no TensorFlow SavedModel. Give a model file, or "
+                "the folder that model.export() or tf.saved_model.save() wrote."
+            )
+        return
+    try:
+        if path.suffix.lower() == ".h5":
+            with path.open("rb") as file:
+                right, kind = file.read(len(HDF5)) == HDF5, ".h5 file (HDF5)"
+        else:
+            right, kind = zipfile.is_zipfile(path), ".keras file (a zip archive)"
+    except OSError as e:
+        raise GraphError(f"{path} can not be read: {e.strerror or e}.") from None
+    if not right:
+        raise GraphError(f"{path} is not a {kind}, or is cut off; save or download it again.")
 
 
 def _tensorflow() -> Any:

@@ -47,14 +47,14 @@ def import_tflite(source: str | Path | bytes, name: str | None = None) -> Import
     """As `load_tflite`, with what the file's own inputs and outputs are. The graph is called `name`, by default the file's
     stem."""
     if isinstance(source, bytes):
-        content, title = source, name or "model"
+        content, title, called = source, name or "model", name or "model"
     else:
-        content, title = read_bytes(Path(source), MAX_FILE_BYTES), name or Path(source).stem
-    file = read_tflite(content, title)
+        content, title, called = read_bytes(Path(source), MAX_FILE_BYTES), name or Path(source).stem, str(source)
+    file = read_tflite(content, called)
     _refuse_open_shapes(file)
     _refuse_other_arithmetic(file)
     _refuse_unknown_operators(file)
-    return _Assembly(file).imported()
+    return _Assembly(file, title).imported()
 
 
 def _refuse_open_shapes(file: TfliteFile) -> None:
@@ -113,6 +113,7 @@ class _Assembly:
     int8 copies of it, to the one int8 tensor behind it; `folded` holds what shape arithmetic gave."""
 
     file: TfliteFile
+    title: str  # the graph's name
     renamed: dict[int, int] = field(default_factory=dict)
     stripped: set[int] = field(default_factory=set)
     folded: dict[int, Tensor] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class _Assembly:
         for name in (name for name, tensor in edge.items() if tensor.data is not None):
             raise GraphError(f"input or output {name!r} is a constant")
         self.tensors |= edge
-        graph = Graph(self.file.name, self.tensors, tuple(ops), x, y)
+        graph = Graph(self.title, self.tensors, tuple(ops), x, y)
         for op in ops:
             if isinstance(op, WINDOWED) and graph[op.inputs[0]].shape[0] != 1:
                 raise op.fail(f"computes one image at a time, not {graph[op.inputs[0]].shape[0]}; convert with a batch of 1")

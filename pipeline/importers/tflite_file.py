@@ -29,8 +29,12 @@ def reading(what: str) -> Iterator[None]:
     """The one boundary where a flatbuffer that does not hold together becomes a GraphError."""
     try:
         yield
-    except (struct.error, IndexError, ValueError, TypeError, OverflowError) as e:
-        raise GraphError(f"{what}: the file is corrupt or truncated ({e}); make or download it again") from None
+    except struct.error:  # an offset leads out of the buffer
+        raise GraphError(
+            f"{what}: the file refers to bytes that it does not have: it is cut short, or corrupt; make or download it again"
+        ) from None
+    except (IndexError, ValueError, TypeError, OverflowError) as e:
+        raise GraphError(f"{what}: the file is corrupt ({e}); make or download it again") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

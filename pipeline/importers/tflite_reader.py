@@ -20,6 +20,7 @@ from pipeline.errors import GraphError
 from pipeline.importers.tflite_file import DTYPES, FileOperator, FileTensor, TfliteFile, members, reading
 from pipeline.ir import Array, Quant
 
+MAGIC = b"TFL3"  # bytes 4 to 7: the flatbuffer's file identifier
 MAX_FILE_BYTES = 64 << 20  # the largest part these targets know has 16 MB of flash
 MAX_TENSOR_BYTES = 64 << 20
 MAX_CONSTANT_BYTES = 256 << 20  # in all; tensors may share one buffer many times over
@@ -37,11 +38,14 @@ OPTION_TYPES = members(schema.BuiltinOptions)
 
 
 def read_tflite(content: bytes, name: str) -> TfliteFile:
-    """GraphError when the bytes are no .tflite file, do not hold together, or hold more than one subgraph."""
+    """What the file, called `name`, holds. GraphError when it is no .tflite file, does not hold together, or holds more than
+    one subgraph."""
     if len(content) > MAX_FILE_BYTES:
         raise GraphError(f"{name}: {len(content):,} bytes; models of up to {MAX_FILE_BYTES:,} bytes are read")
-    if content[4:8] != b"TFL3":
-        raise GraphError(f"{name} is not a .tflite file: bytes 4 to 7 must be b'TFL3', got {content[4:8]!r}")
+    if len(content) < 8 and MAGIC.startswith(content[4:]):
+        raise GraphError(f"{name} is {'cut short' if content else 'empty'}: {len(content)} bytes; make or download it again")
+    if content[4:8] != MAGIC:
+        raise GraphError(f"{name} is not a .tflite file: bytes 4 to 7 must be {MAGIC!r}, got {content[4:8]!r}")
     with reading(name):
         return _Reader(content, name).read()
 

@@ -60,6 +60,9 @@ def test_models_that_can_not_be_read(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"broken\.keras is not a \.keras file"):
         import_keras(tmp_path / "broken.keras", samples)
     (tmp_path / "empty").mkdir()
+    with pytest.raises(GraphError, match=r"empty is a folder without saved_model\.pb"):
+        import_keras(tmp_path / "empty", samples)
+    (tmp_path / "empty" / "saved_model.pb").write_bytes(b"nonsense")
     with pytest.raises(GraphError, match=r"empty can not be loaded as a Keras model or SavedModel"):
         import_keras(tmp_path / "empty", samples)
     tf.keras.Sequential([tf.keras.Input((None, 8)), tf.keras.layers.Dense(2)]).save(tmp_path / "open.keras")

@@ -43,7 +43,7 @@ def test_only_int8(name: str) -> None:
 
 
 def test_control_flow() -> None:
-    with pytest.raises(GraphError, match=r"looping holds 3 subgraphs \(control flow or several signatures\)"):
+    with pytest.raises(GraphError, match=r"looping\.tflite holds 3 subgraphs \(control flow or several signatures\)"):
         load_tflite(FILES / "looping.tflite")
 
 
@@ -366,11 +366,12 @@ def test_bad_file(case: str) -> None:
 
 
 RAW = {
-    "empty": (b"", r"model is not a \.tflite file: bytes 4 to 7 must be b'TFL3', got b''"),
-    "something else": (b"\x7fELF" + bytes(100), r"model is not a \.tflite file"),
-    "only the magic": (bytes(4) + b"TFL3", r"corrupt or truncated|version 0"),
-    "half a file": (file("cnn_int8")[:2000], r"corrupt|out of range|do not fit"),
-    "last byte missing": (file("cnn_int8")[:-1], r"corrupt|truncated|custom|not supported"),
+    "empty": (b"", r"model is empty: 0 bytes; make or download it again"),
+    "cut in the magic": (file("cnn_int8")[:6], r"model is cut short: 6 bytes; make or download it again"),
+    "something else": (b"\x7fELF" + bytes(100), r"model is not a \.tflite file: bytes 4 to 7 must be b'TFL3', got b'\\x00"),
+    "only the magic": (bytes(4) + b"TFL3", r"model: the file refers to bytes that it does not have|version 0"),
+    "half a file": (file("cnn_int8")[:2000], r"refers to bytes that it does not have: it is cut short, or corrupt; make or"),
+    "last byte missing": (file("cnn_int8")[:-1], r"cut short|corrupt|custom|not supported"),
 }
 
 
@@ -379,6 +380,17 @@ def test_bad_bytes(case: str) -> None:
     content, message = RAW[case]
     with pytest.raises(GraphError, match=message):
         load_tflite(content)
+
+
+def test_a_file_is_called_as_it_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "net.v2.tflite"
+    for size, message in ((6, " is cut short: 6 bytes"), (2000, ": the file refers to bytes that it does not have")):
+        path.write_bytes(file("cnn_int8")[:size])
+        with pytest.raises(GraphError) as e:
+            load_tflite(path)
+        assert str(e.value).startswith(f"{path}{message}")
+    path.write_bytes(file("cnn_int8"))
+    assert load_tflite(path).name == "net.v2"
 
 
 def test_files_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
