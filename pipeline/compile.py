@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.npz import read_npz
-from pipeline.errors import BuildError, GraphError, RecipeError, TargetError
+from pipeline.errors import GraphError, RecipeError, TargetError
 from pipeline.importers.imported import Imported
 from pipeline.importers.tflite import import_tflite, load_tflite
 from pipeline.ir import Graph
@@ -37,6 +37,10 @@ class CompiledModel:
     graph: Graph
     preprocess: Preprocess | None
     normalization: Normalization | None = None
+
+    def __repr__(self) -> str:
+        """Short: printing a firmware prints its model, and a graph holds all weights."""
+        return f"CompiledModel({self.graph.name!r}, {len(self.graph.ops)} operators)"
 
 
 def compile_model(
@@ -101,7 +105,7 @@ def import_model(path: Path, calibration: Path | None = None) -> Imported:
 
 def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
     """A folder that `compile_model` or a run wrote, and its target, after comparing every file with the manifest's sha256.
-    The graph is that of its model.tflite. BuildError names a file that is missing or changed."""
+    The graph is that of its model.tflite. RecipeError names a file that is missing or changed."""
     from pipeline.codegen.manifest import MANIFEST, read_manifest
 
     folder = Path(folder)
@@ -129,7 +133,7 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
             model_id=model_id,
         )
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as e:
-        raise BuildError(f"{folder / MANIFEST} is not complete ({e!r}); generate the folder anew.") from None
+        raise RecipeError(f"{folder / MANIFEST} is not complete ({e!r}); generate the folder anew.") from None
     return firmware, target
 
 
@@ -137,18 +141,18 @@ def _verify(folder: Path, files: dict[str, str]) -> None:
     for name, wanted in files.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise BuildError(
+            raise RecipeError(
                 f"the manifest of {folder} lists {name!r}, which is outside the folder; it is not to be trusted."
             )
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as e:
-            raise BuildError(
+            raise RecipeError(
                 f"{path} can not be read ({e.strerror}); it is part of the firmware. Generate it anew."
             ) from None
         if found != wanted:
-            raise BuildError(f"{path} was changed after the firmware was proven (its sha256 differs). Generate it anew.")
+            raise RecipeError(f"{path} was changed after the firmware was proven (its sha256 differs). Generate it anew.")
 
 
 def _stored_model(folder: Path, name: str, stored: dict[str, Any]) -> CompiledModel:
@@ -159,5 +163,5 @@ def _stored_model(folder: Path, name: str, stored: dict[str, Any]) -> CompiledMo
         tables = read_npz(folder / "vectors.npz", ("preprocess_tables",))["preprocess_tables"]
         preprocess = Preprocess(stored["preprocess"]["dtype"], tables)
     if stored["normalization"] is not None:
-        normalization = parse(Normalization, stored["normalization"], f"{folder}: normalization", BuildError)
+        normalization = parse(Normalization, stored["normalization"], f"{folder}: normalization", RecipeError)
     return CompiledModel(graph, preprocess, normalization)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import BuildError
+from pipeline.errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,13 @@ class RunFolder:
 @contextmanager
 def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
     """A new folder `out`/`prefix`-<n>. While it is being made it is called <n>.partial; after a failure or Ctrl-C
-    <n>.failed, or it is gone when it is empty."""
+    <n>.failed, or it is gone when it is empty. RecipeError when it can not be made."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = _reserve(out.resolve(), prefix)
     except OSError as e:
-        raise BuildError(f"the run folder can not be made in {out}: {e.strerror}. Give another place with --out.") from None
+        why = "it is a file" if out.is_file() else e.strerror
+        raise RecipeError(f"the run folder can not be made in {out}: {why}. Give another place with --out.") from None
     try:
         yield folder
     except BaseException as e:

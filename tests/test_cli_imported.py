@@ -68,7 +68,18 @@ def test_measure_without_inputs_replays_the_kept_vectors(folder: Path) -> None:
         (("compile", __file__, "--target", "cortex-m4"), 2, "of no type that is imported"),
         (("compile", FILE, "--target", "cortex-m5"), 2, "Did you mean"),
         (("compile", FILE, "--target", "cortex-m4", "--json", "nowhere/x.json"), 2, "--json nowhere/x.json can not be"),
-        (("measure", "nowhere"), 1, "is no firmware folder"),
+        (
+            ("compile", FILE, "--target", "cortex-m4", "--out", "/etc/passwd"),
+            2,
+            "/etc/passwd exists and is no firmware folder",
+        ),
+        (("run", "--target", "cortex-m4", "--out", "/etc/passwd"), 2, "can not be made in /etc/passwd: it is a file. Give"),
+        (
+            ("measure", "nowhere"),
+            2,
+            "nowhere is no firmware folder: it does not exist. Give a folder that `pipeline compile`",
+        ),
+        (("measure", __file__), 2, "is no firmware folder: it is a file. Give a folder that `pipeline compile` wrote"),
         (("measure", "nowhere", "--outputs", "nowhere/x.npy"), 2, "--outputs nowhere/x.npy can not be written"),
     ],
 )

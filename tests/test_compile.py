@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 import pipeline
 from pipeline.compile import compile_model, import_model, load_firmware
-from pipeline.errors import BuildError, GraphError, RecipeError, TargetError
+from pipeline.errors import GraphError, RecipeError, TargetError
 from pipeline.importers.tflite import import_tflite
 from pipeline.oracle import tflm_available
 from pipeline.replay import Result, measure
@@ -116,26 +116,36 @@ def test_firmware_is_read_back(byte_firmware: Path) -> None:
         _ = firmware.data
 
 
+def test_a_firmware_prints_on_one_line(byte_firmware: Path) -> None:
+    firmware, _ = load_firmware(byte_firmware)
+    name, ops = firmware.model.graph.name, len(firmware.model.graph.ops)
+    assert repr(firmware) == (
+        f"Firmware(folder={byte_firmware!r}, model=CompiledModel({name!r}, {ops} operators), "
+        f"flash_bytes={firmware.flash_bytes}, model_id={firmware.model_id!r}, ram_bytes={firmware.ram_bytes}, "
+        f"arena_bytes={firmware.arena_bytes})"
+    )
+
+
 def test_changed_folders_are_refused(byte_firmware: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(byte_firmware, tmp_path / "copy")
     content = bytearray((folder / "model.tflite").read_bytes())
     content[-100] ^= 1
     (folder / "model.tflite").write_bytes(content)
-    with pytest.raises(BuildError, match=r"model\.tflite was changed after the firmware was proven"):
+    with pytest.raises(RecipeError, match=r"model\.tflite was changed after the firmware was proven"):
         measure(folder)
     (folder / "model.tflite").unlink()
-    with pytest.raises(BuildError, match=r"model\.tflite can not be read \(No such file"):
+    with pytest.raises(RecipeError, match=r"model\.tflite can not be read \(No such file"):
         load_firmware(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"] = {"../../etc/passwd": "0"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BuildError, match=r"lists '\.\./\.\./etc/passwd', which is outside the folder"):
+    with pytest.raises(RecipeError, match=r"lists '\.\./\.\./etc/passwd', which is outside the folder"):
         load_firmware(folder)
     del manifest["image"]
     (folder / "manifest.json").write_text(json.dumps({**manifest, "files": {}}))
-    with pytest.raises(BuildError, match=r"manifest\.json is not complete"):
+    with pytest.raises(RecipeError, match=r"manifest\.json is not complete"):
         load_firmware(folder)
-    with pytest.raises(BuildError, match="is no firmware folder"):
+    with pytest.raises(RecipeError, match="is no firmware folder"):
         load_firmware(tmp_path)
 
 

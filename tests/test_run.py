@@ -229,7 +229,7 @@ def test_a_missing_bench_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "build").write_text("a file")
-    with pytest.raises(BuildError, match=r"run folder can not be made in .*build: .*--out"):
+    with pytest.raises(RecipeError, match=r"run folder can not be made in .*build: it is a file\. .*--out"):
         run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build")
 
 

@@ -14,13 +14,15 @@ from pipeline.codegen import build, tflm
 from pipeline.codegen.arena import ALIGNMENT, Plan
 from pipeline.codegen.sizes import LayerSize
 from pipeline.codegen.skeleton import io_tensors
-from pipeline.errors import BuildError
+from pipeline.errors import RecipeError
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess
+from pipeline.shown import short
 from pipeline.target import Target
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+MAX_BYTES = 16 << 20  # a large network's has a few hundred thousand
 TOOLCHAIN = (doctor.CROSS_COMPILER, doctor.HOST_COMPILER, doctor.MAKE)
 
 
@@ -93,17 +95,35 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a firmware folder; BuildError when there is none, or not one of this format."""
+    """The manifest of a firmware folder; RecipeError when there is none, or not one of this format."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        why = f"it has no {MANIFEST}" if folder.is_dir() else "it is a file" if folder.exists() else "it does not exist"
+        raise _no_firmware(folder, why)
+    if path.stat().st_size > MAX_BYTES:
+        raise _no_firmware(folder, f"its {MANIFEST} has more than {MAX_BYTES:,} bytes")
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        known = manifest["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise BuildError(f"{folder} is no firmware folder: its {MANIFEST} can not be read ({e}).") from None
-    if not known:
-        raise BuildError(
-            f"{folder / MANIFEST} has format {manifest['format']!r}; this version reads {FORMAT}. Generate anew."
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise _no_firmware(folder, f"its {MANIFEST} can not be read ({e.strerror})") from None
+    except (ValueError, RecursionError) as e:
+        raise _no_firmware(folder, f"its {MANIFEST} is damaged ({e})") from None
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise _no_firmware(folder, f"its {MANIFEST} is another program's: it names no `format`")
+    if manifest["format"] != FORMAT:
+        raise RecipeError(
+            f"{path} has format {short(str(manifest['format']), 40)}; this version reads {FORMAT}. Generate the folder anew."
         )
     return manifest
+
+
+def _no_firmware(folder: Path, why: str) -> RecipeError:
+    inside = folder / "firmware"
+    meant = f" Did you mean {inside}?" if (inside / MANIFEST).is_file() else ""
+    return RecipeError(
+        f"{folder} is no firmware folder: {why}.{meant} Give a folder that `pipeline compile` wrote, or the firmware/ "
+        "folder of a run."
+    )
 
 
 def _toolchain(target: Target) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pipeline.codegen.to_c import prefix
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import Vectors, random
 from pipeline.devices.host import HostC
-from pipeline.errors import BuildError, GraphError, MismatchError, TargetError
+from pipeline.errors import BuildError, GraphError, MismatchError, RecipeError, TargetError
 from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess
 from pipeline.stage import Firmware, Int8Model, QuantizedModel
@@ -142,34 +142,35 @@ def _require_int8_io(graph: Graph) -> None:
 
 @contextmanager
 def aside(folder: Path) -> Iterator[Path]:
-    """A work folder beside `folder` that takes its place when the block succeeds, and is gone when it does not."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
-        raise BuildError(f"{folder} exists and is no firmware folder of ours; it is left alone. Give another place.")
+    """A work folder beside `folder` that takes its place when the block succeeds, and is gone when it does not: `folder`
+    then is as it was. RecipeError when it is no place for a firmware folder."""
     folder = folder.absolute()
     try:
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+            raise RecipeError(f"{folder} exists and is no firmware folder of ours; it is left alone. Give another place.")
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as e:
-        raise BuildError(
+        raise RecipeError(
             f"the firmware folder can not be made in {folder.parent}: {e.strerror}. Give another place."
         ) from None
+    old = work.with_name(f"{work.name}.old")
     try:
         work.chmod(0o755)
         yield work
-        old = work.with_name(f"{work.name}.old")
         if folder.exists():
             folder.rename(old)
         work.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
     except OSError as e:
-        shutil.rmtree(work, ignore_errors=True)
         raise BuildError(
             f"the firmware folder can not be written in {folder.parent}: {e.strerror or e}. Free some space or give another "
             "place, then run it again."
         ) from e
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+    finally:
+        if old.exists() and not folder.exists():  # ended between the two renames
+            old.rename(folder)
+        for left in (work, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_tflm(folder: Path, graph: Graph, tflite: bytes, proof: Proof) -> None:

@@ -20,7 +20,7 @@ from example_target import BOARD
 from pipeline import oracle
 from pipeline.codegen import build
 from pipeline.codegen.manifest import read_manifest
-from pipeline.codegen.package import require_target, write_firmware
+from pipeline.codegen.package import aside, require_target, write_firmware
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import golden
 from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, RecipeError, TargetError
@@ -140,7 +140,7 @@ def test_an_older_folder_is_replaced_and_a_foreign_one_is_not(tmp_path: Path) ->
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("years of work")
-    with pytest.raises(BuildError, match="no firmware folder of ours"):
+    with pytest.raises(RecipeError, match="no firmware folder of ours; it is left alone"):
         write_firmware(model_of(strided()), BOARD, precious)
     assert [p.name for p in precious.iterdir()] == ["thesis.txt"]
 
@@ -270,7 +270,7 @@ def test_without_tflm_its_arena_is_an_estimate(tmp_path: Path, monkeypatch: pyte
 
 def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BuildError, match=r"the firmware folder can not be made in .*file: File exists"):
+    with pytest.raises(RecipeError, match=r"the firmware folder can not be made in .*file: File exists"):
         write_firmware(model_of(strided()), BOARD, tmp_path / "file" / "firmware")
 
 
@@ -321,9 +321,53 @@ def test_a_wrong_core_is_told_in_the_compilers_words(core: str, fpu: str, match:
         require_target(replace(BOARD, cpu=replace(BOARD.cpu, core=core, fpu=fpu)))
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"format": 99}', None])
-def test_what_is_no_manifest(content: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, r"it has no manifest\.json"),
+        ("", r"its manifest\.json is damaged \(Expecting value"),
+        ("[" * 100_000, r"its manifest\.json is damaged \(maximum recursion"),
+        ("3", r"its manifest\.json is another program's: it names no `format`"),
+        ('{"target": 3}', r"its manifest\.json is another program's: it names no `format`"),
+        (" " * 20_000_000, r"its manifest\.json has more than 16,777,216 bytes"),
+    ],
+    ids=["none", "empty", "deep", "number", "other", "huge"],
+)
+def test_what_is_no_firmware_folder(content: str | None, why: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(BuildError, match=r"no firmware folder|this version reads"):
+    what_works = r"Give a folder that `pipeline compile` wrote, or the firmware/ folder of a run\."
+    with pytest.raises(RecipeError, match=rf"is no firmware folder: {why}.*\. {what_works}"):
         read_manifest(tmp_path)
+
+
+def test_a_firmware_folder_of_another_version(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"format": 99}')
+    with pytest.raises(RecipeError, match=r"manifest\.json has format 99; this version reads 1\. Generate the folder anew"):
+        read_manifest(tmp_path)
+
+
+def test_a_runs_folder_is_not_its_firmwares(tmp_path: Path) -> None:
+    (tmp_path / "firmware").mkdir()
+    (tmp_path / "firmware" / "manifest.json").touch()
+    with pytest.raises(RecipeError, match=rf"it has no manifest\.json\. Did you mean {tmp_path}/firmware\? Give"):
+        read_manifest(tmp_path)
+
+
+def test_interrupted_between_the_two_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that was there before is there again."""
+    folder = tmp_path / "firmware"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("before")
+    rename = Path.rename
+
+    def once(self: Path, place: Path) -> Path:
+        if place == folder and self.suffix != ".old":
+            raise KeyboardInterrupt
+        return rename(self, place)
+
+    monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(KeyboardInterrupt), aside(folder) as work:
+        (work / "manifest.json").write_text("after")
+    assert [p.name for p in tmp_path.iterdir()] == ["firmware"]
+    assert (folder / "manifest.json").read_text() == "before"

@@ -24,7 +24,7 @@ from pipeline.devices.linux import energy, open_computer
 from pipeline.devices.linux_measure import LinuxSettings, engines, measure, replay
 from pipeline.devices.linux_protocol import Runner, runner_files
 from pipeline.devices.process import ProcessChannel
-from pipeline.errors import BuildError, DeviceError, MismatchError, RecipeError, TargetError
+from pipeline.errors import DeviceError, MismatchError, RecipeError, TargetError
 from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
 from pipeline.stage import QuantizedModel
@@ -154,7 +154,7 @@ def test_too_large_for_the_card(model: QuantizedModel, tmp_path: Path) -> None:
 def test_a_foreign_folder_is_left_alone(model: QuantizedModel, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("x")
-    with pytest.raises(BuildError, match="left alone"):
+    with pytest.raises(RecipeError, match="left alone"):
         write_linux(model, PI, tmp_path / "out")
 
 
