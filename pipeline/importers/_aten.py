@@ -33,12 +33,14 @@ _NORM = "use batch norm"
 _NEAREST = "use mode='nearest'"
 _CHOICE = "use relu, clamp, torch.maximum or torch.minimum"
 _GATHER = "use slices"
+_ACTIVE = "dropout that is active outside of training, too: F.dropout needs training=self.training"
 _HINTS = {
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"), _RECURRENT),
     **dict.fromkeys(("scaled_dot_product_attention", "matmul", "bmm", "einsum", "bilinear"), _PRODUCT),
     **dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "rms_norm"), _NORM),
     **dict.fromkeys(("upsample_bilinear2d", "upsample_bicubic2d", "upsample_linear1d"), _NEAREST),
     **dict.fromkeys(("where", "masked_fill"), _CHOICE),
+    **dict.fromkeys(("native_dropout", "bernoulli"), _ACTIVE),
     **dict.fromkeys(("index", "index_select", "gather"), _GATHER),
     "_native_batch_norm_legit": "batch norm by the batch's own statistics; use track_running_stats=True",
     "_to_copy": "another number type; keep float32",

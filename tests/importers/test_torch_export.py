@@ -327,6 +327,14 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "without the input": (lambda m, x: F.relu(m.p) * 2, "the output of the model's forward does not depend on"),
     "computed slopes": (lambda m, x: F.prelu(x, x.amax((2, 3))[0]), "): the slopes of prelu must be parameters"),
     "noise": (lambda m, x: x + torch.randn(1, 1, 8, 8), "uses randn, which has no int8 form. "),
+    "active dropout": (
+        lambda m, x: F.dropout(x, 0.5),
+        "uses native_dropout (dropout that is active outside of training, too: F.dropout needs training=self.training)",
+    ),
+    "active dropout of channels": (
+        lambda m, x: F.dropout2d(x, 0.5),
+        "bernoulli (dropout that is active outside of training, too: F.dropout needs training=self.training), ",
+    ),
     "log_softmax": (lambda m, x: F.log_softmax(x.flatten(1), 1), "log_softmax (leave it out: the highest logit is the"),
     "ranks of activations": (lambda m, x: x + x[:, 0], "): (1, 1, 8, 8) and (1, 8, 8) do not line up; unsqueeze"),
     "axes of a parameter": (lambda m, x: x * m.p[None, :1], "a parameter of shape (1, 1, 1, 8, 8) does not broadcast to"),
