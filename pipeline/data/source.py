@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.data import models
 from pipeline.data.dataset import Dataset
-from pipeline.data.users_code import ANY_ERROR, failure, import_from, place
-from pipeline.errors import PipelineError, RecipeError, did_you_mean
+from pipeline.data.users_code import ANY_ERROR, failure, import_from, place, told
+from pipeline.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,12 +37,24 @@ class Source:
     checkpoint: Path | None = None
 
 
+def require_model(recipe: ModelRecipe, folder: Path) -> None:
+    """RecipeError when the built-in network or the checkpoint that `recipe` names is not there; nothing is loaded."""
+    if ":" not in recipe.factory and recipe.factory not in models.names():
+        raise RecipeError(
+            f"model.factory = {recipe.factory!r} is not known.{did_you_mean(recipe.factory, models.names())} Use one of "
+            f'{", ".join(models.names())}, or your own as "package.module:function".'
+        )
+    if recipe.checkpoint and not (path := folder / recipe.checkpoint.expanduser()).is_file():
+        raise RecipeError(f"model.checkpoint {path} does not exist. Give the path of its .pt or .npz file.")
+
+
 def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -> Source:
     """The model `recipe` describes, for `data`; relative paths and modules are looked up in `folder` and below the current
     one. RecipeError when the factory or the checkpoint does not fit."""
     import torch
 
     from pipeline.data.checkpoint import load_checkpoint
+    from pipeline.data.trial import try_inference, try_training
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights
@@ -54,7 +64,9 @@ def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -
         path = folder / recipe.checkpoint.expanduser()
         load_checkpoint(module, path)
     module.eval()
-    _try(module, recipe, data)
+    try_inference(module, data, f"model {recipe.factory!r}", bool(recipe.checkpoint))
+    if recipe.checkpoint is None:
+        try_training(module, data, f"model {recipe.factory!r}")
     return Source(module, data, path)
 
 
@@ -62,22 +74,13 @@ def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, 
     """The factory's module, untrained."""
     import torch
 
+    require_model(recipe, folder)
     name = recipe.factory
     function = _user_factory(name, folder) if ":" in name else models.find(name)
-    if function is None:
-        raise RecipeError(
-            f"model.factory = {name!r} is not known.{did_you_mean(name, models.names())} Use one of "
-            f'{", ".join(models.names())}, or your own as "package.module:function".'
-        )
+    assert function is not None  # require_model
     _check_arguments(name, function, recipe.arguments)
-    try:
+    with told(f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes"):
         module = function(input_shape, classes, **recipe.arguments)
-    except PipelineError:
-        raise
-    except ANY_ERROR as e:
-        raise RecipeError(
-            f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes: {failure(e)}."
-        ) from e
     if not isinstance(module, torch.nn.Module):
         raise RecipeError(f"model.factory {name!r} must return a torch.nn.Module, got {type(module).__name__}.")
     return module.to("cpu", torch.float32)
@@ -122,33 +125,3 @@ def _check_arguments(name: str, function: Any, arguments: Mapping[str, Any]) -> 
             f"model.factory {name!r} can not be called as function(input_shape, classes, **arguments) with arguments "
             f"{dict(arguments)}: {e}. Its signature is {signature}."
         ) from None
-
-
-def _try(module: nn.Module, recipe: ModelRecipe, data: Dataset) -> None:
-    """One forward pass on two images, so that a model that does not fit its data is found before anything long."""
-    import torch
-
-    images = data.normalization.apply(data.x_train[[0, -1]]).transpose(0, 3, 1, 2)
-    try:
-        with torch.no_grad():
-            y = module(torch.from_numpy(np.ascontiguousarray(images)))
-    except ANY_ERROR as e:
-        raise RecipeError(
-            f"model {recipe.factory!r} does not take the data's images, {data.input_shape} (C, H, W): {failure(e)}."
-        ) from e
-    shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
-    if shape != (2, len(data.classes)):
-        raise RecipeError(
-            f"model {recipe.factory!r} gives {shape} for two images, but the data's {len(data.classes)} classes need logits "
-            f"of shape (2, {len(data.classes)})."
-        )
-    if not torch.isfinite(y).all():
-        raise RecipeError(
-            f"model {recipe.factory!r} gives NaN or infinity for the data's images. Check that data.mean and data.std fit "
-            f"the raw values{', and the weights in model.checkpoint' if recipe.checkpoint else ''}."
-        )
-    if recipe.checkpoint is None and bool((y >= 0).all()) and torch.allclose(y.sum(dim=1), torch.ones(2), atol=1e-5):
-        raise RecipeError(
-            f"model {recipe.factory!r} ends in a softmax: training needs the logits. Leave it out; the device's answer is "
-            "the highest value either way."
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import sysconfig
 import traceback
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pipeline
+from pipeline.errors import PipelineError, RecipeError
 from pipeline.shown import short
 
 ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
@@ -21,6 +23,23 @@ ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
 _OURS = Path(pipeline.__file__).parent
 _PYTHON = Path(sysconfig.get_path("stdlib"))
 _INSTALLED = ("site-packages", "dist-packages")
+_TORCH = ("torch", "torchao", "torch_pruning")
+
+_FRAME = re.compile(r'File "(.+?)", line (\d+), in .*\n +(.*)')
+
+Frame = tuple[str, int, str]
+"""File, line number, code; the innermost comes last in a list of them."""
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Whatever the user's code raises inside becomes a RecipeError, "<what>: <failure>."; this package's own errors pass."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except ANY_ERROR as e:
+        raise RecipeError(f"{what}: {failure(e)}.") from e
 
 
 def failure(error: BaseException) -> str:
@@ -34,16 +53,30 @@ def place(error: BaseException) -> str:
     """` (/project/networks.py, line 12)`: the innermost line of the user's own code; "" when it had no part in it."""
     if isinstance(error, SyntaxError):  # of a file that never ran
         return f" ({error.filename}, line {error.lineno})"
-    frames = traceback.extract_tb(error.__traceback__)
-    whose, _, frame = max((_whose(f.filename), i, f) for i, f in enumerate(frames))
-    return f" ({frame.filename}, line {frame.lineno})" if whose else ""
+    return place_in(frames_of(error))
 
 
-def _whose(file: str) -> int:
+def place_in(frames: Sequence[Frame]) -> str:
+    """The same of a traceback's frames. Lines in the user's files go before those in installed packages."""
+    ranked = [(whose(file), i, f" ({file}, line {number})") for i, (file, number, _) in enumerate(frames)]
+    rank, _, place = max(ranked, default=(0, 0, ""))
+    return place if rank else ""
+
+
+def frames_of(error: BaseException) -> list[Frame]:
+    return [(f.filename, f.lineno or 0, f.line or "") for f in traceback.extract_tb(error.__traceback__)]
+
+
+def frames_in(text: str) -> list[Frame]:
+    """Of a traceback that torch wrote down."""
+    return [(file, int(number), code) for file, number, code in _FRAME.findall(text)]
+
+
+def whose(file: str) -> int:
     """2 for the user's own files, 1 for installed packages (the user's may be one), 0 for Python, torch and this package."""
     path = Path(file)
     if any(name in path.parts for name in _INSTALLED):
-        return 0 if "torch" in path.parts else 1
+        return 0 if any(name in path.parts for name in _TORCH) else 1
     return 0 if file.startswith("<") or path.is_relative_to(_OURS) or path.is_relative_to(_PYTHON) else 2
 
 
@@ -55,7 +88,7 @@ def import_from(name: str, folders: Sequence[Path]) -> ModuleType:
         top = name.partition(".")[0]
         found, loaded = PathFinder.find_spec(top, paths), sys.modules.get(top)
         file = getattr(loaded, "__file__", None)
-        if found and file and found.origin != file and _whose(file) == 2:
+        if found and file and found.origin != file and whose(file) == 2:
             for old in [n for n in sys.modules if n == top or n.startswith(f"{top}.")]:
                 del sys.modules[old]
         return importlib.import_module(name)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import sysconfig
-import traceback
 from collections.abc import Iterable
 
-import torch
 from torch.fx import Node
 
-_NOT_THE_USERS = (os.path.dirname(torch.__file__), os.path.dirname(__file__), sysconfig.get_path("stdlib"), "<")
-_FRAME = re.compile(r'File "(.+?)", line (\d+), in .*\n +(.*)')
+from pipeline.data.users_code import Frame, frames_in, frames_of, whose
+
 _MAX_CODE = 100
-Frame = tuple[str, int, str]
-"""File, line number, code; the innermost comes last in a list of them."""
 
 
 def path_of(node: Node) -> str:
@@ -30,15 +24,13 @@ def place_of(node: Node) -> str:
     module = f"`{path}`" if path else "the model"
     if kind.startswith("torch."):
         return f"{module} ({kind.rpartition('.')[2]})"
-    frames = [(file, int(number), code) for file, number, code in _FRAME.findall(node.meta.get("stack_trace") or "")]
-    line = _own_line(frames)
+    line = _own_line(frames_in(node.meta.get("stack_trace") or ""))
     return module + (f" ({kind.rpartition('.')[2]})" if kind else "") + (f", line {line}" if line else "")
 
 
 def line_of_error(error: BaseException) -> str:
     """ " at line `if x.max() > 0:` (net.py:12)" of the model's forward, which raised `error`; "" when it was not reached."""
-    frames = [(f.filename, f.lineno or 0, f.line or "") for f in traceback.extract_tb(error.__traceback__)]
-    return f" at line {line}" if (line := _own_line(frames)) else ""
+    return f" at line {line}" if (line := _own_line(frames_of(error))) else ""
 
 
 def _module(node: Node) -> tuple[str, str]:
@@ -50,8 +42,8 @@ def _module(node: Node) -> tuple[str, str]:
 
 
 def _own_line(frames: Iterable[Frame]) -> str:
-    """The innermost line that is neither torch's nor Python's; "" when there is none."""
-    own = [f for f in frames if not f[0].startswith(_NOT_THE_USERS)]
+    """The innermost line of the user or an installed package, whose layers may be what counts; "" when there is none."""
+    own = [frame for frame in frames if whose(frame[0])]
     if not own:
         return ""
     file, number, code = own[-1]

@@ -18,12 +18,18 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.pruner import function as cut
 
+from pipeline.data.users_code import ANY_ERROR
 from pipeline.stages.prune import Criterion
 
 _IMPORTANCE: dict[Criterion, Callable[[], Any]] = {
     "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2),
     "taylor": lambda: tp.importance.GroupTaylorImportance(),
     "bn_scale": lambda: tp.importance.BNScaleImportance(),
+}
+_ALL_ZERO: dict[Criterion, str] = {
+    "magnitude": "all its weights are zero",
+    "taylor": 'the loss has no gradient there: nothing was learned, or nothing is left to learn ("magnitude" needs none)',
+    "bn_scale": "all scales of its batch norm are zero",
 }
 
 
@@ -54,7 +60,7 @@ def find_groups(module: nn.Module, example: Tensor, criterion: Criterion, round_
     try:
         graph = dependency_graph(module, example)
         found = list(graph.get_all_groups(root_module_types=[nn.modules.conv._ConvNd, nn.Linear]))
-    except Exception as e:  # it runs the user's forward: whatever that and torch-pruning raise
+    except ANY_ERROR as e:  # it runs the user's forward: whatever that and torch-pruning raise
         return Groups({}, {"the whole model": f"torch-pruning can not trace it ({_first_line(e)})"})
     if not found:
         return Groups({}, {"the whole model": "torch-pruning finds no layers in it"})
@@ -93,8 +99,10 @@ def _score(group: Any, criterion: Criterion) -> Tensor:
             scores = _IMPORTANCE["magnitude"]()(group)
     except Exception as e:  # torch-pruning's coupling points outside of a layer
         raise NotSafe(f"torch-pruning couples its channels wrongly ({_first_line(e)})") from e
-    if scores is None or scores.shape != (channels,) or not torch.isfinite(scores).all():
+    if scores is None or scores.shape != (channels,):
         raise NotSafe(f"its channels have no {criterion} importance")
+    if not torch.isfinite(scores).all():  # shares of their mean
+        raise NotSafe(f"its channels have no {criterion} importance, since {_ALL_ZERO[criterion]}")
     return torch.as_tensor(scores).detach().clone()
 
 
@@ -112,7 +120,7 @@ def remove_channels(module: nn.Module, example: Tensor, name: str, channels: Seq
             after, expected = smaller(example), silenced(example)
     except NotSafe:
         raise
-    except Exception as e:  # the same, with layers that no longer fit
+    except ANY_ERROR as e:  # the same, with layers that no longer fit
         raise NotSafe(f"the model no longer runs without {len(channels)} of its channels ({_first_line(e)})") from e
     if after.shape != before.shape:
         raise NotSafe("it makes the model's output")
@@ -161,5 +169,5 @@ def _silence(module: nn.Module, twin: nn.Module, group: Any) -> None:
                 reader.weight[:, indexes] = 0.0
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

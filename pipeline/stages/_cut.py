@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.dataset import Dataset
+from pipeline.data.users_code import told
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.stages._channels import Groups, NotSafe, cut_all, find_groups, remove_channels
 from pipeline.stages._cost import Cost, cost
@@ -48,14 +49,21 @@ def _fewest(
     def macs(level: int) -> int:
         return cost(cut_all(module, example, _removed(settings, groups, level)), data.input_shape).macs
 
-    if not groups.importance or (least := macs(_LEVELS)) > target:
+    names: dict[str, list[str]] = {}  # by reason, which may be long
+    for name, why in groups.whole.items():
+        names.setdefault(why, []).append(name)
+    whole = "; ".join(f"{', '.join(found)}: {why}" for why, found in names.items()) or "none"
+    if not groups.importance:
+        raise RecipeError(
+            f"prune.keep = {settings.keep} can not be reached: no group of layers can lose channels. Change what keeps "
+            f"them whole, or remove [prune]. Left whole: {whole}."
+        )
+    if (least := macs(_LEVELS)) > target:
         total = cost(module, data.input_shape).macs
-        reached = f"{least:,} MACs" if groups.importance else "no group of layers can lose channels"
-        whole = "; ".join(f"{n}: {why}" for n, why in groups.whole.items()) or "none"
         raise RecipeError(
             f"prune.keep = {settings.keep} can not be reached: {target:,} of now {total:,} MACs are wanted, but with every "
-            f"layer at its minimum ({settings.min_channels} channels, multiples of {settings.round_to}) it is {reached}. "
-            f"Raise keep, or lower min_channels or round_to. Left whole: {whole}."
+            f"layer at its minimum ({settings.min_channels} channels, multiples of {settings.round_to}) it is {least:,} "
+            f"MACs. Raise keep, or lower min_channels or round_to. Left whole: {whole}."
         )
     low, high = 0, _LEVELS  # macs(low) > target >= macs(high)
     while high - low > 1:
@@ -112,7 +120,8 @@ def _gradients(module: nn.Module, data: Dataset, batch_size: int) -> None:
     module.zero_grad(set_to_none=True)  # the last fine-tuning batch left its own
     for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)), batch_size):
         x, y = batch_of(data, data.x_train[i : i + batch_size]), torch.from_numpy(data.y_train[i : i + batch_size])
-        nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+        with told("prune: the model gives no gradients in eval mode, which the taylor criterion needs"):
+            nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
 
 
 def report(before: Cost, after: Cost, whole: Mapping[str, str]) -> str:

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.data.dataset import Dataset
+from pipeline.data.trial import try_training
+from pipeline.data.users_code import told
 from pipeline.errors import PipelineError
 from pipeline.ir import Array
 from pipeline.stage import Context
@@ -23,6 +25,7 @@ from pipeline.stages._cost import cost
 
 _BATCH = 256  # images, where nothing is learned
 _WARM_UP = 0.05  # of all batches
+_ROUNDING = 1e-6  # of a float32 sum, relative: sums are ordered by the place in a batch
 _LARGE_MACS = 50_000_000
 _MAX_THREADS = 4
 
@@ -75,8 +78,8 @@ def batch_of(data: Dataset, raw: Array) -> Tensor:
 
 
 def predict(module: nn.Module, data: Dataset, raw: Array) -> Array:
-    """Logits (n, classes) of raw images."""
-    with torch.no_grad():
+    """Logits (n, classes) of raw images. RecipeError when the user's forward fails."""
+    with torch.no_grad(), told(f"the model fails in eval mode, with batches of {min(_BATCH, len(raw))} images"):
         parts = [module(batch_of(data, raw[i : i + _BATCH])).numpy() for i in range(0, len(raw), _BATCH)]
     return np.concatenate(parts)
 
@@ -99,8 +102,11 @@ def fit(
     """Train `module` in place and leave it in eval mode with the weights of its best epoch on the validation split.
 
     `set_mode(training)` replaces train() and eval() for modules that have none. Logs train_loss, val_loss and val_accuracy
-    at step `first_epoch`, `first_epoch + 1`, ... PipelineError when the loss is no longer a number.
+    at step `first_epoch`, `first_epoch + 1`, ... RecipeError when the user's forward fails; PipelineError when the loss is
+    no longer a number, or when the logits no longer depend on the image.
     """
+    if set_mode is None:
+        try_training(module, data, f"{stage}: the model")
     switch = set_mode or module.train
     optimizer = _optimizer(module, schedule)
     batches = math.ceil(len(data.y_train) / schedule.batch_size)
@@ -116,11 +122,12 @@ def fit(
             for chosen in np.array_split(rng.permutation(len(data.y_train)), batches):
                 x = augment(data, batch_of(data, data.x_train[chosen]), rng)
                 y = torch.from_numpy(data.y_train[chosen])
-                value = loss(x, module(x), y)
-                if not torch.isfinite(value):
-                    raise _diverged(stage, epoch, schedule)
-                optimizer.zero_grad()
-                value.backward()  # type: ignore[no-untyped-call]
+                with told(f"{stage}: the model fails in training mode, with a batch of {len(x)} images"):
+                    value = loss(x, module(x), y)
+                    if not torch.isfinite(value):
+                        raise _diverged(stage, epoch, schedule)
+                    optimizer.zero_grad()
+                    value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 decay.step()
                 total += float(value.detach()) * len(chosen)
@@ -133,8 +140,9 @@ def fit(
             advance(1, f"loss {figures['train_loss']:.3f}, validation {100 * val_accuracy:.1f} %")
             if (val_accuracy, -val_loss) > best:
                 best, kept = (val_accuracy, -val_loss), copy.deepcopy(module.state_dict())
-    if kept:
-        module.load_state_dict(kept)
+    module.load_state_dict(kept)
+    if _ignores_images(module, data):
+        raise _failed(stage, schedule, "nothing was learned: the model gives the same logits for every validation image")
 
 
 def _optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
@@ -153,11 +161,23 @@ def _validate(module: nn.Module, data: Dataset) -> tuple[float, float]:
     return float(value), float((logits.argmax(axis=1) == data.y_val).mean())
 
 
+def _ignores_images(module: nn.Module, data: Dataset) -> bool:
+    """Whether all validation images get the same logits: dead ReLUs, which no gradient revives. (What is hard to learn still
+    gives other logits for other images.)"""
+    if (data.x_val == data.x_val[:1]).all():
+        return False
+    logits = predict(module, data, data.x_val)
+    return bool(np.ptp(logits, axis=0).max() <= _ROUNDING * np.abs(logits).max())
+
+
 def _diverged(stage: str, epoch: int, schedule: Schedule) -> PipelineError:
+    return _failed(stage, schedule, f"the loss is no longer a number in epoch {epoch + 1} of {schedule.epochs}")
+
+
+def _failed(stage: str, schedule: Schedule, what: str) -> PipelineError:
     return PipelineError(
-        f"{stage}: the loss is no longer a number in epoch {epoch + 1} of {schedule.epochs}. Try a lower "
-        f"{stage}.learning_rate than {schedule.learning_rate:g}, for instance {schedule.learning_rate / 10:g}, and check "
-        "that data.mean and data.std fit the raw values."
+        f"{stage}: {what}. Try a lower {stage}.learning_rate than {schedule.learning_rate:g}, for instance "
+        f"{schedule.learning_rate / 10:g}, and check that data.mean and data.std fit the raw values."
     )
 
 

@@ -205,3 +205,85 @@ def build(shape, classes):
         f"model '{name}:build' does not take the data's images, (1, 8, 8) (C, H, W): RuntimeError: "
     )
     assert str(e.value).endswith(f" ({tmp_path / name}.py, line 6).")
+
+
+NET = """
+import sys
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dense, self.norm, self.kept = nn.Linear(64, 10), nn.BatchNorm1d(10), 0
+
+    def forward(self, x):
+        y = torch.relu(self.dense(x.flatten(1)))
+        {line}
+        return self.norm(y)
+
+def build(shape, classes):
+    return {build}
+"""
+FAILS = "fails in training mode, with two of the data's images: "
+IN_PLACE = "is later changed in place. Write x = x + 1, not x += 1 or x.add_(1), and no inplace=True."
+FLATTENED = "nn.Flatten(), nn.Linear(64, 10)"
+UNTRAINABLE = {
+    "raises": ("if self.training: raise ValueError('boom')", "Net()", FAILS + "ValueError: boom ({file}, line 13)."),
+    "ends the program": ("if self.training: sys.exit(0)", "Net()", FAILS + "SystemExit: 0 ({file}, line 13)."),
+    "in place": ("y.add_(1)", "Net()", "can not be trained: a result ({file}, line 12) that its gradient needs " + IN_PLACE),
+    "in place, in torch's layers": (
+        "",
+        f"nn.Sequential({FLATTENED}, nn.Sigmoid(), nn.ReLU(inplace=True))",
+        "can not be trained: a result that its gradient needs " + IN_PLACE,
+    ),
+    "several outputs": (
+        "if self.training: return y, y",
+        "Net()",
+        "gives tuple for two images in training mode, but the data's 10 classes need logits of shape (2, 10).",
+    ),
+    "no gradient": (
+        "y = y.detach()",
+        "nn.Sequential(Net(), nn.Dropout()).requires_grad_(False)",
+        "can not be trained: no gradient leads from its logits to a parameter. Look for torch.no_grad(), detach() and "
+        "requires_grad = False.",
+    ),
+    "can not be copied": (
+        "with torch.enable_grad(): self.kept = 2 * self.dense.bias",
+        "Net()",
+        FAILS + "RuntimeError: Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNTRAINABLE)
+def test_models_that_fail_in_training_only(case: str, digits: Dataset, tmp_path: Path) -> None:
+    line, build_, message = UNTRAINABLE[case]
+    name = module_file(tmp_path, NET.format(line=line or "pass", build=build_))
+    with pytest.raises(RecipeError) as e:
+        load(ModelRecipe(f"{name}:build"), digits, 0, tmp_path)
+    assert str(e.value).startswith(f"model '{name}:build' " + message.format(file=tmp_path / f"{name}.py"))
+
+
+def test_a_model_with_weights_need_not_be_trainable(digits: Dataset, tmp_path: Path) -> None:
+    name = module_file(tmp_path, NET.format(line="if self.training: raise ValueError('for inference')", build="Net()"))
+    module = build(ModelRecipe(f"{name}:build"), digits.input_shape, 10, tmp_path)
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    loaded = load(ModelRecipe(f"{name}:build", checkpoint=Path("weights.pt")), digits, 0, tmp_path)
+    assert loaded.checkpoint == tmp_path / "weights.pt"
+
+
+def test_trying_leaves_weights_statistics_and_randomness_alone(digits: Dataset, tmp_path: Path) -> None:
+    name = module_file(tmp_path, NET.format(line="y = nn.functional.dropout(y, 0.5, self.training)", build="Net()"))
+    torch.manual_seed(0)
+    untried = build(ModelRecipe(f"{name}:build"), digits.input_shape, 10, tmp_path)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    module = load(ModelRecipe(f"{name}:build"), digits, 0, tmp_path).module
+    assert torch.equal(torch.rand(3), expected)
+    pairs = zip(module.state_dict().items(), untried.state_dict().values(), strict=True)
+    assert [n for (n, a), b in pairs if not torch.equal(a, b)] == []
+    assert module.state_dict()["norm.num_batches_tracked"] == 0
+    assert all(p.grad is None for p in module.parameters())
+    assert not torch.is_anomaly_enabled()

@@ -134,6 +134,70 @@ def test_a_validation_loss_that_is_no_number_is_found(
         Train(epochs=2).run(source.load(ModelRecipe(), data, 0), context(tmp_path)[0])
 
 
+class Fails(nn.Module):
+    """In training or in eval mode, with batches of two or with larger ones."""
+
+    def __init__(self, training: bool, large: bool, error: type[BaseException] = ValueError) -> None:
+        super().__init__()
+        self.dense, self.fails, self.error = nn.Linear(64, 10), (training, large), error
+
+    def forward(self, x: Tensor) -> Tensor:
+        if (self.training, len(x) > 2) == self.fails:
+            raise self.error("boom")
+        return self.dense(x.flatten(1))
+
+
+FAILURES = {
+    "before the first batch": (True, False, "train: the model fails in training mode, with two of the data's images"),
+    "in a batch": (True, True, "train: the model fails in training mode, with a batch of 62 images"),
+    "in validation": (False, True, "the model fails in eval mode, with batches of 135 images"),
+}
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_model_that_fails_while_it_is_trained_is_told_with_its_line(
+    case: str, error: type[BaseException], data: Dataset, tmp_path: Path
+) -> None:
+    training, large, message = FAILURES[case]
+    with pytest.raises(RecipeError) as e:
+        Train(epochs=2).run(Source(Fails(training, large, error).eval(), data), context(tmp_path)[0])
+    line = next(
+        i for i, text in enumerate(Path(__file__).read_text().splitlines(), 1) if text.endswith('raise self.error("boom")')
+    )
+    assert str(e.value) == f"{message}: {error.__name__}: boom ({__file__}, line {line})."
+    assert e.value.exit_code == 2
+
+
+class Dies(nn.Module):
+    """Its only ReLUs never see a positive number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.dense = nn.Linear(64, 16), nn.Linear(16, 16), nn.Linear(16, 10)
+        nn.init.constant_(self.second.bias, -1e3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(F.relu(self.second(F.relu(self.first(x.flatten(1))))))
+
+
+def test_training_that_learns_nothing_is_no_success(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as e:
+        Train(epochs=2, learning_rate=0.5).run(Source(Dies(), data), context(tmp_path)[0])
+    assert str(e.value) == (
+        "train: nothing was learned: the model gives the same logits for every validation image. Try a lower "
+        "train.learning_rate than 0.5, for instance 0.05, and check that data.mean and data.std fit the raw values."
+    )
+    assert e.value.exit_code == 1
+
+
+def test_labels_that_can_not_be_learned_and_equal_images_are_no_failure(data: Dataset, tmp_path: Path) -> None:
+    noise = replace(data, y_train=np.random.default_rng(0).permutation(data.y_train))
+    Train(epochs=1, learning_rate=1e-8).run(source.load(ModelRecipe(), noise, 0), context(tmp_path)[0])
+    alike = replace(data, x_val=np.repeat(data.x_val[:1], len(data.x_val), axis=0))
+    Train(epochs=1).run(source.load(ModelRecipe(), alike, 0), context(tmp_path)[0])
+
+
 def test_the_learning_rate_warms_up_and_decays() -> None:
     schedule = Schedule(10, 1.0)
     factors = [schedule.factor(i, 100) for i in range(101)]
@@ -290,6 +354,47 @@ def test_grouped_convolutions_and_single_channels_stay_whole(data: Dataset, tmp_
     assert "no group of layers can lose channels" in str(e.value)
     assert "body.0: a convolution in 2 groups hangs on it" in str(e.value)
     assert "body.4: it has one channel" in str(e.value)
+
+
+def test_without_gradients_taylor_says_so(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as e:
+        Prune(keep=0.5, steps=1).run(FloatModel(Dies().eval(), data), context(tmp_path)[0])
+    reason = (
+        "its channels have no taylor importance, since the loss has no gradient there: nothing was learned, or nothing is "
+        'left to learn ("magnitude" needs none)'
+    )
+    assert str(e.value) == (
+        "prune.keep = 0.5 can not be reached: no group of layers can lose channels. Change what keeps them whole, "
+        f"or remove [prune]. Left whole: dense, second, first: {reason}."
+    )
+
+
+def test_a_model_without_gradients_is_told_with_its_line(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as e:
+        Prune(keep=0.5, steps=1).run(FloatModel(Fails(False, True, SystemExit).eval(), data), context(tmp_path)[0])
+    assert str(e.value).startswith(
+        "prune: the model gives no gradients in eval mode, which the taylor criterion needs: SystemExit: boom "
+        f"({__file__}, line "
+    )
+
+
+class Shuffled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 16, 3), nn.Conv2d(4, 10, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(F.pixel_shuffle(self.first(x), 2)).mean((2, 3))
+
+
+def test_pixel_shuffle_leaves_nothing_to_cut(data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(RecipeError) as e:
+        Prune(keep=0.5, steps=1, criterion="magnitude").run(FloatModel(Shuffled().eval(), data), context(tmp_path)[0])
+    assert str(e.value).startswith(
+        "prune.keep = 0.5 can not be reached: no group of layers can lose channels. Change what keeps them whole, "
+        "or remove [prune]. Left whole: second: it makes the model's output; first: "
+    )
 
 
 def test_a_model_that_can_not_be_traced_stays_whole(data: Dataset, tmp_path: Path) -> None:

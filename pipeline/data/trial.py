@@ -1,0 +1,77 @@
+"""A model tried on two of its data's images, so that one that does not fit them is found before anything long."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.data.dataset import Dataset
+from pipeline.data.users_code import ANY_ERROR, frames_in, place_in, told
+from pipeline.errors import RecipeError
+
+
+def try_inference(module: nn.Module, data: Dataset, name: str, loaded: bool) -> None:
+    """RecipeError unless `module`, in eval mode, gives logits for images; `loaded`: its weights come from a checkpoint."""
+    with told(f"{name} does not take the data's images, {data.input_shape} (C, H, W)"), torch.no_grad():
+        y = module(_images(data))
+    _require_logits(y, data, name)
+    if not torch.isfinite(y).all():
+        raise RecipeError(
+            f"{name} gives NaN or infinity for the data's images. Check that data.mean and data.std fit the raw "
+            f"values{', and the weights in model.checkpoint' if loaded else ''}."
+        )
+    if not loaded and bool((y >= 0).all()) and torch.allclose(y.sum(dim=1), torch.ones(2), atol=1e-5):
+        raise RecipeError(
+            f"{name} ends in a softmax: training needs the logits. Leave it out; the device's answer is the highest value "
+            "either way."
+        )
+
+
+def try_training(module: nn.Module, data: Dataset, name: str) -> None:
+    """RecipeError unless `module` can be trained: one forward and backward pass of a copy in training mode. Weights, batch
+    norms' statistics and torch's random state stay as they are."""
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.autograd.set_detect_anomaly(True, check_nan=False),  # on an error in backward, torch warns with forward's line
+        warnings.catch_warnings(record=True) as warned,
+        told(f"{name} fails in training mode, with two of the data's images"),
+    ):
+        warnings.simplefilter("always")
+        y = copy.deepcopy(module).train()(_images(data))
+        _require_logits(y, data, name, " in training mode")
+        if not y.requires_grad:
+            raise RecipeError(
+                f"{name} can not be trained: no gradient leads from its logits to a parameter. Look for torch.no_grad(), "
+                "detach() and requires_grad = False."
+            )
+        try:
+            F.cross_entropy(y, torch.from_numpy(data.y_train[[0, -1]])).backward()  # type: ignore[no-untyped-call]
+        except ANY_ERROR as e:
+            if "modified by an inplace operation" not in str(e):
+                raise
+            # The warning's traceback starts at the program's first line: the model's part follows this file's.
+            trace = "".join(str(w.message).rpartition(f'File "{__file__}"')[2] for w in warned)
+            raise RecipeError(
+                f"{name} can not be trained: a result{place_in(frames_in(trace))} that its gradient needs is later changed "
+                "in place. Write x = x + 1, not x += 1 or x.add_(1), and no inplace=True."
+            ) from e
+
+
+def _images(data: Dataset) -> Tensor:
+    images = data.normalization.apply(data.x_train[[0, -1]]).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(images))
+
+
+def _require_logits(y: Any, data: Dataset, name: str, mode: str = "") -> None:
+    shape = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+    if shape != (2, len(data.classes)):
+        raise RecipeError(
+            f"{name} gives {shape} for two images{mode}, but the data's {len(data.classes)} classes need logits of shape "
+            f"(2, {len(data.classes)})."
+        )
