@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import shlex
 import signal
@@ -23,6 +24,8 @@ from pipeline.errors import PipelineError, RecipeError, Terminated
 
 if TYPE_CHECKING:
     from pipeline.target import Target
+
+_FLAG = ""  # as metavar: typer writes <bool> after an option that takes no value
 
 app = typer.Typer(
     name="pipeline",
@@ -52,6 +55,9 @@ TargetsDir = Annotated[
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # "µJ" where only ASCII can be written is no reason to fail
     try:
         app(prog_name="pipeline")
     finally:
@@ -69,7 +75,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", metavar=_FLAG, callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
     pass
@@ -91,7 +97,10 @@ def run(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here too, as JSON.")] = None,
     bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
     accept_new_host_key: Annotated[
-        bool, typer.Option("--accept-new-host-key", help="Trust an SSH host that known_hosts lacks, and remember it.")
+        bool,
+        typer.Option(
+            "--accept-new-host-key", metavar=_FLAG, help="Trust an SSH host that known_hosts lacks, and remember it."
+        ),
     ] = False,
     tflm_dir: TflmDir = None,
     targets_dir: TargetsDir = None,
@@ -284,8 +293,8 @@ def _write(path: Path | None, text: str) -> None:
         return
     try:
         path.write_text(text, encoding="utf-8")
-    except OSError as e:  # a full disk's message does not name the file
-        raise OSError(e.errno, e.strerror, str(path)) from None
+    except OSError as e:
+        raise PipelineError(f"--json {path} can not be written: {e.strerror}. Give another file, or make room.") from None
 
 
 @contextmanager
@@ -302,11 +311,11 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except PipelineError as e:
-        _complain(" ".join(("Error:", str(e), *getattr(e, "__notes__", ()))))
+        _complain(" ".join(("Error:", str(e), *_notes(e))))
         raise typer.Exit(e.exit_code) from None
     except KeyboardInterrupt as e:
         ended = isinstance(e, Terminated)
-        _complain(" ".join(("Terminated." if ended else "Interrupted.", *getattr(e, "__notes__", ()))))
+        _complain(" ".join(("Terminated." if ended else "Interrupted.", *_notes(e))))
         raise typer.Exit(143 if ended else 130) from None
     except ModuleNotFoundError as e:
         _complain(
@@ -317,18 +326,20 @@ def _reported() -> Iterator[None]:
         raise
     except OSError as e:
         where = f"{e.filename}: " if e.filename else ""
-        advice = _ADVICE.get(e.errno or 0, "")
-        _complain(
-            " ".join(filter(None, (f"Error: {where}{e.strerror or e}.", advice, *getattr(e, "__notes__", ()), _details())))
-        )
+        _complain(" ".join((f"Error: {where}{e.strerror or e}.", *_notes(e), _ADVICE.get(e.errno or 0) or _details())))
         raise typer.Exit(1) from None
     except Exception as e:
         what = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
-        _complain(" ".join((f"Error: an unexpected {what}.", *getattr(e, "__notes__", ()), _details())))
+        _complain(" ".join((f"Error: an unexpected {what}.", *_notes(e), _details())))
         raise typer.Exit(1) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _notes(error: BaseException) -> tuple[str, ...]:
+    """What was said about it on its way here: where the run's folder is."""
+    return tuple(getattr(error, "__notes__", ()))
 
 
 def _complain(message: str) -> None:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import stages as stages_package
-from pipeline.data.dataset import DataRecipe
-from pipeline.data.source import ModelRecipe
+from pipeline.data.calibration import find as find_calibration
+from pipeline.data.dataset import DataRecipe, source_file
+from pipeline.data.source import ModelRecipe, Source, require_model
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.locations import data_dir
-from pipeline.stage import Stage
+from pipeline.stage import Measured, Stage
+from pipeline.stages.quantize import Quantize
 from pipeline.strict import limits, parse, read_toml
 
 ORDER = ("train", "prune", "distill", "quantize", "codegen", "measure")
@@ -76,7 +78,8 @@ def default_path() -> Path:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in `path` with each "key=value" of `overrides` applied. RecipeError (exit 2) when anything is wrong."""
+    """The recipe in `path` with each "key=value" of `overrides` applied. RecipeError (exit 2) when anything is wrong, the
+    order of the stages and the files and names in it included; nothing is loaded yet."""
     if not path.exists():
         raise RecipeError(
             f"{path} does not exist. `pipeline init DIR` writes a recipe to start from; {default_path()} is one."
@@ -96,18 +99,46 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         if required not in table:
             raise RecipeError(f"{where}: the table [{required}] is missing; {default_path()} shows one.")
     folder = path.resolve().parent
+    data = parse(DataRecipe, table["data"], f"{where}: data")
+    model = parse(ModelRecipe, table["model"], f"{where}: model")
     stages = tuple(
         parse(_stage_class(name), table.get(name, {}), f"{where}: {name}") for name in _stage_names(head, table, where)
     )
+    check_order(stages)
+    source_file(data.source, folder)
+    require_model(model, folder)
+    for stage in stages:
+        if isinstance(stage, Quantize) and stage.calibration:
+            find_calibration(stage.calibration)
     return Recipe(
         name=head.name,
         seed=head.seed,
-        data=parse(DataRecipe, table["data"], f"{where}: data"),
-        model=parse(ModelRecipe, table["model"], f"{where}: model"),
+        data=data,
+        model=model,
         stages=tuple(_absolute(s, folder) for s in stages),
         path=path.resolve(),
         overrides=tuple(overrides),
     )
+
+
+def check_order(stages: Sequence[Stage]) -> None:
+    """RecipeError unless each stage takes what the one before it gives, from a Source to a Measured."""
+    gives: type = Source
+    before = "the recipe"
+    for stage in stages:
+        if not issubclass(gives, stage.consumes):
+            raise RecipeError(
+                f"stages: {stage.name!r} takes a {stage.consumes.__name__}, but {before} gives a {gives.__name__}. "
+                f"The order given is {', '.join(s.name for s in stages)}."
+            )
+        if stage.name == "distill" and "prune" not in [s.name for s in stages[: stages.index(stage)]]:
+            raise RecipeError(
+                "distill has no teacher: it is the model before pruning, and no prune stage comes before it. Add a [prune] "
+                "table to the recipe or remove [distill]."
+            )
+        gives, before = stage.produces, repr(stage.name)
+    if gives is not Measured:
+        raise RecipeError(f"stages: the last must be 'measure'; {before} gives a {gives.__name__}.")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices import require_device
 from pipeline.devices.serial import bench_entry, require_bench
-from pipeline.errors import RecipeError
 from pipeline.importers.torch_export import check_supported
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, check_order
 from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
@@ -112,26 +111,6 @@ def run_targets(
         for pair in agreements:
             tracker.log.metrics({f"top1_agreement.{'.'.join(pair.targets)}": pair.top1}, "computed")
     return Outcome(tuple(reports), agreements)
-
-
-def check_order(stages: Sequence[Stage]) -> None:
-    """RecipeError unless each stage takes what the one before it gives, from a Source to a Measured."""
-    gives: type = Source
-    before = "the recipe"
-    for stage in stages:
-        if not issubclass(gives, stage.consumes):
-            raise RecipeError(
-                f"stages: {stage.name!r} takes a {stage.consumes.__name__}, but {before} gives a {gives.__name__}. "
-                f"The order given is {', '.join(s.name for s in stages)}."
-            )
-        if stage.name == "distill" and "prune" not in [s.name for s in stages[: stages.index(stage)]]:
-            raise RecipeError(
-                "distill has no teacher: it is the model before pruning, and no prune stage comes before it. Add a [prune] "
-                "table to the recipe or remove [distill]."
-            )
-        gives, before = stage.produces, repr(stage.name)
-    if gives is not Measured:
-        raise RecipeError(f"stages: the last must be 'measure'; {before} gives a {gives.__name__}.")
 
 
 def _check_tools(target: Target, bench: Path | None) -> None:
@@ -240,13 +219,14 @@ def _describe(log: RunLog, recipe: Recipe, targets: Sequence[Target], versions: 
     """What was asked for and with what, before anything runs."""
     tables = recipe.settings()
     names = ", ".join(t.name for t in targets)
+    commit = git_commit(recipe.folder) or git_commit(Path.cwd())
     flat = {f"{t}.{k}": v for t, table in tables.items() if isinstance(table, Mapping) for k, v in table.items()}
     log.params({"recipe": recipe.name, "seed": recipe.seed, "stages": ", ".join(tables["stages"]), "target": names, **flat})
     log.tags(
         {
             "target": names,
             "recipe_sha256": recipe.sha256(),
-            "git_commit": git_commit(recipe.folder) or git_commit(Path.cwd()),
+            **({"git_commit": commit} if commit else {}),
             **({"overrides": "; ".join(recipe.overrides)} if recipe.overrides else {}),
             **{f"version.{name.replace(' ', '-')}": version for name, version in versions.items()},
         }

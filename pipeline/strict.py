@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import tomllib
 import types
 import typing
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.errors import PipelineError, RecipeError, did_you_mean
+from pipeline.shown import short
 
 T = TypeVar("T")
 MAX_TOML_BYTES = 1_000_000
@@ -25,9 +27,11 @@ def limits(default: Any = dataclasses.MISSING, *, low: float | None = None, high
 
 def read_toml(path: Path, error: type[PipelineError] = RecipeError) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_TOML_BYTES:
+        with path.open("rb") as file:
+            text = file.read(MAX_TOML_BYTES + 1)  # a device's size can not be asked for
+        if len(text) > MAX_TOML_BYTES:
             raise error(f"{path} is larger than {MAX_TOML_BYTES:,} bytes; this is not a settings file.")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(text.decode("utf-8"))
     except FileNotFoundError:
         raise error(f"{path} does not exist.") from None
     except OSError as e:
@@ -99,13 +103,13 @@ def convert(hint: Any, value: Any, where: str, error: type[PipelineError]) -> An
         return {str(k): convert(args[1], v, f"{where}.{k}", error) for k, v in value.items()}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else parse(hint, value, where, error)
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max:
         return float(value)
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is Any or (isinstance(value, hint) and not (hint is int and isinstance(value, bool))):
         return value
-    raise error(f"{where} must be a{'n' if hint is int else ''} {_noun(hint)}, got {value!r}.")
+    raise error(f"{where} must be a{'n' if hint is int else ''} {_noun(hint)}, got {short(repr(value), 80)}.")
 
 
 def _noun(hint: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -65,6 +67,12 @@ def test_version() -> None:
     assert (done.exit_code, done.stdout.split()[0]) == (0, "pipeline")
 
 
+def test_flags_of_ours_show_no_value() -> None:
+    for words, flag in (((), "--version"), (("run",), "--accept-new-host-key")):
+        line = next(line for line in pipeline(*words, "--help").stdout.splitlines() if flag in line)
+        assert "<" not in line
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_targets(columns: int) -> None:
     done = pipeline("targets", columns=columns)
@@ -80,6 +88,18 @@ def test_one_target_in_full() -> None:
     assert done.exit_code == 0
     assert re.search(r"clock_hz +120,000,000", done.stdout)
     assert re.search(r"ram_origin +0x20000000", done.stdout)
+    assert re.search(r"uart_irq +0\n", done.stdout)
+    assert not re.search(r"^(cores|model) ", done.stdout, re.MULTILINE)
+
+
+def test_of_a_target_is_shown_what_its_family_uses() -> None:
+    shown = re.findall(r"^(\w+) {2,}\S", pipeline("targets", "raspberry-pi-4").stdout, re.MULTILINE)
+    assert shown == [
+        "name", "family", "description", "source", "tested", "core", "clock_hz", "isa", "cores", "flash_bytes", "ram_bytes",
+        "transport", "model", "active_mw", "source",
+    ]  # fmt: skip
+    core = pipeline("targets", "cortex-m3").stdout  # without an FPU
+    assert not re.search(r"^(fpu|isa)\b", core, re.MULTILINE)
 
 
 def test_targets_of_ones_own(work: Path) -> None:
@@ -171,8 +191,28 @@ def test_a_full_disk_is_told_in_one_paragraph(work: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("pipeline.report.table.print_outcome", lambda *_: None)
     done = pipeline("run", "r.toml", "-t", "cortex-m4", "--json", "/dev/full")
     assert done.exit_code == 1
-    assert said(done).startswith("Error: /dev/full: No space left on device. Make room there, or give another place with")
+    assert (
+        said(done) == "Error: --json /dev/full can not be written: No space left on device. Give another file, or make room."
+    )
     assert "unexpected" not in done.stderr
+
+
+def test_a_full_disk_anywhere_leaves_no_traceback(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "build/x")
+
+    (work / "r.toml").write_text(RECIPE)
+    monkeypatch.setattr("pipeline.run.run_targets", full)
+    done = pipeline("run", "r.toml", "-t", "cortex-m4")
+    assert done.exit_code == 1
+    assert said(done) == ("Error: build/x: No space left on device. Make room there, or give another place with --out.")
+
+
+def test_a_terminal_without_unicode(work: Path) -> None:
+    code = "from pipeline.cli import main; import sys; sys.argv = ['pipeline', 'targets', 'cortex-m3']; main()"
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "COLUMNS": "70"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_init_prints_a_command_that_can_be_pasted(work: Path) -> None:

@@ -48,7 +48,8 @@ def test_optional_stages_run_when_their_table_is_there(tmp_path: Path) -> None:
 
 
 def test_stages_can_be_listed(tmp_path: Path) -> None:
-    assert names(write(tmp_path), 'stages=["train", "distill", "prune"]') == ["train", "distill", "prune"]
+    listed = ["train", "prune", "prune", "quantize", "codegen", "measure"]
+    assert names(write(tmp_path), f"stages={listed}") == listed
 
 
 def test_set_overrides_with_toml_values(tmp_path: Path) -> None:
@@ -79,6 +80,14 @@ BAD = {
     "no value": ("prune.keep", r"--set prune\.keep: --set takes key=value with a TOML value, such as"),
     "no key": ("=3", r"--set =3: --set takes key=value"),
     "broken value": ("train.epochs=[1", r"--set train\.epochs=\[1: '\[1' is not a TOML value"),
+    "number of 400 digits": (f"train.learning_rate={'9' * 400}", r"learning_rate must be a number, got 999"),
+    "unknown data": ("data.source=digts", r"data\.source = 'digts' is not known\. Did you mean 'digits'\?"),
+    "no data file": ("data.source=a/b.npz", r"a/b\.npz does not exist\. Give the path of an \.npz file with x_train, "),
+    "unknown model": ("model.factory=digts_cnn", r"'digts_cnn' is not known\. Did you mean 'digits_cnn'\?"),
+    "no checkpoint": ("model.checkpoint=w.pt", r"model\.checkpoint .*w\.pt does not exist\."),
+    "unknown calibration": ("quantize.calibration=digt", r"calibration = 'digt' is not known\. Did you mean 'digits'\?"),
+    "no last stage": ('stages=["train"]', r"the last must be 'measure'; 'train' gives a FloatModel"),
+    "no teacher": ("distill.epochs=3", r"distill has no teacher"),
     "two lines": ("train.epochs=3\nname=2", r"such as .*, on one line\."),
 }
 
@@ -109,6 +118,11 @@ def test_what_can_be_wrong_with_the_file(text: str, message: str, tmp_path: Path
         load(path)
 
 
+def test_a_file_without_end_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"/dev/zero is larger than 1,000,000 bytes; this is not a settings file"):
+        load(Path("/dev/zero"))
+
+
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"nope\.toml does not exist\. `pipeline init DIR` writes a recipe"):
         load(tmp_path / "nope.toml")
@@ -128,6 +142,9 @@ def test_resolved_recipe_reads_back_as_the_same(tmp_path: Path) -> None:
         SMALL.replace('"digits"', '"data/my.npz"')
         + 'checkpoint = "w.npz"\narguments = {width = 8, "odd key" = [1, 2]}\n[prune]\n'
     )
+    (tmp_path / "data").mkdir()
+    for file in ("data/my.npz", "w.npz"):  # their content is not looked at here
+        (tmp_path / file).touch()
     recipe = load(write(tmp_path, text), ['data.classes=["a\\"b", "ü"]', "data.mean=[1, 2.5]"])
     again = tmp_path / "elsewhere" / "recipe.toml"
     again.parent.mkdir()
@@ -145,6 +162,7 @@ def test_identity_is_of_the_settings_not_of_the_place(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
+        (folder / "w.npz").touch()
     first, second = (load(write(folder, text)) for folder in folders)
     assert first.sha256() == second.sha256()
     assert first.sha256() != load(write(folders[0], text), ["train.epochs=3"]).sha256()

@@ -20,8 +20,8 @@ from pipeline import target as targets
 from pipeline.data.dataset import DataRecipe
 from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import BuildError, PipelineError, RecipeError, Terminated
-from pipeline.recipe import Recipe
-from pipeline.run import check_order, run, run_folder
+from pipeline.recipe import Recipe, check_order
+from pipeline.run import run, run_folder
 from pipeline.stage import Context, FloatModel, Measured
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
@@ -105,7 +105,8 @@ def last_runs(client: Any) -> list[Any]:
     return [parent, *sorted(nested, key=lambda r: r.info.start_time)]
 
 
-def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path) -> None:
+def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "build"
     report = run(recipe(tmp_path, Weigh(steps=2), Ship()), CORTEX_M4, out=out)
     assert [p.name for p in out.iterdir()] == ["small-cortex-m4-1"]
@@ -127,6 +128,7 @@ def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path) -> None
     assert parent.data.tags["kind.simulated"] == "accuracy_device, latency_us_median"
     assert parent.data.tags["target"] == "cortex-m4"
     assert len(parent.data.tags["recipe_sha256"]) == 64
+    assert "git_commit" not in parent.data.tags  # nothing of the run lies in a repository
     assert parent.data.params["data.limit"] == "100"
     assert parent.inputs.dataset_inputs[0].dataset.name == "digits"
     files = {f.path for f in client.list_artifacts(report.run_id)}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.npz import read_npz
-from pipeline.errors import RecipeError
+from pipeline.errors import RecipeError, did_you_mean
 from pipeline.ir import Array
 from pipeline.preprocess import Normalization
 from pipeline.strict import limits
@@ -25,6 +25,7 @@ MAX_CLASSES = 10_000
 _MAX_NAME = 100  # characters of a class's name
 _MAX_NORMALIZED = 1e15  # its squares still fit float32, with room for the sums of a batch
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_HINT = f"Give the path of an .npz file with {', '.join(_ARRAYS)}, as numpy.savez writes it."
 
 _TEST_SEED = 0
 _TEST_FRACTION = 0.2
@@ -124,13 +125,23 @@ def load(recipe: DataRecipe, seed: int, folder: Path = Path()) -> Dataset:
 
 def _arrays(source: str, folder: Path) -> tuple[str, str, dict[str, Array]]:
     """(the data set's name, its source's, its arrays)."""
+    path = source_file(source, folder)
+    return (path.stem, path.name, read_npz(path, _ARRAYS, ("classes",), hint=_HINT)) if path else (source, source, _digits())
+
+
+def source_file(source: str, folder: Path) -> Path | None:
+    """The npz file that `data.source` names, relative to `folder`; None for "digits". RecipeError when it is neither."""
     if source == "digits":
-        return source, source, _digits()
+        return None
     if not source.endswith(".npz"):
-        raise RecipeError(f'data.source = {source!r} is not known. Use "digits" or the path of an .npz file.')
+        raise RecipeError(
+            f"data.source = {source!r} is not known.{did_you_mean(source, ['digits'])} "
+            'Use "digits" or the path of an .npz file.'
+        )
     path = folder / Path(source).expanduser()
-    hint = f"Give the path of an .npz file with {', '.join(_ARRAYS)}, as numpy.savez writes it."
-    return path.stem, path.name, read_npz(path, _ARRAYS, ("classes",), hint=hint)
+    if not path.is_file():
+        raise RecipeError(f"{path} does not exist. {_HINT}")
+    return path
 
 
 def _digits() -> dict[str, Array]:
