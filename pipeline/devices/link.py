@@ -103,7 +103,11 @@ class Link:
         for line in lines:
             if line.startswith("e-"):
                 reason = line.removeprefix("e-").strip("[]")
-                raise RefusedError(f"{self.where} answered {asked} with an error: {reason}.", reason)
+                raise RefusedError(
+                    f"{self.where} answered {asked} with an error: {reason.rstrip('.')}. Reset the board and run it "
+                    "again; if it answers so again, build this firmware anew and flash it.",
+                    reason,
+                )
         return lines
 
     def message(self, key: str, lines: list[str], command: str) -> str:

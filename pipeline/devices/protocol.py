@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.devices.cores import PARTS
 from pipeline.devices.link import SLOWEST_BYTES_A_SECOND, Link, RefusedError, shown, whole
 from pipeline.errors import DeviceError
 
@@ -15,18 +16,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 UPLOAD_ATTEMPTS = 3
-# The part number in each core's CPUID register. Source: Arm's TRM of each, table of the system control registers.
-CORE_PARTS = {
-    "cortex-m0": "c20",
-    "cortex-m0plus": "c60",
-    "cortex-m3": "c23",
-    "cortex-m4": "c24",
-    "cortex-m7": "c27",
-    "cortex-m23": "d20",
-    "cortex-m33": "d21",
-    "cortex-m55": "d22",
-    "cortex-m85": "d23",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +72,25 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
         timer=link.message("id-timer", lines, "id"),
         tick_hz=link.number("id-tick_hz", lines, "id"),
     )
-    if not found.tick_hz:
+    if found.tick_hz != target.core_hz:
         raise DeviceError(
-            f"{link.where} says that its timer ({found.timer}) ticks 0 times a second: the reply was garbled, or another "
-            "firmware runs there. Check cable and baud rate, then flash the firmware that was built for this run."
+            f"{link.where} says that its timer ({found.timer}) ticks {found.tick_hz:,} times a second, but the core of "
+            f"target {target.name} runs at {target.core_hz:,} Hz: the reply was garbled, or its firmware was built for "
+            "another clock. Check cable and baud rate, and `core_clock_hz` (or `clock_hz`) in the target file; then build "
+            "and flash it again."
         )
     if found.model != firmware.model_id:
         raise DeviceError(
             f"{link.where} runs model {found.model}, but {firmware.elf.name} holds model {firmware.model_id}. An older "
             "firmware is still on the board: flash this one."
         )
-    part = CORE_PARTS.get(target.cpu.core, found.core)
-    if found.core != part:
-        named = next((f"a {name}" for name, part in CORE_PARTS.items() if part == found.core), "another core")
+    part = PARTS.get(target.cpu.core)
+    if part is not None and found.core != part.number:
+        named = next((f"a {name}" for name, part in PARTS.items() if part.number == found.core), "another core")
         raise DeviceError(
-            f"{link.where} has {named} (CPUID part {found.core}), but target {target.name} says {target.cpu.core} ({part}): "
-            "its cycles, and code built for the other core, could be wrong. Mend `core` (or `machine`) in the target file."
+            f"{link.where} has {named} (CPUID part {found.core}), but target {target.name} says {target.cpu.core} "
+            f"({part.number}): its cycles, and code built for the other core, could be wrong. Mend "
+            "`core` (or `machine`) in the target file."
         )
     return found
 

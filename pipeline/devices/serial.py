@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Literal
 import serial
 
 from pipeline.devices.board import Board
+from pipeline.devices.cores import fewest_cycles
 from pipeline.devices.link import ANSWER_TIMEOUT_S, WRITE_TIMEOUT_S, Link
 from pipeline.devices.plugin import Counts
 from pipeline.devices.protocol import Run
@@ -159,7 +161,8 @@ class SerialBoard(Board):
         return self.identity.timer
 
     def _run(self, x: Array, runs: int) -> Run:
-        """DeviceError when the board claims more time than there was: its clock is not what its firmware takes it for."""
+        """DeviceError when the board claims more time than there was, as its clock is not what its firmware takes it for, or
+        so little that the timing can not be true."""
         began = time.monotonic()
         run = super()._run(x, runs)
         passed, claimed = time.monotonic() - began, sum(run.ticks) / self.identity.tick_hz
@@ -169,7 +172,26 @@ class SerialBoard(Board):
                 f"({self.counter}) does not run at {self.identity.tick_hz:,} Hz. Mend `core_clock_hz` (or `clock_hz`) in "
                 "the target file, build the firmware again and flash it."
             )
+        self._require_possible(run)
         return run
+
+    def _require_possible(self, run: Run) -> None:
+        """The timer counts the core's cycles. Interrupts, a cold cache and a sleeping board make some runs longer than
+        others; nothing makes one shorter by half, as all do the same work."""
+        macs, core = self.firmware.model.graph.macs(), self.target.cpu.core
+        shortest, median, fewest = min(run.ticks), statistics.median_low(run.ticks), fewest_cycles(core, macs)
+        if shortest < fewest:
+            why = f"but no {core} does the model's {macs:,} multiply-accumulates in less than {fewest:,}"
+        elif 2 * shortest < median:
+            why = f"but half of them {median:,} and more, though each did the same work"
+        else:
+            return
+        raise DeviceError(
+            f"{self.where} says that an inference took {shortest:,} {'cycle' if shortest == 1 else 'cycles'} of its core, "
+            f"{why}: the timing was garbled on the wire, or the timer ({self.counter}) does not count all the time. Check "
+            'cable, ground and baud rate; if it says so again, write timer = "systick" under [device] in the target file, '
+            "build and flash it anew."
+        )
 
     def _counts(self, run: Run) -> tuple[Counts | None, ...]:
         """The board's timer counts core clock cycles; nothing counts its instructions."""

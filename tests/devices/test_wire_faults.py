@@ -19,11 +19,13 @@ from wire import Answer, board, rfc2217_line, serial_line, tcp_line
 
 from pipeline import target
 from pipeline.devices import open_device, require_device
+from pipeline.devices.cores import fewest_cycles
 from pipeline.devices.link import Link
 from pipeline.devices.protocol import identify, run_loaded, stack_use, upload
 from pipeline.devices.serial import SerialBoard, bench_entry, read_bench
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Graph, Quant, Tensor
+from pipeline.ops.fully_connected import FullyConnected
 from pipeline.stage import Firmware, QuantizedModel
 
 TARGET = target.load("cortex-m4")
@@ -79,7 +81,11 @@ FAULTS = {
     "identity_cut": (board(identity_tick_hz=b""), r"expected one line m-id-tick_hz-"),
     "identity_garbled": (board(identity_input=b"6x"), r"m-id-input-6x, where a number must be"),
     "number_too_long": (board(identity_input=b"9" * 200), r"m-id-input-9+, where a number must be"),
-    "timer_stands": (board(identity_tick_hz=b"0"), r"its timer \(dwt\) ticks 0 times a second.*another firmware runs there"),
+    "timer_stands": (
+        board(identity_tick_hz=b"0"),
+        r"its timer \(dwt\) ticks 0 times a second, but the core of target cortex-m4 runs at 25,000,000 Hz.*flash it again",
+    ),
+    "other_clock": (board(identity_tick_hz=b"2500000"), r"its timer \(dwt\) ticks 2,500,000 times a second, but the core"),
     "cut_short": (board(name=b"m-name-dut-[cort"), r"did not finish its answer to `name`.*b'm-name-dut-\[cort'.*cut short"),
     "no_ready": (
         board(stack=b"m-stack-1-2\r\n"),
@@ -115,7 +121,7 @@ FAULTS = {
     "crc_lost": (board(run=b"m-ticks-7\r\n" + READY), r"expected one line m-crc-"),
     "refused": (
         board(run=b"e-[run: no whole input is loaded]\r\n" + READY),
-        r"answered `run 1` with an error: run: no whole",
+        r"answered `run 1` with an error: run: no whole input is loaded\. Reset the board and run it again; if .* flash it",
     ),
     "stack_garbled": (board(stack=b"m-stack-x-y\r\n" + READY), r"answered `stack` with x-y, not with two numbers"),
 }
@@ -198,8 +204,8 @@ def test_a_real_port_is_brought_to_ready(first: bytes, tmp_path: Path) -> None:
         assert isinstance(device, SerialBoard)
         assert list(device.infer(np.zeros(4, np.int8))) == [1, 2, -6, 4]
         measured = device.measure(np.zeros(4, np.int8), runs=1)
-    assert (measured.clock, measured.counter, measured.ticks, measured.tick_hz) == ("device", "dwt", (77,), 120_000_000)
-    assert measured.latency_us == (pytest.approx(77 / 120),)
+    assert (measured.clock, measured.counter, measured.ticks, measured.tick_hz) == ("device", "dwt", (77,), 25_000_000)
+    assert measured.latency_us == (pytest.approx(77 / 25),)
     assert measured.instructions is None
     assert measured.stack_bytes == 200
 
@@ -403,12 +409,74 @@ def test_a_stack_that_is_full_is_no_measurement(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_faster_than_the_firmware_thinks(tmp_path: Path) -> None:
-    """240 million ticks would be two seconds at 120 MHz; the answer came at once."""
-    reply = b"m-ticks-240000000\r\nm-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY
+    """50 million ticks would be two seconds at 25 MHz; the answer came at once."""
+    reply = b"m-ticks-50000000\r\nm-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY
     with serial_line(board(run=reply)) as path, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)) as device:
-        message = r"says that `run 1` took 2 s, but 0\.\d+ s passed here: its timer \(dwt\) does not run at 120,000,000 Hz"
+        message = r"says that `run 1` took 2 s, but 0\.\d+ s passed here: its timer \(dwt\) does not run at 25,000,000 Hz"
         with pytest.raises(DeviceError, match=message):
             device.measure(np.zeros(4, np.int8), runs=1)
+
+
+def timings(*ticks: int) -> bytes:
+    """The answer to `run`, with a good output."""
+    output = bytes([1, 2, 250, 4])
+    lines = b"".join(b"m-ticks-%d\r\n" % t for t in ticks)
+    return lines + b"m-output-%b\r\nm-crc-%08x\r\n" % (output.hex().encode(), zlib.crc32(output)) + READY
+
+
+def dense(macs: int) -> Firmware:
+    """The firmware of one fully connected layer of that many multiply-accumulates."""
+    weights = Tensor((macs // 4, 4), "int8", QUANT, np.zeros((macs // 4, 4), np.int8))
+    tensors = {"x": GRAPH["x"], "w": weights, "y": Tensor((1, macs // 4), "int8", QUANT)}
+    graph = Graph("g", tensors, (FullyConnected(inputs=("x", "w"), outputs=("y",)),), ("x",), ("y",))
+    return replace(FIRMWARE, model=QuantizedModel(graph, None, None))  # type: ignore[arg-type]
+
+
+IMPOSSIBLE = {
+    "none": (
+        0,
+        (0, 0, 0),
+        r"took 0 cycles of its core, but no cortex-m4 does the model's 0 multiply-accumulates in less than 1",
+    ),
+    "one": (
+        4000,
+        (1, 1, 1),
+        r"took 1 cycle of its core, but no cortex-m4 does the model's 4,000 multiply-acc.* less than 200:",
+    ),
+    "just_too_few": (4000, (900, 199, 900), r"took 199 cycles of its core, but no cortex-m4 does"),
+    "a_digit_lost": (
+        4000,
+        (9000, 900, 9000),
+        r"took 900 cycles of its core, but half of them 9,000 and more, though each did",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_timings_that_can_not_be_true(name: str, tmp_path: Path) -> None:
+    macs, ticks, message = IMPOSSIBLE[name]
+    firmware = dense(macs) if macs else FIRMWARE
+    with (
+        serial_line(board(run=timings(*ticks))) as path,
+        open_device(firmware, TARGET, bench=bench(tmp_path, path)) as device,
+    ):
+        advice = r'.*garbled on the wire, or the timer \(dwt\) .*; if it says so again, write timer = "systick"'
+        with pytest.raises(DeviceError, match=rf"^cortex-m4 on {path} says that an inference {message}{advice}"):
+            device.measure(np.zeros(4, np.int8), runs=len(ticks))
+
+
+@pytest.mark.parametrize("ticks", [(200,), (300, 100000), (900, 300, 310), (500, 9000, 500, 990, 505)])
+def test_timings_that_interrupts_make_long(ticks: tuple[int, ...], tmp_path: Path) -> None:
+    """A first run with a cold cache, others that an interrupt stopped for a while."""
+    with (
+        serial_line(board(run=timings(*ticks))) as path,
+        open_device(dense(4000), TARGET, bench=bench(tmp_path, path)) as board_,
+    ):
+        assert board_.measure(np.zeros(4, np.int8), runs=len(ticks)).ticks == ticks
+
+
+def test_a_core_of_which_nothing_is_known() -> None:
+    assert fewest_cycles("cortex-m85", 8_000_000) == fewest_cycles("cortex-m52", 8_000_000) == 100_000
 
 
 def test_inputs_of_another_size(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ IDENTITY = {
     "arena": "64",
     "ram": "5000",
     "timer": "dwt",
-    "tick_hz": "120000000",
+    "tick_hz": "25000000",
 }
 
 
