@@ -109,7 +109,11 @@ def _make(folder: Path, goal: str, *variables: str) -> None:
         ) from None
     if done.returncode:
         said = _first_complaint(done.stderr or done.stdout).replace(f"{folder}/", "")
-        raise link_error(done.stderr) or BuildError(f"`make {goal}` of the firmware failed: {said}.")
+        full = re.search(r"No space left on device|[Qq]uota exceeded", done.stderr)
+        advice = (
+            " Free some space, or name places that have it: --out for the firmware, TMPDIR for the compiler's own files."
+        )
+        raise link_error(done.stderr) or BuildError(f"`make {goal}` of the firmware failed: {said}.{advice if full else ''}")
 
 
 def link_error(output: str) -> DoesNotFitError | None:
@@ -122,7 +126,7 @@ def link_error(output: str) -> DoesNotFitError | None:
 def _first_complaint(output: str) -> str:
     """The first line that says why; make's own come after the tool's."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for telling in (r"(?i)\berror:|undefined reference|cannot find|No such file", r"\*\*\*"):
+    for telling in (r"(?i)\berror:|No space left|undefined reference|cannot find|No such file", r"\*\*\*"):
         if said := [line for line in lines if re.search(telling, line)]:
             return said[0].rstrip(".")
     return (lines or ["no message"])[0].rstrip(".")

@@ -19,6 +19,7 @@ from example_target import BOARD
 
 from pipeline import oracle
 from pipeline.codegen import build
+from pipeline.codegen.build import cross_build
 from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package import aside, require_target, write_firmware
 from pipeline.codegen.to_tflite import to_tflite
@@ -285,6 +286,16 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
         tmp_path / "firmware",
         lambda folder: write_firmware(model_of(strided()), BOARD, folder),
     )
+
+
+def test_a_disk_that_the_compiler_finds_full(tmp_path: Path) -> None:
+    """It names its own temporary file; where to put that, and the firmware, is for the user to say."""
+    said = "/tmp/ccQx.s: fatal error: error writing to /tmp/ccQx.s: No space left on device"
+    (tmp_path / "Makefile").write_text(f"all:\n\t@echo '{said}' >&2; exit 1\n")
+    advice = "Free some space, or name places that have it: --out for the firmware, TMPDIR for the compiler's own files."
+    with pytest.raises(BuildError) as e:
+        cross_build(tmp_path, "net")
+    assert str(e.value) == f"`make all` of the firmware failed: {said}. {advice}"
 
 
 def test_float_inputs_are_refused(tmp_path: Path) -> None:
