@@ -18,7 +18,7 @@ from pipeline.errors import PipelineError, RecipeError
 from pipeline.shown import short
 
 ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
-"""What a user's code may raise: anything. SystemExit: a script that was not written to be imported."""
+"""What a user's code may raise: anything. SystemExit: a script not written to be imported, or sys.exit in a forward."""
 
 _OURS = Path(pipeline.__file__).parent
 _PYTHON = Path(sysconfig.get_path("stdlib"))
