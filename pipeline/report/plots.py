@@ -1,4 +1,4 @@
-"""Plots of a run. A panel shows one kind of figure; computed, measured, simulated and estimated never share an axis."""
+"""Plots of a run. A panel shows figures of one kind."""
 
 from __future__ import annotations
 
