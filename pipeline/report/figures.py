@@ -26,7 +26,7 @@ KINDS: dict[Kind, str] = {
     "host": "on this computer, which stood in for the device",
     "estimated": "by a model",
 }
-"""In the order in which they are shown; they never share a row, a column of a plot, or an axis."""
+"""In the order in which they are shown; they never share a row or a panel of a plot."""
 
 ROWS: dict[str, str] = {
     "accuracy": "accuracy",
@@ -126,7 +126,7 @@ class Report:
                 "cycles": m.cycles,
                 "latency_us_median": statistics.median(m.latency_us),
                 "energy_uj": self.measured.energy_uj,
-                "energy_kind": self.measured.energy_kind,
+                "energy_kind": self.measured.energy_kind if self.measured.energy_uj is not None else None,
                 "ram_bytes": m.ram_bytes,
                 "flash_bytes": self.measured.package.flash_bytes,
             },

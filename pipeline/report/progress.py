@@ -47,6 +47,13 @@ class _Counted(ProgressColumn):
         return self._inner(task) if task.total is not None else ""
 
 
+class _Note(ProgressColumn):
+    """What is cut first where the terminal is narrow: a column that may wrap gives way, and its text does not wrap."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], style="dim", no_wrap=True, overflow="ellipsis")
+
+
 class Display:
     """Used in a `with` block around a run. Everything goes to `console`, which is standard error."""
 
@@ -60,7 +67,7 @@ class Display:
             TextColumn("{task.description}", markup=False),
             _Counted(BarColumn(bar_width=16)),
             _Counted(MofNCompleteColumn()),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            _Note(),
             TimeElapsedColumn(),
             console=console,
             transient=True,

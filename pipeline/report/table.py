@@ -155,4 +155,5 @@ def _places(report: Report) -> Iterator[tuple[str, str]]:
     yield "run folder", str(report.folder)
     yield "firmware", str(report.firmware)
     yield "report", str(report.folder / "report.html")
-    yield "MLflow", report.page
+    # An address works everywhere; `pipeline ui` serves the store of the folder it is started in.
+    yield "MLflow", report.page if report.page.startswith("http") else f"in this folder: {report.page}"

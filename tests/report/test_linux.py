@@ -74,6 +74,15 @@ def test_a_stand_in_is_never_called_measured(report: Report) -> None:
     assert "measured on the device" not in text
 
 
+def test_energy_that_nothing_tells_has_no_kind(report: Report, tmp_path: Path) -> None:
+    host = on_linux(report, "host")
+    assert host.json()["measurement"]["energy_uj"] is None
+    assert host.json()["measurement"]["energy_kind"] is None
+    write_report(host, tmp_path)
+    assert "<dt>energy</dt>" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "estimated" not in printed(host)
+
+
 def test_doubtful_latencies_are_a_warning(report: Report) -> None:
     found = warnings(on_linux(report, "device", invalid="it was throttled"))
     assert found == ["the latencies must not be quoted: it was throttled.", "int8 is slower than float."]

@@ -193,6 +193,23 @@ def test_page_needs_nothing_else(report: Report, tmp_path: Path) -> None:
     text = re.sub(r"\s+", " ", " ".join(page.words))
     for said in ("96.9 %", "22.9 KiB", "148,140 (135,000 to 161,000)", "without flash wait states", "estimated", "conv2d"):
         assert said in text
+    assert ": by a model. They are never mixed in one row or plot panel." in text
+
+
+def test_the_list_of_figures_is_named_for_what_it_has(report: Report, tmp_path: Path) -> None:
+    write_report(replace(report, stages=(scored("quantize", {"cat": 0.9}),)), tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<summary>Every figure of every stage but recall by class</summary>" in html
+    assert "worst_class_recall" in html
+    assert "recall_cat" not in html
+    write_report(replace(report, stages=(StageResult("train", (Figure("macs", 9.0, "computed"),), 1.0),)), tmp_path)
+    assert "<summary>Every figure of every stage</summary>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_is_said_from_where_mlflow_shows_the_run(report: Report) -> None:
+    assert "MLflow         in this folder: pipeline ui, then http://127.0.0.1:5000/" in printed(report, 80)
+    served = replace(report, page="https://mlflow.example/#/experiments/1/runs/2")
+    assert "MLflow         https://mlflow.example/" in printed(served, 80)
 
 
 def test_the_arenas_picture_is_in_the_page(report: Report, tmp_path: Path) -> None:
@@ -248,6 +265,15 @@ def test_progress_on_a_terminal_shows_a_bar() -> None:
     assert "epochs" in text
     assert "1/2" in text
     assert "loss 0.5" in text
+
+
+def test_where_the_bar_has_little_room_its_note_is_cut_first() -> None:
+    out = io.StringIO()
+    display = Display(Console(file=out, width=80, force_terminal=True, color_system=None))
+    with display, display.stage("prune"), display.progress("prune: round 1 of 2: epochs", total=10) as advance:
+        advance(3, "loss 0.313, validation 99.1 %")
+        display._bars.refresh()
+    assert re.search(r"round 1 of 2: epochs .* 3/10 loss 0\.313, val… 0:00:0\d", out.getvalue())
 
 
 def test_a_stage_that_fails_is_named() -> None:
