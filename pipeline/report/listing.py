@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,17 @@ from rich.text import Text
 from pipeline import doctor
 from pipeline.report.figures import show
 from pipeline.target import Target
+
+_UNUSED: Mapping[str, frozenset[str]] = {
+    "cortex_m": frozenset(("cores", "model")),
+    "linux": frozenset(
+        (
+            "fpu", "flash_origin", "ram_origin", "stack_bytes", "machine", "hal", "uart_base", "uart_irq",
+            "peripheral_clock_hz", "core_clock_hz", "baud", "timer",
+        )
+    ),
+}  # fmt: skip
+"""Keys of a target file that say nothing of a target of this family."""
 
 
 def print_targets(targets: Iterable[Target], console: Console) -> None:
@@ -34,7 +45,7 @@ def print_targets(targets: Iterable[Target], console: Console) -> None:
 
 
 def print_target(target: Target, console: Console) -> None:
-    """Every value of the target file, defaults included."""
+    """Every value that a target of its family uses, defaults included; text and lists that are empty are left out."""
     for f in dataclasses.fields(target):
         value = getattr(target, f.name)
         if not dataclasses.is_dataclass(value):
@@ -44,7 +55,9 @@ def print_target(target: Target, console: Console) -> None:
         if dataclasses.is_dataclass(value):
             console.print(Text(f"\n[{f.name}]", style="bold cyan"))
             for inner in dataclasses.fields(value):
-                _print_row(console, inner.name, getattr(value, inner.name))
+                shown = getattr(value, inner.name)
+                if inner.name not in _UNUSED[target.family] and shown not in ("", ()):
+                    _print_row(console, inner.name, shown)
 
 
 def _print_row(console: Console, name: str, value: object) -> None:
