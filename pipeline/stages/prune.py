@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from pipeline.stage import Context, FloatModel
@@ -38,7 +38,7 @@ class Prune:
         from pipeline.stages._cost import cost
         from pipeline.stages._cut import cut, report
         from pipeline.stages._fit import Schedule, cross_entropy, deterministic, fit
-        from pipeline.stages._record import record
+        from pipeline.stages._record import keep_text, record
 
         module, data = copy.deepcopy(artifact.module), artifact.data
         before = cost(module, data.input_shape)
@@ -52,11 +52,17 @@ class Prune:
                 epochs = self.epochs * step // self.steps - self.epochs * (step - 1) // self.steps
                 if epochs:
                     schedule = Schedule(epochs, self.learning_rate, self.batch_size)
-                    fit(module, data, schedule, cross_entropy(), ctx, stage=self.name, first_epoch=epoch)
+                    in_round = self._in_round(step, ctx)
+                    fit(module, data, schedule, cross_entropy(), in_round, stage=self.name, first_epoch=epoch)
                 epoch += epochs
             record(module, data, ctx, self.name)
         after = cost(module, data.input_shape)
         ctx.log.metrics({"macs_before": before.macs, "parameters_before": before.parameters})
         ctx.log.metrics({"macs_kept": after.macs / max(1, before.macs)})
-        ctx.log.text(report(before, after, whole), "pruning.md")
+        keep_text(report(before, after, whole), ctx, self.name, "pruning.md")
         return FloatModel(module, data, artifact.teacher or artifact.module)
+
+    def _in_round(self, step: int, ctx: Context) -> Context:
+        """`ctx`, whose progress says which round of fine-tuning it is."""
+        words = f"{self.name}: round {step} of {self.steps}: epochs"
+        return replace(ctx, progress=lambda _epochs, total: ctx.progress(words, total))

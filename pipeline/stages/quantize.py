@@ -39,6 +39,7 @@ class Quantize:
     def run(self, artifact: FloatModel, ctx: Context) -> QuantizedModel:
         from pipeline.stages import _int8
         from pipeline.stages._fit import batch_of, deterministic, predict
+        from pipeline.stages._record import keep_text
 
         data = artifact.data
         chosen = self.select(data)
@@ -63,7 +64,7 @@ class Quantize:
         ctx.log.metrics({"sqnr_db_worst_layer": min(layers.values())})
         ctx.log.params({"calibration_images": len(chosen.images), "calibration_sha256": chosen.sha256})
         ctx.log.tags({"graph_sha256": model.graph.sha256()})
-        ctx.log.text(_int8.report(imported.graph, layers), "layers.md")
+        keep_text(_int8.report(imported.graph, layers), ctx, self.name, "layers.md")
         return replace(model, float_module=artifact.module)
 
     def select(self, data: Dataset) -> Selection:

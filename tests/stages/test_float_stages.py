@@ -246,15 +246,17 @@ def test_prune_reaches_its_macs_with_channels_in_fours(
     assert log.metrics_["macs_kept"] == found.macs / 789_760
     assert all(layer.channels % 4 == 0 for layer in found.layers if layer.name != "dense")
     assert pruned.teacher is model.module
-    assert "| dense | 10 -> 10 |" in log.texts["pruning.md"]
-    assert "- dense: it makes the model's output" in log.texts["pruning.md"]
+    left_whole = tmp_path / "prune" / "pruning.md"
+    assert left_whole in log.files
+    assert "| dense | 10 -> 10 |" in left_whole.read_text()
+    assert "- dense: it makes the model's output" in left_whole.read_text()
 
 
 def test_prune_in_steps_fine_tunes_after_each(model: FloatModel, tmp_path: Path) -> None:
     ctx, log = context(tmp_path)
     Prune(keep=0.4, steps=2, epochs=3).run(model, ctx)
     assert [step for step, _ in log.epochs] == [0, 1, 2]
-    assert log.progress == ["prune: epochs 1/1", "prune: epochs 2/2"]
+    assert log.progress == ["prune: round 1 of 2: epochs 1/1", "prune: round 2 of 2: epochs 2/2"]
 
 
 def test_keep_1_without_epochs_changes_nothing_and_shows_no_progress(model: FloatModel, tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_keep_1_without_epochs_changes_nothing_and_shows_no_progress(model: Floa
 def test_steps_without_a_share_of_the_epochs_show_no_progress(model: FloatModel, tmp_path: Path) -> None:
     ctx, log = context(tmp_path)
     Prune(keep=0.9, steps=2, epochs=1, criterion="magnitude").run(model, ctx)
-    assert log.progress == ["prune: epochs 1/1"]
+    assert log.progress == ["prune: round 2 of 2: epochs 1/1"]
 
 
 def test_pruning_repeats_itself(model: FloatModel, tmp_path: Path) -> None:
@@ -303,13 +305,14 @@ class PaddedShortcut(nn.Module):
 def test_groups_that_break_the_model_stay_whole_and_are_named(data: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = PaddedShortcut().eval()
-    ctx, log = context(tmp_path)
+    ctx, _ = context(tmp_path)
     pruned = Prune(keep=0.8, steps=1, epochs=0, criterion="magnitude").run(FloatModel(module, data), ctx)
     channels = {layer.name: layer.channels for layer in cost(pruned.module, data.input_shape).layers}
     assert channels["stem"] == 8
     assert channels["last"] < 16
     assert channels["conv"] == 16
-    assert "- conv: torch-pruning couples its channels wrongly (index 8 is out of bounds" in log.texts["pruning.md"]
+    said = (tmp_path / "prune" / "pruning.md").read_text()
+    assert "- conv: torch-pruning couples its channels wrongly (index 8 is out of bounds" in said
 
 
 class Reverses(nn.Module):
