@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -52,10 +52,10 @@ class QuantizedModel:
     """The int8 graph of record and how raw values become its input. `preprocess` is None when raw values are floats: then
     the host normalises and quantises."""
 
-    graph: Graph
-    data: Dataset
-    preprocess: Preprocess | None
-    float_module: nn.Module | None = None  # what was quantized
+    graph: Graph = field(repr=False)
+    data: Dataset = field(repr=False)
+    preprocess: Preprocess | None = field(repr=False)
+    float_module: nn.Module | None = field(default=None, repr=False)  # what was quantized
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,7 +66,7 @@ class Package:
     folder: Path
     model: Int8Model
     flash_bytes: int
-    sha256: str  # of the file that runs: the .bin or the .onnx
+    sha256: str = field(repr=False)  # of the file that runs: the .bin or the .onnx
     model_id: str
 
     @property
@@ -81,7 +81,7 @@ class Package:
 class Firmware(Package):
     """For a `cortex_m` target. Sizes are of the linked image, in bytes: flash = text + data, ram = data + bss + stack."""
 
-    elf: Path
+    elf: Path = field(repr=False)
     ram_bytes: int
     arena_bytes: int
 
