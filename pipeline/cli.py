@@ -324,6 +324,11 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(1) from None
     except (typer.Exit, BrokenPipeError):
         raise
+    except SystemExit as e:  # nothing of ours raises it
+        from pipeline.data.users_code import failure
+
+        _complain(" ".join((f"Error: the model's code ended the program: {failure(e)}.", *_notes(e))))
+        raise typer.Exit(2) from None
     except OSError as e:
         where = f"{e.filename}: " if e.filename else ""
         _complain(" ".join((f"Error: {where}{e.strerror or e}.", *_notes(e), _ADVICE.get(e.errno or 0) or _details())))

@@ -208,6 +208,14 @@ def test_a_full_disk_anywhere_leaves_no_traceback(work: Path, monkeypatch: pytes
     assert said(done) == ("Error: build/x: No space left on device. Make room there, or give another place with --out.")
 
 
+def test_a_users_exit_is_no_success(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work / "r.toml").write_text(RECIPE)
+    monkeypatch.setattr("pipeline.run.run_targets", lambda *_, **__: sys.exit(0))
+    done = pipeline("run", "r.toml", "-t", "cortex-m4")
+    assert done.exit_code == 2
+    assert said(done).startswith("Error: the model's code ended the program: SystemExit: 0")
+
+
 def test_a_terminal_without_unicode(work: Path) -> None:
     code = "from pipeline.cli import main; import sys; sys.argv = ['pipeline', 'targets', 'cortex-m3']; main()"
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "COLUMNS": "70"}
