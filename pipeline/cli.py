@@ -324,7 +324,9 @@ def _reported() -> Iterator[None]:
         raise typer.Exit(1) from None
     except (typer.Exit, BrokenPipeError):
         raise
-    except SystemExit as e:  # nothing of ours raises it
+    except SystemExit as e:
+        if isinstance(e.__context__, BrokenPipeError):  # rich's way to end when nobody reads on
+            raise
         from pipeline.data.users_code import failure
 
         _complain(" ".join((f"Error: the model's code ended the program: {failure(e)}.", *_notes(e))))
