@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +69,7 @@ def cpu_flags(target: Target) -> str:
 def require_core(target: Target) -> None:
     """TargetError, in the compiler's words, when it can not compile for the target's core and FPU."""
     require_tools(doctor.CROSS_COMPILER)
-    command = [f"{TOOLS}gcc", *cpu_flags(target).split(), "-ffreestanding", "-x", "c", "-c", "-", "-o", os.devnull]
+    command = [f"{TOOLS}gcc", *cpu_flags(target).split(), "-ffreestanding", "-x", "c", "-S", "-", "-o", os.devnull]
     source = "#if __ARM_ARCH < 7\n#error the firmware needs Armv7-M or Armv8-M Mainline\n#endif\nint x;\n"
     done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=60)
     if done.returncode:
@@ -101,19 +104,32 @@ def _make(folder: Path, goal: str, *variables: str) -> None:
     # Flags meant for the user's own programs would change the firmware.
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS")}
     command = [make, "-C", str(folder), "-j", str(os.cpu_count() or 1), goal, f"CROSS_COMPILE={TOOLS}", *variables]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, env=environment)
-    except subprocess.TimeoutExpired:
-        raise BuildError(
-            f"`make {goal}` of the firmware took longer than {BUILD_TIMEOUT_S} s and was stopped. Is this machine busy?"
-        ) from None
-    if done.returncode:
-        said = _first_complaint(done.stderr or done.stdout).replace(f"{folder}/", "")
-        full = re.search(r"No space left on device|[Qq]uota exceeded", done.stderr)
-        advice = (
-            " Free some space, or name places that have it: --out for the firmware, TMPDIR for the compiler's own files."
-        )
-        raise link_error(done.stderr) or BuildError(f"`make {goal}` of the firmware failed: {said}.{advice if full else ''}")
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:  # a compiler that is killed leaves its own files behind
+        code, said = _finish(command, {**environment, "TMPDIR": temporary}, f"`make {goal}` of the firmware")
+    if code:
+        why = _first_complaint(said).replace(f"{folder}/", "")
+        full = re.search(r"No space left on device|[Qq]uota exceeded", said)
+        advice = " Free some space, or name a place that has it with --out." if full else ""
+        raise link_error(said) or BuildError(f"`make {goal}` of the firmware failed: {why}.{advice}")
+
+
+def _finish(command: list[str], environment: Mapping[str, str], what: str) -> tuple[int, str]:
+    """(exit code, what it said on stderr, else on stdout). Whatever ends this ends all that the command has started, before
+    the folder that it writes is removed."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True) as process:
+        try:
+            out, errors = process.communicate(timeout=BUILD_TIMEOUT_S)
+        except BaseException as e:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()  # until the last of them has let go
+            if isinstance(e, subprocess.TimeoutExpired):
+                raise BuildError(
+                    f"{what} took longer than {BUILD_TIMEOUT_S} s and was stopped. Is this machine busy? Run it again."
+                ) from None
+            raise
+    return process.returncode, errors or out
 
 
 def link_error(output: str) -> DoesNotFitError | None:

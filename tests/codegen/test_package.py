@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -289,13 +290,25 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_disk_that_the_compiler_finds_full(tmp_path: Path) -> None:
-    """It names its own temporary file; where to put that, and the firmware, is for the user to say."""
-    said = "/tmp/ccQx.s: fatal error: error writing to /tmp/ccQx.s: No space left on device"
+    """It names its own temporary file, which is in the firmware's folder."""
+    said = "/x/ccQx.s: fatal error: error writing to /x/ccQx.s: No space left on device"
     (tmp_path / "Makefile").write_text(f"all:\n\t@echo '{said}' >&2; exit 1\n")
-    advice = "Free some space, or name places that have it: --out for the firmware, TMPDIR for the compiler's own files."
+    advice = "Free some space, or name a place that has it with --out."
     with pytest.raises(BuildError) as e:
         cross_build(tmp_path, "net")
     assert str(e.value) == f"`make all` of the firmware failed: {said}. {advice}"
+
+
+def test_a_build_that_is_ended_ends_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What make has started must not go on writing while the folder is removed."""
+    (tmp_path / "Makefile").write_text('all:\n\tsh -c "sleep 1; touch late"; touch later\n')
+    monkeypatch.setattr("pipeline.codegen.build.BUILD_TIMEOUT_S", 0.3)
+    began = time.monotonic()
+    with pytest.raises(BuildError, match=r"`make all` of the firmware took longer than 0\.3 s and was stopped\. Is this"):
+        cross_build(tmp_path, "net")
+    assert time.monotonic() - began < 0.9
+    time.sleep(1)
+    assert [p.name for p in tmp_path.iterdir()] == ["Makefile"]
 
 
 def test_float_inputs_are_refused(tmp_path: Path) -> None:
