@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import doctor
 from pipeline.errors import BuildError, TargetError
+from pipeline.process_group import run_group
 from pipeline.target import Target
 
 BUILD_TIMEOUT_S = 600
@@ -105,31 +104,19 @@ def _make(folder: Path, goal: str, *variables: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS")}
     command = [make, "-C", str(folder), "-j", str(os.cpu_count() or 1), goal, f"CROSS_COMPILE={TOOLS}", *variables]
     with tempfile.TemporaryDirectory(dir=folder) as temporary:  # a compiler that is killed leaves its own files behind
-        code, said = _finish(command, {**environment, "TMPDIR": temporary}, f"`make {goal}` of the firmware")
-    if code:
+        try:
+            done = run_group(command, {**environment, "TMPDIR": temporary}, BUILD_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise BuildError(
+                f"`make {goal}` of the firmware took longer than {BUILD_TIMEOUT_S} s and was stopped. Is this machine busy? "
+                "Run it again."
+            ) from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode(errors="replace")
         why = _first_complaint(said).replace(f"{folder}/", "")
         full = re.search(r"No space left on device|[Qq]uota exceeded", said)
         advice = " Free some space, or name a place that has it with --out." if full else ""
         raise link_error(said) or BuildError(f"`make {goal}` of the firmware failed: {why}.{advice}")
-
-
-def _finish(command: list[str], environment: Mapping[str, str], what: str) -> tuple[int, str]:
-    """(exit code, what it said on stderr, else on stdout). Whatever ends this ends all that the command has started, before
-    the folder that it writes is removed."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, start_new_session=True) as process:
-        try:
-            out, errors = process.communicate(timeout=BUILD_TIMEOUT_S)
-        except BaseException as e:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()  # until the last of them has let go
-            if isinstance(e, subprocess.TimeoutExpired):
-                raise BuildError(
-                    f"{what} took longer than {BUILD_TIMEOUT_S} s and was stopped. Is this machine busy? Run it again."
-                ) from None
-            raise
-    return process.returncode, errors or out
 
 
 def link_error(output: str) -> DoesNotFitError | None:

@@ -20,6 +20,7 @@ from pipeline.errors import BuildError, GraphError, MismatchError
 from pipeline.ir import Array, Graph, Tensor
 from pipeline.locations import data_dir
 from pipeline.preprocess import Preprocess
+from pipeline.process_group import run_group
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -136,7 +137,7 @@ class HostC:
         # behind that is killed is in our folder, which goes with us.
         environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "TMPDIR": self._temporary.name}
         try:
-            return subprocess.run(command, input=given, capture_output=True, timeout=timeout_s, env=environment)
+            return run_group(command, environment, timeout_s, given)
         except subprocess.TimeoutExpired:
             what = Path(command[0]).name
             raise BuildError(
