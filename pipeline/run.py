@@ -165,9 +165,6 @@ class _Recorder:
     def file(self, path: Path, folder: str = "") -> None:
         self.log.file(path, folder)
 
-    def text(self, text: str, name: str) -> None:
-        self.log.text(text, name)
-
 
 @dataclass(frozen=True, eq=False)
 class _Loop:

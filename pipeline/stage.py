@@ -109,7 +109,7 @@ class Measured:
     outputs: Array
     accuracy: float
     energy_uj: float | None
-    energy_kind: Kind
+    energy_kind: Kind | None
     agreement: Comparison | None = None
 
 
@@ -130,7 +130,6 @@ class StageLog(Protocol):
     def params(self, values: Mapping[str, Any]) -> None: ...
     def tags(self, values: Mapping[str, str]) -> None: ...
     def file(self, path: Path, folder: str = "") -> None: ...
-    def text(self, text: str, name: str) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ _NOT_IN_NAMES = re.compile(r"[^\w./ -]")  # MLflow's rule; it takes colons too, 
 
 
 class RunLog(StageLog, Protocol):
-    """The log of a run: what a stage may write, and the data set and folders that only the parent records."""
+    """The log of a run: what a stage may write, and the data set, folders and texts that only the parent records."""
 
+    def text(self, text: str, name: str) -> None: ...
     def dataset(self, name: str, sha256: str, source: str, profile: Mapping[str, Any]) -> None: ...
     def files(self, folder: Path, name: str) -> None: ...
 

@@ -126,7 +126,7 @@ class Report:
                 "cycles": m.cycles,
                 "latency_us_median": statistics.median(m.latency_us),
                 "energy_uj": self.measured.energy_uj,
-                "energy_kind": self.measured.energy_kind if self.measured.energy_uj is not None else None,
+                "energy_kind": self.measured.energy_kind,
                 "ram_bytes": m.ram_bytes,
                 "flash_bytes": self.measured.package.flash_bytes,
             },
@@ -161,7 +161,7 @@ def warnings(report: Report) -> list[str]:
         found.append(f"the model hardly beats guessing among {classes} classes; {hint}.")
     unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
     if unseen:
-        found.append(f"{unseen.title}: {_never(unseen)} recognised; see the recall by class in the report.")
+        found.append(f"{unseen.title}: {_unseen(unseen)} never recognised; see the recall by class in the report.")
     before = next((accuracy[k] for k in ("distilled", "pruned", "float") if accuracy[k] is not None), None)
     lost = 100 * (before - accuracy["int8"]) if before is not None and accuracy["int8"] is not None else 0.0
     if lost > _LOST_POINTS:
@@ -176,11 +176,11 @@ def warnings(report: Report) -> list[str]:
     return found
 
 
-def _never(stage: StageResult) -> str:
+def _unseen(stage: StageResult) -> str:
     names = [f"'{short(name, CLASS_LETTERS)}'" for name, f in stage.recalls.items() if f.value == 0]
     if len(names) == 1:
-        return f"class {names[0]} is never"
-    return f"{len(names)} classes are never ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        return f"class {names[0]} is"
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) are"
 
 
 def layers(graph: Graph) -> tuple[Layer, ...]:

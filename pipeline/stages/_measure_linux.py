@@ -80,7 +80,7 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
         outputs=outputs[0].reshape(n, -1),
         accuracy=score.accuracy,
         energy_uj=used[0] if used else None,
-        energy_kind=used[1] if used else "estimated",
+        energy_kind=used[1] if used else None,
         agreement=agreement,
     )
 

@@ -38,7 +38,7 @@ def on_linux(report: Report, clock: Literal["device", "host"], *, top1: float | 
     figures = (Figure("accuracy", 0.9694, kind), Figure("latency_us_median", 82.0, kind))
     exact = BitExact(360, 356, {"tflm": 360, "onnxruntime": 356})
     agreement = Comparison(360, DIFFERENCES, top1)
-    changed = replace(report.measured, measurement=m, bit_exact=exact, agreement=agreement, energy_uj=None)
+    changed = replace(report.measured, measurement=m, bit_exact=exact, agreement=agreement, energy_uj=None, energy_kind=None)
     stages = (*report.stages[:-1], replace(report.stages[-1], figures=figures))
     return replace(report, target=target.load("raspberry-pi-4"), measured=changed, stages=stages)
 

@@ -151,7 +151,7 @@ def test_classes_never_recognised_are_named(report: Report) -> None:
     stage = scored("quantize", dict.fromkeys(("[red]", "b\nc", "x" * 70, "d"), 0.0) | {"e": 1.0}, accuracy=0.9)
     (said,) = [w for w in found_warnings(replace(report, stages=(stage,))) if "never" in w]
     assert said == (
-        "quantize: 4 classes are never ('[red]', 'b\\nc', 'xxxxxxxxxxx…xxxxxxxxxxxx', ...) recognised; see the recall by "
+        "quantize: 4 classes ('[red]', 'b\\nc', 'xxxxxxxxxxx…xxxxxxxxxxxx', ...) are never recognised; see the recall by "
         "class in the report."
     )
 

@@ -19,7 +19,6 @@ class Recorded:
     params_: dict[str, Any] = field(default_factory=dict)
     tags_: dict[str, str] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
-    texts: dict[str, str] = field(default_factory=dict)
     progress: list[str] = field(default_factory=list)
 
     def metrics(self, values: Mapping[str, float], kind: Kind = "computed", step: int | None = None) -> None:
@@ -38,9 +37,6 @@ class Recorded:
     def file(self, path: Path, folder: str = "") -> None:
         assert path.is_file()
         self.files.append(path)
-
-    def text(self, text: str, name: str) -> None:
-        self.texts[name] = text
 
 
 def context(folder: Path, seed: int = 0) -> tuple[Context, Recorded]:

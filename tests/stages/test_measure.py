@@ -50,8 +50,6 @@ class Log:
     def file(self, path: Path, folder: str = "") -> None:
         self.files.append(path)
 
-    def text(self, text: str, name: str) -> None: ...
-
 
 @dataclass
 class Steps:
