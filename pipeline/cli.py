@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import io
 import os
 import shlex
-import signal
 import sys
-import tempfile
-import threading
-import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import PipelineError, RecipeError, Terminated
+from pipeline.ending import reported
+from pipeline.errors import PipelineError, RecipeError
 
 if TYPE_CHECKING:
     from pipeline.target import Target
@@ -35,15 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_ADVICE = {
-    errno.ENOSPC: "Make room there, or give another place with --out.",
-    errno.EDQUOT: "Make room there, or give another place with --out.",
-    errno.EACCES: "Give a place you may write to, or mend its permissions.",
-    errno.EROFS: "Give a place you may write to.",
-    errno.EMFILE: "Raise the limit of open files (`ulimit -n 4096`).",
-    errno.ENOMEM: "Close other programs, or give the machine more memory.",
-}
 
 TflmDir = Annotated[
     Path | None,
@@ -106,7 +90,7 @@ def run(
     targets_dir: TargetsDir = None,
 ) -> None:
     """Take a model through every stage to one target or several, and measure it there."""
-    with _reported():
+    with reported():
         from rich.console import Console
 
         chosen = _targets(target or [], targets_dir)
@@ -146,7 +130,7 @@ def compile_(
     targets_dir: TargetsDir = None,
 ) -> None:
     """Turn a model that some other tool made into proven firmware."""
-    with _reported():
+    with reported():
         _check_output(json)
         from rich.console import Console
 
@@ -184,7 +168,7 @@ def measure(
     bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
 ) -> None:
     """Replay inputs on the device a firmware folder was built for; compare every byte, time it, score it."""
-    with _reported():
+    with reported():
         _check_output(json)
         _check_output(outputs, "--outputs")
         from rich.console import Console
@@ -207,7 +191,7 @@ def targets(
     targets_dir: TargetsDir = None,
 ) -> None:
     """List the targets, or show one."""
-    with _reported():
+    with reported():
         from rich.console import Console
 
         from pipeline import target as target_files
@@ -223,7 +207,7 @@ def targets(
 @app.command()
 def doctor() -> None:
     """Say which tools are here, their versions, and how to get the others. Exits with 1 when a required one is missing."""
-    with _reported():
+    with reported():
         from rich.console import Console
 
         from pipeline.report.listing import print_findings
@@ -237,7 +221,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
 ) -> None:
     """Serve MLflow's pages on the recorded runs, until Ctrl-C."""
-    with _reported():
+    with reported():
         from pipeline.store import serve_ui
 
         serve_ui(port)
@@ -250,7 +234,7 @@ def clean(
     targets_dir: TargetsDir = None,
 ) -> None:
     """Remove what was put on a target's computer: models, the runner, its virtual environment."""
-    with _reported():
+    with reported():
         (chosen,) = _targets([target], targets_dir)
         if chosen.family != "linux":
             raise RecipeError(f"{chosen.name} is a microcontroller: nothing is kept there but its firmware.")
@@ -262,7 +246,7 @@ def clean(
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")]) -> None:
     """Write a commented recipe with a model and data of your own to start from."""
-    with _reported():
+    with reported():
         from pipeline.scaffold import scaffold
 
         for path in scaffold(folder):
@@ -295,77 +279,3 @@ def _write(path: Path | None, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as e:
         raise PipelineError(f"--json {path} can not be written: {e.strerror}. Give another file, or make room.") from None
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Errors as people read them, exit codes as programs do: 2 for what the user can mend in the input, 1 for failures, 130
-    for Ctrl-C, 143 for SIGTERM. A traceback goes to a file, never to the terminal."""
-
-    def terminate(signum: int, frame: Any) -> None:
-        raise Terminated
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {s: signal.signal(s, terminate) for s in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    except PipelineError as e:
-        _complain(" ".join(("Error:", str(e), *_notes(e))))
-        raise typer.Exit(e.exit_code) from None
-    except KeyboardInterrupt as e:
-        ended = isinstance(e, Terminated)
-        _complain(" ".join(("Terminated." if ended else "Interrupted.", *_notes(e))))
-        raise typer.Exit(143 if ended else 130) from None
-    except ModuleNotFoundError as e:
-        _complain(
-            f"Error: the Python package {e.name!r} is not installed. Reinstall tinyml-pipeline; `pipeline doctor` lists all."
-        )
-        raise typer.Exit(1) from None
-    except (typer.Exit, BrokenPipeError):
-        raise
-    except SystemExit as e:
-        if isinstance(e.__context__, BrokenPipeError):  # rich's way to end when nobody reads on
-            raise
-        from pipeline.data.users_code import failure
-
-        _complain(" ".join((f"Error: the model's code ended the program: {failure(e)}.", *_notes(e))))
-        raise typer.Exit(2) from None
-    except OSError as e:
-        where = f"{e.filename}: " if e.filename else ""
-        _complain(" ".join((f"Error: {where}{e.strerror or e}.", *_notes(e), _ADVICE.get(e.errno or 0) or _details())))
-        raise typer.Exit(1) from None
-    except Exception as e:
-        what = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
-        _complain(" ".join((f"Error: an unexpected {what}.", *_notes(e), _details())))
-        raise typer.Exit(1) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _notes(error: BaseException) -> tuple[str, ...]:
-    """What was said about it on its way here: where the run's folder is."""
-    return tuple(getattr(error, "__notes__", ()))
-
-
-def _complain(message: str) -> None:
-    """One paragraph on standard error, broken between words on a terminal and not at all elsewhere."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True)
-    text = Text(message)
-    text.highlight_regex(r"^Error:", "bold red")
-    console.print(text, soft_wrap=not console.is_terminal)
-
-
-def _details() -> str:
-    """Where the traceback was put; "" where it could not be, as on a full disk."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    try:
-        with tempfile.NamedTemporaryFile("w", prefix=f"pipeline-error-{stamp}-", suffix=".log", delete=False) as file:
-            file.write(f"{sys.argv}\n{traceback.format_exc()}")
-    except OSError:
-        return ""
-    return f"The details are in {file.name}."
