@@ -27,17 +27,44 @@ _ADVICE = {
 }
 
 
+_asked: list[type[KeyboardInterrupt]] = []  # by signals, the last one last
+_undisturbed: list[None] = []  # one for each block that signals wait for
+
+
+def _end(signum: int, frame: Any) -> None:
+    _asked.append(KeyboardInterrupt if signum == signal.SIGINT else Terminated)
+    if not _undisturbed:
+        raise _asked[-1]
+
+
+def end_if_asked(seen: int = 0) -> None:
+    """Ctrl-C once more, when it was lost: Python drops what is raised in a callback of the garbage collector. The first
+    `seen` do not count."""
+    if len(_asked) > seen:
+        raise _asked[-1]
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block, which is short: a transaction cut in two keeps a database locked."""
+    seen = len(_asked)
+    _undisturbed.append(None)
+    try:
+        yield
+    finally:
+        _undisturbed.pop()
+    end_if_asked(seen)
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Around a command. Exit code 2 for what the user can mend in the input, 1 for failures, 130 for Ctrl-C, 143 for
     SIGTERM, and one paragraph on standard error. A traceback goes to a file, never to the terminal."""
 
-    def terminate(signum: int, frame: Any) -> None:
-        raise Terminated
-
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {s: signal.signal(s, terminate) for s in (signal.SIGTERM, signal.SIGHUP)}
+        before = {s: signal.signal(s, _end) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    _asked.clear()
     try:
         yield
     except PipelineError as e:

@@ -17,6 +17,7 @@ from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices import require_device
 from pipeline.devices.serial import bench_entry, require_bench
+from pipeline.ending import end_if_asked
 from pipeline.importers.torch_export import check_supported
 from pipeline.recipe import Recipe, check_order
 from pipeline.report.agreement import TargetAgreement, compare_targets
@@ -185,6 +186,7 @@ class _Loop:
         for stage in stages:
             start = time.monotonic()
             name = stage.name + suffix
+            end_if_asked()
             loaded = isinstance(artifact, Source) and artifact.checkpoint is not None
             with self.display.stage(name), self.tracker.stage(name, settings_of(stage)) as log:
                 recorder = _Recorder(log)

@@ -14,12 +14,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
+from pipeline.ending import undisturbed
 from pipeline.errors import TrackError
 from pipeline.stage import Kind, StageLog
 from pipeline.store import alone, check_store, database_file, is_new, server_address, store_uri, without_password
@@ -64,6 +65,7 @@ def _import_mlflow() -> None:
     """MLflow, without its start-up chatter and without its telemetry: nothing leaves this machine unasked."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its default keeps a dead server's user waiting minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     import mlflow.tracking  # noqa: F401
@@ -166,7 +168,7 @@ def _create_tables(uri: str) -> None:
     work.unlink(missing_ok=True)
     engine = utils.create_sqlalchemy_engine(f"sqlite:///{work}")
     try:
-        utils._safe_initialize_tables(engine)
+        utils._initialize_tables(engine)  # `alone` is our lock; MLflow's own lies in /tmp, of the user who came first
     finally:
         engine.dispose()
     work.replace(database)
@@ -190,7 +192,8 @@ class _Store:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            return action(self.client)
+            with undisturbed() if database_file(self.uri) and self.client else nullcontext():
+                return action(self.client)
         except ModuleNotFoundError as e:
             package = _DRIVERS.get(e.name or "", e.name)
             raise TrackError(
@@ -198,7 +201,8 @@ class _Store:
                 f"with: {sys.executable} -m pip install '{package}'."
             ) from e
         except (MlflowException, SQLAlchemyError, OSError) as e:
-            raise TrackError(f"The MLflow store {self.shown} refused or failed: {self._reason(e)}") from e
+            advice = " Start it again, or unset MLFLOW_TRACKING_URI." if server_address(self.uri) else ""
+            raise TrackError(f"The MLflow store {self.shown} refused or failed: {self._reason(e)}{advice}") from e
 
     def _reason(self, error: Exception) -> str:
         """In one paragraph, without the statement that failed and without the password."""
@@ -271,7 +275,8 @@ class MlflowTracker:
             log.tags({"error": message, "mlflow.note.content": message})
             self._terminate(log, "FAILED")
         except TrackError as second:  # the first error is the one to report
-            print(f"pipeline: {second}", file=sys.stderr)
+            if not isinstance(error, TrackError):
+                print(f"pipeline: {second}", file=sys.stderr)
         return None
 
     def _terminate(self, log: MlflowLog, status: str) -> None:

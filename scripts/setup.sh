@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the project needs and nothing twice.
 #   setup.sh python VENV REQUIREMENT   the package with its pinned dependencies, into VENV
-#   setup.sh system [test]             the Arm cross compiler and QEMU (for the tests also sshd), with apt when allowed
+#   setup.sh system [test]             the Arm cross compiler and QEMU, for the tests also sshd, g++, cmake and venv, with
+#                                      apt when allowed
 set -eu
 
 python_packages() {
@@ -42,7 +43,12 @@ system_packages() {
     debian="" fedora="" macos=""
     need arm-none-eabi-gcc gcc-arm-none-eabi arm-none-eabi-gcc-cs arm-none-eabi-gcc
     need qemu-system-arm qemu-system-arm qemu-system-arm qemu
-    if [ "${1:-}" = test ]; then need sshd openssh-server openssh-server openssh; fi
+    if [ "${1:-}" = test ]; then
+        need sshd openssh-server openssh-server openssh
+        need g++ g++ gcc-c++ gcc
+        need cmake cmake cmake cmake
+        "$PYTHON" -c 'import ensurepip' 2>/dev/null || debian="$debian python3-venv" fedora="$fedora python3" macos="$macos python"
+    fi
     [ -n "$debian" ] || return 0
     sudo=""
     if [ "$(id -u)" != 0 ]; then sudo="sudo -n"; fi

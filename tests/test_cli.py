@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from pipeline import target as targets
 from pipeline.cli import app
+from pipeline.ending import end_if_asked, reported, undisturbed
 from pipeline.recipe import load
 
 RECIPE = 'name = "small"\n[data]\nsource = "digits"\n[model]\nfactory = "digits_cnn"\n'
@@ -206,6 +209,37 @@ def test_a_full_disk_anywhere_leaves_no_traceback(work: Path, monkeypatch: pytes
     done = pipeline("run", "r.toml", "-t", "cortex-m4")
     assert done.exit_code == 1
     assert said(done) == ("Error: build/x: No space left on device. Make room there, or give another place with --out.")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interruption_that_python_dropped_counts_at_the_next_stage() -> None:
+    class Callback:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)  # "Exception ignored in ..."
+
+    def next_stage() -> None:
+        with reported():
+            Callback()
+            end_if_asked()
+
+    with pytest.raises(typer.Exit) as ended:
+        next_stage()
+    assert ended.value.exit_code == 130
+    with reported():
+        end_if_asked()
+
+
+def test_an_interruption_waits_for_a_transaction() -> None:
+    done = []
+
+    def transaction() -> None:
+        with reported(), undisturbed():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("committed")
+
+    with pytest.raises(typer.Exit) as ended:
+        transaction()
+    assert (ended.value.exit_code, done) == (143, ["committed"])
 
 
 def test_a_users_exit_is_no_success(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
