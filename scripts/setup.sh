@@ -16,11 +16,10 @@ python_packages() {
         # Debian ships venv without ensurepip unless python3-venv is installed; the system's pip can fill it instead.
         "$PYTHON" -m venv "$venv" >/dev/null 2>&1 || "$PYTHON" -m venv --clear --without-pip "$venv"
     fi
-    if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-        pip="$venv/bin/python -m pip"
-    else
-        pip="$PYTHON -m pip --python $venv/bin/python"
+    if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        "$PYTHON" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check pip
     fi
+    pip="$venv/bin/python -m pip"
     # On Linux the package index serves PyTorch with gigabytes of CUDA; PyTorch's own index has the CPU build.
     cpu_index=""
     if [ "$(uname -s)" = Linux ] && ! $pip show torch >/dev/null 2>&1 &&
