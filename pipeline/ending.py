@@ -26,7 +26,6 @@ _ADVICE = {
     errno.ENOMEM: "Close other programs, or give the machine more memory.",
 }
 
-
 _asked: list[type[KeyboardInterrupt]] = []  # by signals, the last one last
 _undisturbed: list[None] = []  # one for each block that signals wait for
 
@@ -60,7 +59,6 @@ def undisturbed() -> Iterator[None]:
 def reported() -> Iterator[None]:
     """Around a command. Exit code 2 for what the user can mend in the input, 1 for failures, 130 for Ctrl-C, 143 for
     SIGTERM, and one paragraph on standard error. A traceback goes to a file, never to the terminal."""
-
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {s: signal.signal(s, _end) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
