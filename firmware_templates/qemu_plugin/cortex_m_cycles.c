@@ -163,9 +163,10 @@ static timing wide(uint16_t a, uint16_t b)
     return plain(1);
 }
 
+/* Its bytes, and how many they are by the encoding: QEMU counts the next ones in where it looked ahead at a page's end. */
 static uint32_t fetch(const plugin_instruction *in, uint16_t half[2])
 {
-    const uint32_t size = (uint32_t)qemu_plugin_insn_size(in);
+    const size_t size = qemu_plugin_insn_size(in);
     uint8_t d[4] = { 0 };
 
 #if PLUGIN_API >= 3
@@ -175,7 +176,7 @@ static uint32_t fetch(const plugin_instruction *in, uint16_t half[2])
 #endif
     half[0] = (uint16_t)(d[0] | d[1] << 8);
     half[1] = (uint16_t)(d[2] | d[3] << 8);
-    return size;
+    return half[0] >= 0xE800 ? 4 : 2;
 }
 
 static void count_block(unsigned cpu, void *data)

@@ -56,6 +56,9 @@ PROGRAMS = {
     "call": ("bl 2f\n b 3f\n 2: bx lr\n 3: nop", 4, 4, 3),
     "float": ("vadd.f32 s0, s1, s2\n vmul.f32 s0, s1, s2\n vmla.f32 s0, s1, s2\n vdiv.f32 s0, s1, s2", 4, 19, 0),
     "float_moves": ("vmov s0, r0\n vmov r0, r1, s2, s3\n vmov r0, s0", 3, 4, 0),
+    # QEMU looks at the halfword behind an instruction that stands 4 bytes before the end of a page (of 1 KiB).
+    "page_end": ("b 1f\n .balign 1024\n .space 1020\n 1: nop\n add.w r0, r0, r1\n nop", 4, 4, 1),
+    "page_end_mark": ("b 1f\n .balign 1024\n .space 1020\n 1:", 1, 1, 1),
     "float_memory": ("vldr s0, [r8]\n vstr s0, [r8]\n vpush {s0-s3}\n vpop {s0-s3}", 4, 14, 0),
 }  # fmt: skip
 
