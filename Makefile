@@ -6,11 +6,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test check format slow bench clean
+.PHONY: help setup setup-test run test check format slow bench counts clean
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
 	@echo '  make setup, make check (ruff, mypy --strict, tests), make bench, make slow (the long tests), make clean'
+	@echo '  make counts (tests/counts/counts.toml anew: instructions and code bytes of networks and kernels)'
 
 # One stamp a set of dependencies: installed again only when the pins or the requirements change.
 $(VENV)/.run-installed: pyproject.toml constraints.txt scripts/setup.sh
@@ -45,6 +46,10 @@ format: $(VENV)/.test-installed
 
 bench: setup
 	$(BIN)/python scripts/bench.py --target $(TARGET) $(MODELS)
+
+# After a change of speed or size on purpose, or with another compiler.
+counts: setup-test
+	$(BIN)/python tests/counts/record_counts.py
 
 slow: setup-test
 	$(BIN)/python -m pytest -m slow
