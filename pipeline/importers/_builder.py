@@ -163,4 +163,14 @@ class Builder(StoredGraph):
 
     def output(self, node: Node) -> str:
         value = self.value(node)
-        return self.stored_as(value, channels_last(4) if len(value.shape) == 4 else plain(len(value.shape))).name
+        stored = self.stored_as(value, channels_last(4) if len(value.shape) == 4 else plain(len(value.shape)))
+        # A move that ends the model is no operator of the graph that has a torch node of its own.
+        self.nodes.setdefault(stored.name, (_computed(node).name, stored))
+        return stored.name
+
+
+def _computed(node: Node) -> Node:
+    """The call whose result `node` is, behind quantisation."""
+    while str(node.target) in (QUANTIZE, DEQUANTIZE):
+        node = cast(Node, node.args[0])
+    return node
