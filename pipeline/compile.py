@@ -13,6 +13,7 @@ from pipeline.importers.imported import Imported
 from pipeline.importers.tflite import import_tflite, load_tflite
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess
+from pipeline.proof.source_tflite import SOURCE
 from pipeline.stage import Firmware
 from pipeline.strict import parse
 from pipeline.target import Target
@@ -32,11 +33,13 @@ MODEL_TYPES = {
 @dataclass(frozen=True, eq=False)
 class CompiledModel:
     """What a firmware computes. `preprocess` is there when the device takes raw bytes, None when it takes int8 itself;
-    `normalization` is that of the data set it was made for, None for models of other tools."""
+    `normalization` is that of the data set it was made for, None for models of other tools; `source` the .tflite file that
+    another tool made, as it was given, None where there was none."""
 
     graph: Graph
     preprocess: Preprocess | None
     normalization: Normalization | None = None
+    source: bytes | None = None
 
     def __repr__(self) -> str:
         """Short: printing a firmware prints its model, and a graph holds all weights."""
@@ -59,8 +62,9 @@ def compile_model(
     .npz file whose array `x` holds real inputs (n, ...), needed for models that are not int8 yet; `tflm_dir` a prebuilt TFLM
     library to build that firmware with, too. `report` is told what happens next.
 
-    GraphError when the model can not be expressed in int8, TargetError when it does not fit, BuildError when a tool is
-    missing, MismatchError when the generated code is not exact; after any of them `out` is as it was before.
+    GraphError when the model can not be expressed in int8, or its .tflite file answers otherwise than what was read from it;
+    TargetError when it does not fit, BuildError when a tool is missing, MismatchError when the generated code is not exact;
+    after any of them `out` is as it was before.
     """
     from pipeline.codegen.package import write_firmware
     from pipeline.passes import optimize
@@ -74,7 +78,7 @@ def compile_model(
     report("importing the model")
     imported = import_model(Path(path), Path(calibration) if calibration else None)
     report("optimising")
-    model = CompiledModel(optimize(imported.graph), imported.preprocess)
+    model = CompiledModel(optimize(imported.graph), imported.preprocess, source=imported.tflite)
     folder = Path(out) if out else Path("build") / f"{model.graph.name}-{chosen.name}"
     return write_firmware(model, chosen, folder, tflm_dir=tflm_dir, report=report)
 
@@ -125,7 +129,7 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
         firmware = Firmware(
             folder=folder,
             elf=(folder / binary).with_suffix(".elf"),
-            model=_stored_model(folder, name, manifest["model"]),
+            model=_stored_model(folder, name, manifest["model"], SOURCE in manifest["files"]),
             flash_bytes=int(image["flash_bytes"]),
             ram_bytes=int(image["ram_bytes"]),
             arena_bytes=arena_bytes,
@@ -155,7 +159,7 @@ def _verify(folder: Path, files: dict[str, str]) -> None:
             raise RecipeError(f"{path} was changed after the firmware was proven (its sha256 differs). Generate it anew.")
 
 
-def _stored_model(folder: Path, name: str, stored: dict[str, Any]) -> CompiledModel:
+def _stored_model(folder: Path, name: str, stored: dict[str, Any], has_source: bool) -> CompiledModel:
     """The model as the firmware has it: the graph from model.tflite, the preprocessing tables from vectors.npz."""
     graph = load_tflite((folder / "model.tflite").read_bytes(), name)
     preprocess, normalization = None, None
@@ -164,4 +168,4 @@ def _stored_model(folder: Path, name: str, stored: dict[str, Any]) -> CompiledMo
         preprocess = Preprocess(stored["preprocess"]["dtype"], tables)
     if stored["normalization"] is not None:
         normalization = parse(Normalization, stored["normalization"], f"{folder}: normalization", RecipeError)
-    return CompiledModel(graph, preprocess, normalization)
+    return CompiledModel(graph, preprocess, normalization, (folder / SOURCE).read_bytes() if has_source else None)

@@ -40,6 +40,12 @@ def tflm_run(model: bytes, *inputs: Array) -> tuple[Array, ...]:
 
 def tflm_layers(model: bytes, *inputs: Array) -> dict[str, Array]:
     """Every activation that an operator of the file writes, by tensor name, each (n, *shape)."""
+    subgraph = _parsed(model).Subgraphs(0)
+    return {subgraph.Tensors(i).Name().decode(): values for i, values in tflm_tensors(model, *inputs).items()}
+
+
+def tflm_tensors(model: bytes, *inputs: Array) -> dict[int, Array]:
+    """The same by the tensor's index in the file, whose names may be missing or repeated."""
     interpreter = _interpreter(model, preserve=True)
     subgraph = _parsed(model).Subgraphs(0)
     written = [int(i) for k in range(subgraph.OperatorsLength()) for i in subgraph.Operators(k).OutputsAsNumpy()]
@@ -47,7 +53,7 @@ def tflm_layers(model: bytes, *inputs: Array) -> dict[str, Array]:
     for _ in _invocations(interpreter, inputs):
         for i in written:
             rows[i].append(np.array(interpreter.GetTensor(i, 0)["tensor_data"]))
-    return {subgraph.Tensors(i).Name().decode(): np.stack(values) for i, values in rows.items()}
+    return {i: np.stack(values) for i, values in rows.items()}
 
 
 def smallest_arena(model: bytes) -> int:

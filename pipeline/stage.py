@@ -45,6 +45,8 @@ class Int8Model(Protocol):
     def graph(self) -> Graph: ...
     @property
     def preprocess(self) -> Preprocess | None: ...
+    @property
+    def source(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,11 @@ class QuantizedModel:
     data: Dataset = field(repr=False)
     preprocess: Preprocess | None = field(repr=False)
     float_module: nn.Module | None = field(default=None, repr=False)  # what was quantized
+
+    @property
+    def source(self) -> None:
+        """The .tflite file that it was imported from: none, it was quantized here."""
+        return None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -13,11 +13,17 @@ import pytest
 from onnx import helper, numpy_helper
 
 import pipeline
+from pipeline.codegen.vectors import Vectors
 from pipeline.compile import compile_model, import_model, load_firmware
 from pipeline.errors import GraphError, RecipeError, TargetError
+from pipeline.importers import tflite_builtins
 from pipeline.importers.tflite import import_tflite
+from pipeline.ir import Graph
+from pipeline.ops.sub import Sub
 from pipeline.oracle import tflm_available
+from pipeline.proof.source_tflite import SourceProof
 from pipeline.replay import Result, measure
+from pipeline.stages import measure as measure_stage
 from pipeline.target import load as load_target
 
 FILES = Path(__file__).parent / "importers" / "files"
@@ -74,6 +80,34 @@ def test_raw_bytes_on_the_board(byte_firmware: Path) -> None:
     shifted = measure(byte_firmware, (x.astype(np.int16) - 128).astype(np.int8), limit=2, runs=1)
     np.testing.assert_array_equal(shifted.outputs[0], expected[:2])
     assert "int8 values shifted by +128, as the model takes uint8" in shifted.notes[0]
+
+
+def test_the_file_itself_is_run_at_compile_and_at_measure(byte_firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = (FILES / "cnn_uint8_edges.tflite").read_bytes()
+    assert (byte_firmware / "source.tflite").read_bytes() == given
+    proven = json.loads((byte_firmware / "manifest.json").read_text())["proven"]
+    assert proven["source"] == {"by": "tflm" if tflm_available() else "litert", "vectors": 16, "max_lsb": 0} | {
+        "note": proven["source"]["note"]
+    }
+    asked: list[bytes] = []
+    real = measure_stage.prove_source
+
+    def watched(content: bytes, graph: Graph, vectors: Vectors) -> SourceProof:
+        asked.append(content)
+        return real(content, graph, vectors)
+
+    monkeypatch.setattr(measure_stage, "prove_source", watched)
+    exact(measure(byte_firmware, limit=2, runs=1), 2)
+    assert asked == [given]
+
+
+def test_a_file_that_the_importer_misreads_makes_no_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference, C and TFLM on our own file all agree on what was misread; the file itself does not."""
+    right = tflite_builtins.BUILTINS["ADD"]
+    monkeypatch.setitem(tflite_builtins.BUILTINS, "ADD", lambda n: tuple(Sub(**vars(op)) for op in right(n)))
+    with pytest.raises(GraphError, match=r"computes something else in .* layer \d+ \(sub .*is the first to differ"):
+        compile_model(FILES / "two_in_two_out.tflite", "cortex-m4", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_dtypes_are_converted_and_that_is_said(int8_firmware: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pipeline.codegen.skeleton import io_tensors
 from pipeline.errors import RecipeError
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess
+from pipeline.proof.source_tflite import SourceProof
 from pipeline.shown import short
 from pipeline.target import Target
 
@@ -29,13 +30,15 @@ TOOLCHAIN = (doctor.CROSS_COMPILER, doctor.HOST_COMPILER, doctor.MAKE)
 @dataclass(frozen=True, slots=True)
 class Proof:
     """How many vectors were replayed, and that each oracle gave the reference's bytes for all; `tflm` is None where TFLM can
-    not run. `tflm_arena_bytes` is the smallest that works, `tflm_arena_note` how it was found."""
+    not run. `tflm_arena_bytes` is the smallest that works, `tflm_arena_note` how it was found. `source` is what
+    was proven of the user's own file, None where there was none."""
 
     vectors: int
     host_c: int
     tflm: int | None
     tflm_arena_bytes: int
     tflm_arena_note: str
+    source: SourceProof | None = None
 
 
 def write_manifest(
@@ -79,7 +82,12 @@ def write_manifest(
             "arena_note": proof.tflm_arena_note,
             "operators": list(tflm.operators(graph)),
         },
-        "proven": {"vectors": proof.vectors, "host_c": proof.host_c, "tflm": proof.tflm},
+        "proven": {
+            "vectors": proof.vectors,
+            "host_c": proof.host_c,
+            "tflm": proof.tflm,
+            "source": asdict(proof.source) if proof.source else None,
+        },
         "files": file_digests(folder),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

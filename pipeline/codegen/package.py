@@ -24,6 +24,7 @@ from pipeline.devices.host import HostC
 from pipeline.errors import BuildError, GraphError, MismatchError, RecipeError, TargetError
 from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess
+from pipeline.proof.source_tflite import SOURCE, prove_source
 from pipeline.stage import Firmware, Int8Model, QuantizedModel
 from pipeline.target import Target
 
@@ -67,6 +68,8 @@ def write_firmware(
         (work / "model.tflite").write_bytes(tflite)
         (work / "arena.svg").write_text(arena_svg(graph, arena), encoding="utf-8")
         report("proving the C on this machine")
+        if model.source is not None:
+            (work / SOURCE).write_bytes(model.source)
         proof = prove(model, tflite, vectors, work / "model", arena, report)
         _write_tflm(work / "tflm", graph, tflite, proof)
         write_skeleton(work, graph, model.preprocess, target, arena, normalization)
@@ -97,8 +100,11 @@ def require_target(target: Target) -> None:
 def prove(
     model: Int8Model, tflite: bytes, vectors: Vectors, library: Path, arena: Plan, report: Report = lambda _what: None
 ) -> Proof:
-    """Replay `vectors` through the generated C and TFLM; MismatchError naming the first layer that differs."""
-    graph = model.graph
+    """Replay `vectors` through the user's own file where there is one, the generated C and TFLM; MismatchError, for the
+    user's file GraphError, naming the first layer that differs."""
+    graph, source = model.graph, None
+    if model.source is not None:
+        source = prove_source(model.source, graph, vectors)
     with HostC(graph, model.preprocess, library) as host:
         if not _equal(vectors.outputs, host.run(*vectors.inputs)):
             found = oracle.first_difference(graph, vectors.int8_inputs, host.layers(*vectors.inputs))
@@ -107,9 +113,9 @@ def prove(
     n, by_tflm = len(vectors), prove_tflm(graph, tflite, vectors)
     if by_tflm is None:
         note = "an estimate: TFLM could not run on the machine that generated this"
-        return Proof(n, n, None, tflm.arena_estimate(graph, arena), note)
+        return Proof(n, n, None, tflm.arena_estimate(graph, arena), note, source)
     note = "the smallest that works, found by bisection with TFLM on a 64-bit host; a 32-bit core needs no more"
-    return Proof(n, n, by_tflm, oracle.smallest_arena(tflite), note)
+    return Proof(n, n, by_tflm, oracle.smallest_arena(tflite), note, source)
 
 
 def prove_tflm(graph: Graph, tflite: bytes, vectors: Vectors) -> int | None:

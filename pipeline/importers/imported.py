@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -64,11 +65,16 @@ def _rescaled(q: Array, x: Quant, y: Quant) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """`inputs` and `outputs` run parallel to the graph's. The graph itself takes and gives int8 only."""
+    """`inputs` and `outputs` run parallel to the graph's. The graph itself takes and gives int8 only.
+
+    Of a .tflite file also its bytes, what each of its tensors (by index) is called in the graph, and its operators."""
 
     graph: Graph
     inputs: tuple[Edge, ...]
     outputs: tuple[Edge, ...]
+    tflite: bytes | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    builtins: frozenset[str] = frozenset()
 
     @property
     def preprocess(self) -> Preprocess | None:

@@ -127,4 +127,4 @@ def _in_order(model: Imported, names: list[str]) -> Imported:
         inputs=tuple(model.graph.inputs[i] for i in x),
         outputs=tuple(model.graph.outputs[i] for i in y),
     )
-    return Imported(graph, tuple(model.inputs[i] for i in x), tuple(model.outputs[i] for i in y))
+    return replace(model, graph=graph, inputs=tuple(model.inputs[i] for i in x), outputs=tuple(model.outputs[i] for i in y))

@@ -7,7 +7,7 @@ keeps how they relate. Everything else must be int8 already: float, hybrid, 16-b
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +54,9 @@ def import_tflite(source: str | Path | bytes, name: str | None = None) -> Import
     _refuse_open_shapes(file)
     _refuse_other_arithmetic(file)
     _refuse_unknown_operators(file)
-    return _Assembly(file, title).imported()
+    imported = _Assembly(file, title).imported()
+    names = {i: tensor.name for i, tensor in file.tensors.items()}
+    return replace(imported, tflite=content, names=names, builtins=frozenset(op.builtin for op in file.operators))
 
 
 def _refuse_open_shapes(file: TfliteFile) -> None:

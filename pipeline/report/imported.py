@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.proof.source_tflite import ENGINES
 from pipeline.report.figures import CLASS_LETTERS, as_json, show
 from pipeline.report.labelled import labelled, place_line
 from pipeline.report.table import oracle_line
@@ -70,11 +71,20 @@ def print_compiled(firmware: Firmware, manifest: dict[str, Any], console: Consol
         ("flash", f"{flash} (computed), of it {show('flash_bytes', model['constant_bytes'])} constants"),
         ("RAM", f"{ram} (computed) with stack and protocol buffers; arena {show('arena_bytes', firmware.arena_bytes)}"),
         ("arena peak", f"at {peak}"),
-        ("bit-exact", f"{vectors} random vectors: generated C on the host {host}, TFLite Micro {tflm}"),
+        ("bit-exact", f"{vectors} random vectors: generated C on the host {host}, TFLite Micro {tflm}{_source(proven)}"),
     )  # fmt: skip
     console.print(labelled(rows, console.width))
     for label, place in (("firmware", firmware.folder), ("arena picture", firmware.folder / "arena.svg")):
         console.print(place_line(label, str(place)), soft_wrap=True)
+
+
+def _source(proven: dict[str, Any]) -> str:
+    """How the user's own file was asked."""
+    source = proven.get("source")
+    if source is None:
+        return ""
+    said = f"; your own file, in {ENGINES[source['by']]}, {source['vectors']}"
+    return f"{said} ({source['note']})" if source["note"] else said
 
 
 def measured_json(result: Result) -> str:

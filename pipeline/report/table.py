@@ -111,7 +111,13 @@ def verdict(report: Report) -> Verdict:
 
 def oracle_line(exact: BitExact) -> str:
     """On how many vectors who gave the integer reference's very bytes."""
-    names = {"tflm": "TFLite Micro", "onnxruntime": "ONNX Runtime", "host_c": "generated C on the host", "device": "device"}
+    names = {
+        "tflm": "TFLite Micro",
+        "litert": "LiteRT on your own file",
+        "onnxruntime": "ONNX Runtime",
+        "host_c": "generated C on the host",
+        "device": "device",
+    }
     said = [f"{names.get(k, k)} {'not on this machine' if n is None else f'{n:,}'}" for k, n in exact.oracles.items()]
     return f"{exact.equal:,} of {exact.vectors:,} vectors: {', '.join(said)}"
 

@@ -24,6 +24,7 @@ from pipeline.errors import MismatchError, RecipeError
 from pipeline.evaluate import scores
 from pipeline.ir import Array
 from pipeline.power.model import energy_uj
+from pipeline.proof.source_tflite import prove_source
 from pipeline.stage import BitExact, Context, Firmware, Kind, Measured, Package
 from pipeline.strict import limits
 from pipeline.target import Target
@@ -125,8 +126,8 @@ def timed(device: Board, golden: Vectors, runs: int) -> Measurement:
 
 
 def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, Array]:
-    """Which examples the generated C on this host, and TFLM with the .tflite file where it can run, answer as the reference
-    does. MismatchError when not all."""
+    """Which examples the generated C on this host, and TFLM where it can run, answer as the reference does. TFLM gets the
+    user's own .tflite file where there is one, else the one written here. MismatchError when not all."""
     graph = firmware.model.graph
     right = {}
     with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
@@ -134,8 +135,13 @@ def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, Array]:
         if not right["host_c"].all():
             found = oracle.first_difference(graph, golden.int8_inputs, host.layers(*golden.inputs))
             raise MismatchError(f"the generated C on this host does not answer as the integer reference: {found}.")
-    by_tflm = prove_tflm(graph, (firmware.folder / "model.tflite").read_bytes(), golden)
-    return right if by_tflm is None else {**right, "tflm": np.ones(by_tflm, bool)}
+    if firmware.model.source is not None:
+        source = prove_source(firmware.model.source, graph, golden)
+        right[source.by] = np.ones(source.vectors, bool)
+    if "tflm" not in right:  # nobody gave a file, or TFLM is not the one to ask about it
+        by_tflm = prove_tflm(graph, (firmware.folder / "model.tflite").read_bytes(), golden)
+        right |= {} if by_tflm is None else {"tflm": np.ones(by_tflm, bool)}
+    return right
 
 
 def device_mismatch(firmware: Firmware, target: Target, golden: Vectors, right: Array, device: Board) -> MismatchError:

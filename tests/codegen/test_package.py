@@ -41,6 +41,7 @@ class Model:
 
     graph: Graph
     preprocess: Preprocess | None
+    source: bytes | None = None
 
 
 def model_of(graph: Graph, raw: bool = False) -> Model:
@@ -263,7 +264,7 @@ def test_without_tflm_its_arena_is_an_estimate(tmp_path: Path, monkeypatch: pyte
     graph = small_cnn()
     monkeypatch.setattr(oracle, "tflm_available", lambda: False)
     manifest = read_manifest(write_firmware(model_of(graph), BOARD, tmp_path / "firmware").folder)
-    assert manifest["proven"] == {"vectors": 16, "host_c": 16, "tflm": None}
+    assert manifest["proven"] == {"vectors": 16, "host_c": 16, "tflm": None, "source": None}
     assert manifest["tflm"]["arena_note"].startswith("an estimate: TFLM could not run")
     monkeypatch.undo()
     if tflm_available():
