@@ -67,8 +67,8 @@ class QuantizedModel:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Package:
-    """What codegen delivers: a folder that was proven before it got its name. `model_id` is what a device must answer when
-    asked who it is: the first 16 hex digits of the graph's sha256."""
+    """What codegen delivers: a folder that was proven before it got its name. `model_id` is the first 16 hex digits of the
+    graph's sha256."""
 
     folder: Path
     model: Int8Model
@@ -86,11 +86,13 @@ class Package:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Firmware(Package):
-    """For a `cortex_m` target. Sizes are of the linked image, in bytes: flash = text + data, ram = data + bss + stack."""
+    """For a `cortex_m` target. Sizes are of the linked image, in bytes: flash = text + data, ram = data + bss + stack.
+    `build_id` is what a device must answer when asked which build it runs: it stands for every byte of the image."""
 
     elf: Path = field(repr=False)
     ram_bytes: int
     arena_bytes: int
+    build_id: str
 
 
 @dataclass(frozen=True, slots=True)

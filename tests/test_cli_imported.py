@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
+from pipeline.codegen.manifest import FORMAT
 from pipeline.compile import load_firmware
 
 FILE = Path(__file__).parent / "importers" / "files" / "cnn_uint8_edges.tflite"
@@ -91,10 +93,24 @@ def test_mistakes_are_one_paragraph(arguments: tuple[object, ...], code: int, sa
 
 
 def test_a_linux_folder_is_no_firmware(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "family": "linux"}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": FORMAT, "family": "linux"}))
     done = run("measure", tmp_path)
     assert done.exit_code == 2
     assert "was written for a Linux computer" in " ".join(done.output.split())
+
+
+def test_a_folder_of_another_version_is_refused(folder: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(folder, tmp_path / "old")
+    manifest = json.loads((old / "manifest.json").read_text())
+    manifest |= {"format": 1, "toolchain": {"tinyml-pipeline": "0.0.1"}}
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    done = run("measure", old)
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert (
+        f"was made by version 0.0.1 (its manifest.json has format 1, this version reads {FORMAT}); compile it again." in said
+    )
+    assert "Traceback" not in said
 
 
 def test_inputs_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ typedef struct {
     void (*answer)(void);           /* prints the lines before m-ready */
 } command;
 
+extern const char build_id[];        /* the line m-id-build-ID */
+
 extern const command mlperf_commands[], own_commands[];     /* each ends with a NULL name */
 
 void put_line(const char *text);

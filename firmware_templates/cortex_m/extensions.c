@@ -44,6 +44,7 @@ static void id(void)
     put_hex(SCB_CPUID >> 4, 3);
     put_line_end();
     put_id("model", the->id);
+    put_line(build_id);
     put_message("id-input", the->loaded_bytes);
     put_message("id-arena", the->arena_bytes);
     put_message("id-ram", ram_bytes());

@@ -3,7 +3,7 @@
  *
  * MLPerf Tiny:  name, profile, timestamp, db load N, db HEX, db print, infer N W, results
  * Our own, which other firmware answers with e-[Unknown command: X]:
- *   id              who this is: m-id-KEY-VALUE lines
+ *   id              who this is: m-id-KEY-VALUE lines; m-id-build is the sha256 of the image, see build_id.c
  *   bulk N CRC32    then, after m-ready, N raw input bytes: m-load-done, or e-[bulk: ...] and nothing is loaded
  *   run N           N inferences of the loaded input: m-ticks-T each, the raw int8 outputs as m-output-HEX, their m-crc-CRC32
  *   stack           m-stack-USED-OF

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -22,16 +23,18 @@ FIRMWARE_OPTIMISE = "-Os"
 # 33.2 M, 88.9 KiB and 12.3 M, 37.0 KiB; -funroll-loops 36.1 M, 94.3 and 12.6 M, 41.6; -O3 32.1 M, 92.4 and 9.2 M, 46.8.
 MODEL_OPTIMISE = "-O2"
 TOOLS = "arm-none-eabi-"
+ID_LINE = re.compile(rb"(?<=m-id-build-)[0-9a-f]{16}(?=\0)")
 STRICT = "-Wall -Wextra -pedantic -Werror"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """A linked firmware. `sections` are bytes by name; flash holds code, constants and the initial values of variables; RAM
-    holds variables, arena and the stack reserve."""
+    holds variables, arena and the stack reserve. `build_id` is what it answers when asked which build it is."""
 
     elf: Path
     binary: Path
+    build_id: str
     sections: Mapping[str, int]
 
     @property
@@ -92,9 +95,25 @@ def cross_build(folder: Path, name: str, tflm_dir: Path | None = None, options: 
     if tflm_dir is not None:
         _make(folder, "tflm", f"TFLM_DIR={tflm_dir.resolve()}")
     elf = folder / "build" / f"{name}.elf"
-    image = Image(elf, elf.with_suffix(".bin"), _sections(elf))
+    binary = elf.with_suffix(".bin")
+    image = Image(elf, binary, build_id(binary), _sections(elf))
     shutil.rmtree(folder / "build" / "obj")
     return image
+
+
+def build_id(binary: Path) -> str:
+    """The id that the image in `binary` answers with; BuildError unless it is the image's own: the first 16 hex digits of
+    its sha256, with zeros in their place."""
+    image = binary.read_bytes()
+    found = ID_LINE.findall(image)
+    own = hashlib.sha256(ID_LINE.sub(b"0" * 16, image)).hexdigest()[:16]
+    if [own.encode()] != found:
+        said = b", ".join(found).decode() or "none"
+        raise BuildError(
+            f"{binary.name} must hold the build id {own}, which is the sha256 of its bytes; it holds {said}. Is sha256sum, "
+            "or shasum, of this machine another program?"
+        )
+    return own
 
 
 def _make(folder: Path, goal: str, *variables: str) -> None:

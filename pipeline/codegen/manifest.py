@@ -22,7 +22,7 @@ from pipeline.shown import short
 from pipeline.target import Target
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 MAX_BYTES = 16 << 20  # a large network's has a few hundred thousand
 TOOLCHAIN = (doctor.CROSS_COMPILER, doctor.HOST_COMPILER, doctor.MAKE)
 
@@ -67,7 +67,12 @@ def write_manifest(
         },
         "target": asdict(target),
         "toolchain": _toolchain(target),
-        "image": {"flash_bytes": image.flash_bytes, "ram_bytes": image.ram_bytes, "sections": dict(image.sections)},
+        "image": {
+            "build_id": image.build_id,
+            "flash_bytes": image.flash_bytes,
+            "ram_bytes": image.ram_bytes,
+            "sections": dict(image.sections),
+        },
         "arena": {
             "bytes": arena.arena_bytes,
             "alignment": ALIGNMENT,
@@ -120,9 +125,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise _no_firmware(folder, f"its {MANIFEST} is another program's: it names no `format`")
     if manifest["format"] != FORMAT:
         raise RecipeError(
-            f"{path} has format {short(str(manifest['format']), 40)}; this version reads {FORMAT}. Generate the folder anew."
+            f"{folder} was made by {_maker(manifest)} (its {MANIFEST} has format {short(str(manifest['format']), 40)}, this "
+            f"version reads {FORMAT}); compile it again."
         )
     return manifest
+
+
+def _maker(manifest: dict[str, Any]) -> str:
+    """Which version of this program wrote a manifest of another format, as far as that says so."""
+    toolchain = manifest.get("toolchain")
+    version = toolchain.get("tinyml-pipeline") if isinstance(toolchain, dict) else None
+    if isinstance(version, str) and version:
+        return f"version {short(version, 40)}"
+    newer = isinstance(manifest["format"], int) and manifest["format"] > FORMAT
+    return "a newer version" if newer else "an older version"
 
 
 def _no_firmware(folder: Path, why: str) -> RecipeError:

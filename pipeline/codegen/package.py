@@ -84,6 +84,7 @@ def write_firmware(
         flash_bytes=image.flash_bytes,
         ram_bytes=image.ram_bytes,
         arena_bytes=arena.arena_bytes,
+        build_id=image.build_id,
         sha256=read_manifest(folder)["files"][f"build/{p}.bin"],
         model_id=graph.sha256()[:16],
     )

@@ -22,6 +22,8 @@ from pipeline.target import Target
 
 TOP = ("Makefile.j2", "CMakeLists.txt.j2", "README.md.j2")
 """Templates of the folder itself; the others are sources."""
+BUILD_ID = "src/build_id.c"
+"""Compiled twice, so that Makefile and CMakeLists.txt name it apart from the other sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def write_skeleton(
         shutil.copyfile(file, place)
     templates = sorted(t.relative_to(source).as_posix() for t in (*source.glob("*.j2"), source / "tflm" / "main.cc.j2"))
     named = [*(f.relative_to(source).as_posix() for f in copied), *(t.removesuffix(".j2") for t in templates)]
-    sources = sorted(f"src/{name}" for name in named if name.endswith(".c"))
+    sources = sorted(f"src/{name}" for name in named if name.endswith(".c") and f"src/{name}" != BUILD_ID)
     values = _values(graph, preprocess, target, arena, [*sources, f"model/{prefix(graph)}.c"])
     values["takes_floats"] = normalization is not None and preprocess is None
     environment = jinja2.Environment(

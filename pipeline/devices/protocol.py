@@ -11,6 +11,8 @@ from pipeline.devices.link import SLOWEST_BYTES_A_SECOND, Link, RefusedError, sh
 from pipeline.errors import DeviceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.stage import Firmware
     from pipeline.target import Target
 
@@ -20,11 +22,13 @@ UPLOAD_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the board says it is. `core` is the part number in its CPUID register, in hexadecimal."""
+    """What the board says it is. `build` tells its image from any other; `core` is the part number in its CPUID register, in
+    hexadecimal."""
 
     board: str
     core: str
     model: str
+    build: str
     input_bytes: int
     arena_bytes: int
     ram_bytes: int
@@ -66,6 +70,7 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
         board=link.message("id-board", lines, "id"),
         core=link.message("id-core", lines, "id"),
         model=link.message("id-model", lines, "id"),
+        build=_build(link, lines, firmware),
         input_bytes=link.number("id-input", lines, "id"),
         arena_bytes=link.number("id-arena", lines, "id"),
         ram_bytes=link.number("id-ram", lines, "id"),
@@ -82,7 +87,13 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
     if found.model != firmware.model_id:
         raise DeviceError(
             f"{link.where} runs model {found.model}, but {firmware.elf.name} holds model {firmware.model_id}. An older "
-            "firmware is still on the board: flash this one."
+            f"firmware is still on the board: flash {_binary(firmware)}."
+        )
+    if found.build != firmware.build_id:
+        raise DeviceError(
+            f"{link.where} runs build {found.build} of this model, but {firmware.elf.name} is build {firmware.build_id}: it "
+            "was built with other flags, kernels or versions, so that sizes and times of the two must not be mixed. Flash "
+            f"{_binary(firmware)}."
         )
     part = PARTS.get(target.cpu.core)
     if part is not None and found.core != part.number:
@@ -93,6 +104,21 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
             "`core` (or `machine`) in the target file."
         )
     return found
+
+
+def _build(link: Link, lines: list[str], firmware: Firmware) -> str:
+    """DeviceError when the board names no build, as firmware did before there were build ids."""
+    if not any(line.startswith("m-id-build-") for line in lines):
+        raise DeviceError(
+            f"{link.where} does not say which build it runs: its firmware was made by an older version of this program. "
+            f"Flash {_binary(firmware)}."
+        )
+    return link.message("id-build", lines, "id")
+
+
+def _binary(firmware: Firmware) -> Path:
+    """What is flashed."""
+    return firmware.elf.with_suffix(".bin")
 
 
 def upload(link: Link, data: bytes) -> None:

@@ -28,7 +28,7 @@ def first_wrong_layer(firmware: Firmware, target: Target, frame: Array, int8_inp
         folder = Path(work) / "firmware"
         shutil.copytree(firmware.folder, folder, ignore=shutil.ignore_patterns("build"))
         image = cross_build(folder, firmware.elf.stem, options="-include src/layer_trace.h")
-        with QemuBoard(replace(firmware, elf=image.elf), target, "systick") as device:
+        with QemuBoard(replace(firmware, elf=image.elf, build_id=image.build_id), target, "systick") as device:
             upload(device.link, frame.tobytes())
             lines = device.link.command("run 1", INFER_TIMEOUT_S, steps=1 + len(expected))
     got = [line.removeprefix("m-layer-") for line in lines if line.startswith("m-layer-")]

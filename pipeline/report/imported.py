@@ -32,6 +32,7 @@ def compiled_json(firmware: Firmware, manifest: dict[str, Any]) -> str:
             "target": manifest["target"]["name"],
             "model": model["name"],
             "model_id": firmware.model_id,
+            "build_id": firmware.build_id,
             "macs": model["macs"],
             "constant_bytes": model["constant_bytes"],
             "flash_bytes": firmware.flash_bytes,

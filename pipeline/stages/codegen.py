@@ -98,6 +98,7 @@ def _log_firmware(firmware: Firmware, ctx: Context) -> None:
         {
             "firmware_sha256": firmware.sha256,
             "model_id": firmware.model_id,
+            "build_id": firmware.build_id,
             "toolchain": manifest["toolchain"]["arm-none-eabi-gcc"],
             "tflm": "compared" if manifest["proven"]["tflm"] is not None else "absent: its wheel is for Linux x86-64",
         }

@@ -184,6 +184,7 @@ def _record(firmware: Firmware, m: Measurement, bit_exact: BitExact, ctx: Contex
         "target": target.name,
         "firmware_sha256": firmware.sha256,
         "model_id": firmware.model_id,
+        "build_id": firmware.build_id,
         **asdict(m),
         "output_crc32": f"{m.output_crc32:08x}",
         "reference_clock_hz": target.cpu.clock_hz,

@@ -21,7 +21,7 @@ from example_target import BOARD
 from pipeline import oracle
 from pipeline.codegen import build
 from pipeline.codegen.build import cross_build
-from pipeline.codegen.manifest import read_manifest
+from pipeline.codegen.manifest import FORMAT, read_manifest
 from pipeline.codegen.package import aside, require_target, write_firmware
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import golden
@@ -76,6 +76,7 @@ def test_the_manifest_is_true(firmware: Firmware) -> None:
     present = {p.relative_to(firmware.folder).as_posix() for p in firmware.folder.rglob("*") if p.is_file()}
     assert present == {*manifest["files"], "manifest.json"}
     assert firmware.sha256 == manifest["files"]["build/small_cnn.bin"]
+    assert firmware.build_id == manifest["image"]["build_id"]
     assert firmware.model_id == manifest["model"]["id"] == small_cnn().sha256()[:16]
     assert manifest["target"]["name"] == "test-board"
     assert manifest["toolchain"]["arm-none-eabi-gcc"].count(".") >= 1
@@ -118,13 +119,89 @@ def test_the_same_model_gives_the_same_bytes_anywhere(firmware: Firmware, tmp_pa
 
 def test_a_copied_folder_builds_with_make_and_cmake(firmware: Firmware, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(firmware.folder, tmp_path / "copy"))
-    for command in (["make", "clean"], ["make"], ["make", "lib"], ["cmake", "-B", "out"], ["cmake", "--build", "out"]):
+    generators = [["cmake", "-B", "out"], ["cmake", "--build", "out"]]
+    if shutil.which("ninja"):  # names the objects in another order
+        generators += [["cmake", "-G", "Ninja", "-B", "ninja"], ["cmake", "--build", "ninja"]]
+    for command in (["make", "clean"], ["make"], ["make", "lib"], *generators):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "warning" not in done.stderr
-    for binary in (folder / "build" / "small_cnn.bin", folder / "out" / "small_cnn.bin"):
+    binaries = [place / "small_cnn.bin" for name in ("build", "out", "ninja") if (place := folder / name).is_dir()]
+    assert len(binaries) >= 2
+    for binary in binaries:
         assert hashlib.sha256(binary.read_bytes()).hexdigest() == firmware.sha256
     assert (folder / "build" / "libsmall_cnn.a").is_file()
+
+
+def edited(name: str, before: str, after: str) -> Callable[[Path], object]:
+    """A change of one file of a firmware folder."""
+
+    def edit(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert before in text
+        (folder / name).write_text(text.replace(before, after))
+
+    return edit
+
+
+def untouched(_: Path) -> None:
+    pass
+
+
+BUILDS: dict[str, tuple[Callable[[Path], object], list[str], bool]] = {
+    "as it is": (untouched, [], True),
+    "warnings": (untouched, ["WARNINGS=-Wall"], True),
+    "comment": (edited("model/kernels/conv2d_s8.h", "#endif", "/* a word */\n#endif"), [], True),
+    "optimised": (untouched, ["OPTIMISE=-O0"], False),
+    "all flags": (untouched, ["CFLAGS=-std=c99 -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16 -O1"], False),
+    "kernel": (edited("model/kernels/requant.h", "uint32_t", "uint64_t"), [], False),
+    "preprocess": (edited("model/small_cnn_preprocess.h", "127", "126"), [], False),
+    "board": (edited("src/board.h", "BOARD_BAUD ", "BOARD_BAUD 1"), [], False),
+    "linker script": (edited("src/memory.ld", ". += 4096", ". += 4128"), [], False),
+}
+
+
+@pytest.mark.parametrize("how", BUILDS)
+def test_every_image_has_a_build_id_of_its_own(how: str, firmware: Firmware, tmp_path: Path) -> None:
+    change, variables, same = BUILDS[how]
+    folder = shutil.copytree(firmware.folder, tmp_path / "copy")
+    change(folder)
+    done = subprocess.run(["make", "-B", *variables], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    binary = folder / "build" / "small_cnn.bin"
+    assert (build.build_id(binary) == firmware.build_id) is same
+    assert binary.read_bytes().count(b"m-id-build-") == 1
+    assert build.build_id(binary).encode() in (folder / "build" / "small_cnn.elf").read_bytes()
+
+
+def test_objects_that_were_compiled_with_other_flags_count(firmware: Firmware, tmp_path: Path) -> None:
+    """make does not know that they are stale; what is linked has another id all the same."""
+    folder = shutil.copytree(firmware.folder, tmp_path / "copy")
+    subprocess.run(["make", "build/obj/model/small_cnn.o", "OPTIMISE=-O0"], cwd=folder, capture_output=True, check=True)
+    subprocess.run(["make"], cwd=folder, capture_output=True, check=True)
+    assert build.build_id(folder / "build" / "small_cnn.bin") != firmware.build_id
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda image, _: image + b"\0", "{own}"),
+        (lambda image, own: image.replace(own, b"0" * 16), "0000000000000000"),
+        (lambda image, own: image.replace(own, b""), "none"),
+        (lambda image, own: image + b"m-id-build-%b\0" % own, "{own}, {own}"),
+    ],
+    ids=["other bytes", "zeros", "no digits", "two"],
+)
+def test_a_build_id_that_is_not_the_images(
+    change: Callable[[bytes, bytes], bytes], said: str, firmware: Firmware, tmp_path: Path
+) -> None:
+    image = firmware.elf.with_suffix(".bin").read_bytes()
+    (tmp_path / "net.bin").write_bytes(change(image, firmware.build_id.encode()))
+    said = said.format(own=firmware.build_id)
+    with pytest.raises(
+        BuildError, match=rf"net\.bin must hold the build id [0-9a-f]{{16}}, .*; it holds {said}\. Is sha256sum"
+    ):
+        build.build_id(tmp_path / "net.bin")
 
 
 def test_several_inputs_and_outputs_link(tmp_path: Path) -> None:
@@ -366,9 +443,21 @@ def test_what_is_no_firmware_folder(content: str | None, why: str, tmp_path: Pat
         read_manifest(tmp_path)
 
 
-def test_a_firmware_folder_of_another_version(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(RecipeError, match=r"manifest\.json has format 99; this version reads 1\. Generate the folder anew"):
+@pytest.mark.parametrize(
+    ("manifest", "who"),
+    [
+        ({"format": 1, "toolchain": {"tinyml-pipeline": "0.0.9"}}, "version 0.0.9"),
+        ({"format": 99, "toolchain": {"tinyml-pipeline": "12.1"}}, "version 12.1"),
+        ({"format": 1}, "an older version"),
+        ({"format": 1, "toolchain": {"tinyml-pipeline": 3}}, "an older version"),
+        ({"format": None, "toolchain": []}, "an older version"),
+        ({"format": FORMAT + 1}, "a newer version"),
+    ],
+)
+def test_a_firmware_folder_of_another_version(manifest: dict[str, object], who: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    formats = rf"its manifest\.json has format {manifest['format']}, this version reads {FORMAT}"
+    with pytest.raises(RecipeError, match=rf".* was made by {who} \({formats}\); compile it again\."):
         read_manifest(tmp_path)
 
 

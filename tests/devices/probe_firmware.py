@@ -31,6 +31,7 @@ def build_probe(board: Target, folder: Path, digits: Dataset) -> Firmware:
         flash_bytes=image.flash_bytes,
         ram_bytes=image.ram_bytes,
         arena_bytes=32,
+        build_id=image.build_id,
         sha256="",
         model_id="feedfacecafebeef",
     )

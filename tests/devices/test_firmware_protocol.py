@@ -136,7 +136,8 @@ def test_extensions_in_text(firmware: Callable[..., Firmware]) -> None:
     assert said == [
         *["m-[Expecting 64 bytes]", "m-ready", "m-load-done", "m-ready"],
         *[first, second, f"m-output-{answer.hex()}", f"m-crc-{zlib.crc32(answer):08x}", "m-ready"],
-        *["m-id-protocol-1", "m-id-board-cortex-m4", "m-id-core-c24", f"m-id-model-{built.model_id}", "m-id-input-64"],
+        *["m-id-protocol-1", "m-id-board-cortex-m4", "m-id-core-c24", f"m-id-model-{built.model_id}"],
+        *[f"m-id-build-{built.build_id}", "m-id-input-64"],
         *[f"m-id-arena-{built.arena_bytes}", f"m-id-ram-{built.ram_bytes}", "m-id-timer-systick", "m-id-tick_hz-25000000"],
         "m-ready",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -269,6 +270,45 @@ def test_a_wrong_identity_leaves_no_emulator(own_elf: Firmware) -> None:
     assert gone(own_elf.elf)
 
 
+def rebuilt_unoptimised(folder: Path) -> None:
+    subprocess.run(["make", "-C", str(folder), "OPTIMISE=-O0"], check=True, capture_output=True)
+
+
+def rebuilt_with_another_kernel(folder: Path) -> None:
+    kernel = folder / "model" / "kernels" / "conv2d_s8.h"
+    text = kernel.read_text()
+    assert "int32_t" in text
+    kernel.write_text(text.replace("int32_t", "int64_t"))
+    subprocess.run(["make", "-C", str(folder)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("rebuild", [rebuilt_unoptimised, rebuilt_with_another_kernel])
+def test_a_board_that_runs_another_build_of_the_model(
+    rebuild: Callable[[Path], None], firmware: Callable[..., Firmware], tmp_path: Path
+) -> None:
+    """The same graph, and the same answers: but not the image whose size is known and whose time is asked."""
+    built = firmware()
+    folder = shutil.copytree(built.folder, tmp_path / "copy")
+    rebuild(folder)
+    stale = replace(built, elf=folder / "build" / "small_cnn.elf")
+    with pytest.raises(
+        DeviceError,
+        match=rf"in QEMU .* runs build [0-9a-f]{{16}} of this model, but small_cnn\.elf is build {built.build_id}: .* Flash "
+        rf"{folder}/build/small_cnn\.bin",
+    ):
+        open_device(stale, M4).__enter__()
+
+
+def test_a_firmware_from_before_there_were_build_ids(firmware: Callable[..., Firmware], tmp_path: Path) -> None:
+    built = firmware()
+    folder = shutil.copytree(built.folder, tmp_path / "copy")
+    answers = folder / "src" / "extensions.c"
+    answers.write_text(answers.read_text().replace("    put_line(build_id);\n", ""))
+    subprocess.run(["make", "-C", str(folder)], check=True, capture_output=True)
+    with pytest.raises(DeviceError, match=r"in QEMU .* does not say which build it runs: .* older version .* Flash /"):
+        open_device(replace(built, elf=folder / "build" / "small_cnn.elf"), M4).__enter__()
+
+
 SCRIPT = """
 import sys
 from dataclasses import dataclass
@@ -278,7 +318,7 @@ import numpy as np
 from pipeline import target
 from pipeline.data.dataset import Dataset
 from pipeline.devices import open_device
-firmware = SimpleNamespace(elf=Path(sys.argv[1]), model_id=sys.argv[2], ram_bytes=0, flash_bytes=0)
+firmware = SimpleNamespace(elf=Path(sys.argv[1]), model_id=sys.argv[2], build_id=sys.argv[3], ram_bytes=0, flash_bytes=0)
 with open_device(firmware, target.load("cortex-m4")) as device:
     print("ready", flush=True)
     while True:
@@ -289,7 +329,7 @@ with open_device(firmware, target.load("cortex-m4")) as device:
 @linux_only
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl_c", "sigterm", "sigkill"])
 def test_no_emulator_and_no_file_outlives_us(how: signal.Signals, own_elf: Firmware, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(own_elf.elf), own_elf.model_id]
+    command = [sys.executable, "-c", SCRIPT, str(own_elf.elf), own_elf.model_id, own_elf.build_id]
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary)}

@@ -38,6 +38,7 @@ FIRMWARE = Firmware(
     flash_bytes=1,
     ram_bytes=2,
     arena_bytes=3,
+    build_id="fedcba9876543210",
     sha256="",
     model_id="0123456789abcdef",
 )
@@ -71,7 +72,15 @@ FAULTS = {
     "other_board": (board(name=b"m-name-dut-[nucleo]\r\n" + READY), r"answers as 'nucleo', not as 'cortex-m4'.*bench\.toml"),
     "other_model": (
         board(identity_model=b"ffffffffffffffff"),
-        r"runs model ffff.*but g\.elf holds model 0123.*flash this one",
+        r"runs model ffff.*but g\.elf holds model 0123.*flash g\.bin",
+    ),
+    "other_build": (
+        board(identity_build=b"0000000000000000"),
+        r"runs build 0000000000000000 of this model, but g\.elf is build fedcba9876543210: .* Flash g\.bin\.$",
+    ),
+    "no_build": (
+        board(identity_build=b""),
+        r"does not say which build it runs: its firmware was made by an older version of this program\. Flash g\.bin\.$",
     ),
     "other_core": (board(identity_core=b"c27"), r"has a cortex-m7 \(CPUID part c27\), but target cortex-m4 says cortex-m4"),
     "unheard_of_core": (board(identity_core=b"fff"), r"has another core \(CPUID part fff\)"),

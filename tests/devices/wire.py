@@ -22,6 +22,7 @@ IDENTITY = {
     "board": "cortex-m4",
     "core": "c24",
     "model": "0123456789abcdef",
+    "build": "fedcba9876543210",
     "input": "4",
     "arena": "64",
     "ram": "5000",

@@ -172,7 +172,8 @@ def test_a_wrong_compiler_names_the_layer_on_the_board(firmware: Firmware, tmp_p
     assert text.count("nn_clamp(acc,") == 1
     wrong = "#ifdef __arm__\n#define WRONG 3\n#else\n#define WRONG 0\n#endif\n"
     kernel.write_text(wrong + text.replace("nn_clamp(acc,", "nn_clamp(acc + WRONG,"))
-    broken = replace(firmware, folder=folder, elf=cross_build(folder, "digits").elf)
+    image = cross_build(folder, "digits")
+    broken = replace(firmware, folder=folder, elf=image.elf, build_id=image.build_id)
     ctx, _, _ = context(tmp_path)
     message = (
         r"other bytes than the integer reference, first vector 0\. The same C is right on this host, so compiler, core or "
