@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 from example_graphs import small_cnn, strided
+from example_target import BOARD
 
+from pipeline.codegen import build
 from pipeline.codegen.arena import plan
+from pipeline.codegen.package import write_firmware
 from pipeline.codegen.tflm import arena_estimate, operators, resolver_method, tflm_sources
 from pipeline.codegen.to_tflite import to_tflite
+from pipeline.ir import Graph
+from pipeline.locations import data_dir
 from pipeline.oracle import smallest_arena, tflm_available
+from pipeline.preprocess import Preprocess
+
+HERE = Path(__file__).parent
 
 
 def test_exactly_the_operators_of_the_file() -> None:
@@ -49,3 +62,54 @@ def test_the_array_is_the_file() -> None:
 @pytest.mark.parametrize("graph", [small_cnn(), strided()], ids=lambda g: g.name)
 def test_where_tflm_can_not_run_the_estimate_is_enough(graph) -> None:  # type: ignore[no-untyped-def]
     assert arena_estimate(graph, plan(graph)) >= smallest_arena(to_tflite(graph))
+
+
+@dataclass(frozen=True)
+class Model:
+    graph: Graph
+    preprocess: Preprocess | None = None
+
+
+def tflm_library(folder: Path, *options: str) -> Path:
+    """A TFLM folder whose library is compiled with `options`. It needs no C library: what is used of one's headers lies
+    beside TFLM's, what is called of it is in the library."""
+    shutil.copytree(HERE / "tflm_interface", folder)
+    integers = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+    typedefs = "".join(f"typedef __{name.upper()}_TYPE__ {name}_t;\n" for name in integers)
+    (folder / "stdint.h").write_text(f"#pragma once\n{typedefs}")
+    for header in ("stdint", "stddef"):
+        (folder / f"c{header}").write_text(f"#include <{header}.h>\n")
+    flags = [
+        *build.cpu_flags(BOARD).split(),
+        "-O2",
+        "-ffreestanding",
+        "-fno-exceptions",
+        "-fno-rtti",
+        "-ffunction-sections",
+        *options,
+    ]
+    memory = data_dir("firmware_templates") / "cortex_m" / "memory.c"
+    for command in (
+        ["gcc", *flags, "-I.", "-c", str(HERE / "tflm_library" / "library.cc")],
+        ["gcc", *build.cpu_flags(BOARD).split(), "-O2", "-ffreestanding", "-c", str(memory)],
+        ["ar", "rcs", "libtensorflow-microlite.a", "library.o", "memory.o"],
+    ):
+        subprocess.run([build.TOOLS + command[0], *command[1:]], cwd=folder, check=True)
+    return folder
+
+
+@pytest.mark.cross
+@pytest.mark.parametrize("options", [(), ("-DTF_LITE_STRIP_ERROR_STRINGS", "-DNDEBUG")], ids=["with_strings", "release"])
+def test_it_links_with_either_build_of_the_library(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFLM_LIBC", "-nodefaultlibs -lgcc")
+    library = tflm_library(tmp_path / "tflm", *options)
+    made = write_firmware(Model(small_cnn()), BOARD, tmp_path / "firmware", tflm_dir=library)
+    elf = made.elf.with_name("small_cnn_tflm.elf")
+    symbols = subprocess.run([f"{build.TOOLS}nm", "-C", str(elf)], capture_output=True, text=True, check=True).stdout
+    assert ("MicroPrintf" in symbols) is (not options)  # which main.cc alone calls
+    assert "MicroInterpreter::Invoke" in symbols
+    binary = tmp_path / "tflm.bin"
+    subprocess.run([f"{build.TOOLS}objcopy", "-O", "binary", str(elf), str(binary)], check=True)
+    assert build.build_id(binary) != made.build_id  # a board that runs it is not measured as the other

@@ -1,4 +1,4 @@
-// Declarations only, of what tflm/main.cc uses, as TensorFlow Lite Micro declares it: enough to compile against, not to link.
+// What tflm/main.cc uses, as TensorFlow Lite Micro declares it. tests/codegen/tflm_library has enough of it to link.
 #ifndef TENSORFLOW_LITE_MICRO_MICRO_INTERPRETER_H_
 #define TENSORFLOW_LITE_MICRO_MICRO_INTERPRETER_H_
 
