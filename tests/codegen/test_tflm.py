@@ -68,6 +68,7 @@ def test_where_tflm_can_not_run_the_estimate_is_enough(graph) -> None:  # type: 
 class Model:
     graph: Graph
     preprocess: Preprocess | None = None
+    source: bytes | None = None
 
 
 def tflm_library(folder: Path, *options: str) -> Path:
