@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from example_graphs import random_inputs, small_cnn, two_inputs
+from example_graphs import activation, random_inputs, small_cnn, two_inputs, weights
 
 from pipeline.codegen import agreement as agreement_module
 from pipeline.codegen.agreement import agreement, run_onnx, session
@@ -119,8 +119,10 @@ def test_offset_bytes_need_no_node() -> None:
     assert [n.op_type for n in to_onnx(graph, Raw(same, Normalization())).graph.node] == ops
 
 
-def test_per_channel_tables_are_looked_up_channel_by_channel(shared: Path) -> None:
-    graph = load_tflite(next((shared / "models/mlperf_tiny/resnet8").glob("*.tflite")))
+def test_per_channel_tables_are_looked_up_channel_by_channel() -> None:
+    grey, rng = small_cnn(), np.random.default_rng(4)
+    color = {"image": activation(1, 8, 8, 3, scale=1 / 16, zero=-128), "stem.w": weights(rng, 8, 3, 3, 3)}
+    graph = replace(grey, tensors={**grey.tensors, **color}).checked()
     x = graph[graph.inputs[0]]
     normalization = Normalization((120.0, 60.0, 10.0), (60.0, 70.0, 80.0))
     assert x.quant is not None
