@@ -35,7 +35,8 @@ class LayerSize:
     live_bytes: int
 
 
-def layer_sizes(graph: Graph, plan: Plan) -> tuple[LayerSize, ...]:
+def constant_sizes(graph: Graph) -> tuple[int, ...]:
+    """`LayerSize.constant_bytes` of each operator: what the firmware's constants take, in order of execution."""
     seen: set[tuple[str, bytes]] = set()
 
     def new_bytes(arrays: Iterator[Array]) -> int:
@@ -46,18 +47,21 @@ def layer_sizes(graph: Graph, plan: Plan) -> tuple[LayerSize, ...]:
             seen.add(key)
         return total
 
+    return tuple(sum(new_bytes(_arrays(graph, k.params)) for k in op.kernels(graph)) for op in graph.ops)
+
+
+def layer_sizes(graph: Graph, plan: Plan) -> tuple[LayerSize, ...]:
     rows = []
-    for i, op in enumerate(graph.ops):
-        kernels = op.kernels(graph)
+    for i, (op, constants) in enumerate(zip(graph.ops, constant_sizes(graph), strict=True)):
         rows.append(
             LayerSize(
                 index=i,
                 name=op.output,
                 kind=op.kind,
                 shape=shape_text(graph[op.output]),
-                kernels=tuple(k.name for k in kernels),
+                kernels=tuple(k.name for k in op.kernels(graph)),
                 macs=op.macs(graph),
-                constant_bytes=sum(new_bytes(_arrays(graph, k.params)) for k in kernels),
+                constant_bytes=constants,
                 output_bytes=sum(graph[n].nbytes for n in op.outputs),
                 scratch_bytes=plan.scratch[i].nbytes if i in plan.scratch else 0,
                 live_bytes=plan.live_bytes[i],

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.codegen.sizes import constant_sizes
 from pipeline.devices.base import Measurement
 from pipeline.shown import byte_size, scaled, short
-from pipeline.stage import Kind
+from pipeline.stage import Firmware, Kind
 
 if TYPE_CHECKING:
-    from pipeline.ir import Graph
-    from pipeline.stage import Measured
+    from pipeline.stage import Measured, Package
     from pipeline.target import Target
 
 KINDS: dict[Kind, str] = {
@@ -79,13 +79,13 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One operator of the int8 graph: its place in the order of execution, the tensor it writes, constants in bytes,
-    multiply-accumulates, and bytes of its output."""
+    """One operator of the int8 graph: its place in the order of execution, the tensor it writes, constants in bytes (as the
+    manifest of a firmware folder counts them: requantisation tables included), multiply-accumulates, bytes it writes."""
 
     index: int
     name: str
     op: str
-    weight_bytes: int
+    constant_bytes: int
     macs: int
     output_bytes: int
 
@@ -183,15 +183,20 @@ def _unseen(stage: StageResult) -> str:
     return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) are"
 
 
-def layers(graph: Graph) -> tuple[Layer, ...]:
+def layers(package: Package) -> tuple[Layer, ...]:
+    graph = package.model.graph
+    if isinstance(package, Firmware):
+        constants = constant_sizes(graph)
+    else:  # an engine computes its tables when it loads the model
+        constants = tuple(sum(graph[n].nbytes for n in op.inputs if graph[n].data is not None) for op in graph.ops)
     return tuple(
         Layer(
             index=index,
             name=op.output,
             op=op.kind,
-            weight_bytes=sum(graph[n].nbytes for n in op.inputs if graph[n].data is not None),
+            constant_bytes=constants[index],
             macs=op.macs(graph),
-            output_bytes=graph[op.output].nbytes,
+            output_bytes=sum(graph[n].nbytes for n in op.outputs),
         )
         for index, op in enumerate(graph.ops)
     )

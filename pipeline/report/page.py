@@ -17,7 +17,7 @@ from pipeline.shown import plain
 _CAPTIONS = {
     "accuracy": "Accuracy and the recall of the class that fares worst after each stage.",
     "cost": "Multiply-accumulates of one inference, and parameters, after each stage.",
-    "layers": "The int8 layers with weights, in order of execution: constants, multiply-accumulates, output.",
+    "layers": "The int8 layers with constants, in order of execution: constants, multiply-accumulates, output.",
     "recall": "Recall of each class: how many of its test images were recognised. The number is of the panel's last stage.",
     "arena": "The firmware's working memory over time: each box is a tensor, as wide as it lives (computed).",
 }
@@ -49,7 +49,7 @@ def render_page(report: Report, plots: Mapping[str, Path]) -> str:
         exact=report.measured.bit_exact,
         sections=sections,
         plots=[(name, _CAPTIONS[name], _inline_svg(path)) for name, path in plots.items()],
-        layers=layers(report.measured.package.model.graph),
+        layers=layers(report.measured.package),
         recalls=[s for s in report.stages if s.recalls],
         classes=list(dict.fromkeys(c for s in report.stages for c in s.recalls)),
         kinds=KINDS,

@@ -115,8 +115,8 @@ def cost(report: Report) -> Canvas | None:
 
 
 def layer_costs(report: Report) -> Canvas | None:
-    """Weights, MACs and output size of each layer of the int8 graph, in order of execution from the top."""
-    costly = [x for x in layers(report.measured.package.model.graph) if x.weight_bytes or x.macs]
+    """Constants, MACs and output size of each layer of the int8 graph, in order of execution from the top."""
+    costly = [x for x in layers(report.measured.package) if x.constant_bytes or x.macs]
     if not costly:
         return None
     found = costly[:_MAX_LAYERS]
@@ -124,7 +124,7 @@ def layer_costs(report: Report) -> Canvas | None:
     axes = canvas.subplots(1, 3, sharey=True)
     rows = np.arange(len(found))
     columns = (
-        ("weights", "weight_bytes", [x.weight_bytes for x in found]),
+        ("constants", "constant_bytes", [x.constant_bytes for x in found]),
         ("MACs", "macs", [x.macs for x in found]),
         ("output", "output_bytes", [x.output_bytes for x in found]),
     )
@@ -138,7 +138,7 @@ def layer_costs(report: Report) -> Canvas | None:
     axes[0].set_ylim(len(found) - 0.4, -0.6)  # the first on top
     if len(costly) > len(found):
         canvas.supxlabel(
-            f"the first {len(found)} of {len(costly)} layers with weights; the table of layers has all", fontsize=8.5
+            f"the first {len(found)} of {len(costly)} layers with constants; the table of layers has all", fontsize=8.5
         )
     return canvas
 

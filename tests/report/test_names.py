@@ -169,13 +169,13 @@ def test_layers_of_a_sequential_are_told_apart(report: Report, tmp_path: Path) -
 
 
 def test_of_very_many_layers_the_picture_says_that_it_shows_some(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = Layer(0, "0", "conv2d", weight_bytes=208, macs=9216, output_bytes=1024)
-    monkeypatch.setattr(plots, "layers", lambda graph: [replace(layer, index=i) for i in range(70)])
+    layer = Layer(0, "0", "conv2d", constant_bytes=288, macs=9216, output_bytes=1024)
+    monkeypatch.setattr(plots, "layers", lambda package: [replace(layer, index=i) for i in range(70)])
     canvas = plots.layer_costs(report)
     assert canvas is not None
     labels = canvas.axes[0].get_yticklabels()
     assert [labels[0].get_text(), labels[-1].get_text()] == ["0  conv2d 0", "59  conv2d 0"]
-    assert canvas.get_supxlabel() == "the first 60 of 70 layers with weights; the table of layers has all"
+    assert canvas.get_supxlabel() == "the first 60 of 70 layers with constants; the table of layers has all"
     assert not overlaps(canvas, labels)
 
 

@@ -10,15 +10,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from example_graphs import activation, small_cnn, two_inputs
 from rich.console import Console
 from scored import scored
 
+from pipeline.codegen.arena import plan
+from pipeline.codegen.sizes import layer_sizes
+from pipeline.ir import Graph
+from pipeline.ops.split import Split
 from pipeline.report import plots
 from pipeline.report.figures import KINDS, Figure, Report, StageResult, as_json, layers, show, warnings
 from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
 from pipeline.report.write import outcome_text, write_report
-from pipeline.stage import BitExact
+from pipeline.stage import BitExact, Package
+
+HALVES = {"x": activation(1, 3, 4, 6), "a": activation(1, 3, 4, 3), "b": activation(1, 3, 4, 3)}
+SPLIT = Graph("split", HALVES, (Split(inputs=("x",), outputs=("a", "b"), axis=3),), ("x",), ("a", "b")).checked()
 
 
 def test_json_has_exactly_the_documented_keys(report: Report) -> None:
@@ -124,10 +132,25 @@ def test_what_should_not_be_overlooked_is_a_warning(report: Report, tmp_path: Pa
 
 
 def test_layers_of_the_graph(report: Report) -> None:
-    first, second = layers(report.measured.package.model.graph)
+    first, second = layers(report.measured.package)
     assert (first.index, first.name, second.index) == (0, "y0", 1)
-    assert (first.op, first.weight_bytes, first.macs, first.output_bytes) == ("conv2d", 36, 36 * 36, 36 * 4)
-    assert (second.weight_bytes, second.macs, second.output_bytes) == (360, 16 * 360, 160)
+    assert (first.op, first.constant_bytes, first.macs, first.output_bytes) == ("conv2d", 36 + 4 * 5, 36 * 36, 36 * 4)
+    assert (second.constant_bytes, second.macs, second.output_bytes) == (360 + 10 * 5, 16 * 360, 160)
+
+
+@pytest.mark.parametrize("graph", [small_cnn(), two_inputs(), SPLIT], ids=["small_cnn", "two_inputs", "split"])
+def test_layers_are_those_of_the_manifest(graph: Graph, report: Report) -> None:
+    package = report.measured.package
+    shown = layers(replace(package, model=replace(package.model, graph=graph)))
+    stored = layer_sizes(graph, plan(graph))
+    assert [(x.index, x.name, x.op, x.constant_bytes, x.macs, x.output_bytes) for x in shown] == [
+        (x.index, x.name, x.kind, x.constant_bytes, x.macs, x.output_bytes) for x in stored
+    ]
+
+
+def test_files_for_an_engine_hold_weights_without_tables(report: Report, tmp_path: Path) -> None:
+    package = Package(folder=tmp_path, model=report.measured.package.model, flash_bytes=1, sha256="", model_id="")
+    assert [x.constant_bytes for x in layers(package)] == [36, 360]
 
 
 def test_a_plot_panel_shows_one_kind(report: Report) -> None:
