@@ -99,7 +99,8 @@ def fit(
     first_epoch: int = 0,
     set_mode: Callable[[bool], Any] | None = None,
 ) -> None:
-    """Train `module` in place and leave it in eval mode with the weights of its best epoch on the validation split.
+    """Train `module` in place and leave it in eval mode with the weights of its best epoch on the validation split; the
+    weights that it came with compete, so that training never makes a model worse there.
 
     `set_mode(training)` replaces train() and eval() for modules that have none. Logs train_loss, val_loss and val_accuracy
     at step `first_epoch`, `first_epoch + 1`, ... RecipeError when the user's forward fails; PipelineError when the loss is
@@ -113,8 +114,10 @@ def fit(
     steps = schedule.epochs * batches
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, steps))
     rng = np.random.default_rng(ctx.seed)
-    best: tuple[float, float] = (-1.0, 0.0)
-    kept: dict[str, Any] = {}
+    switch(False)
+    val_loss, val_accuracy = _validate(module, data)
+    best = (val_accuracy, -val_loss) if math.isfinite(val_loss) else (-1.0, 0.0)
+    kept = copy.deepcopy(module.state_dict())
     with ctx.progress(f"{stage}: epochs", total=schedule.epochs) as advance:
         for epoch in range(schedule.epochs):
             switch(True)
