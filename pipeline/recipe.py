@@ -22,9 +22,10 @@ from pipeline.data.dataset import DataRecipe, source_file
 from pipeline.data.source import ModelRecipe, Source, require_model
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.locations import data_dir
-from pipeline.stage import Measured, Stage
+from pipeline.stage import Checked, Measured, Stage
 from pipeline.stages.quantize import Quantize
 from pipeline.strict import limits, parse, read_toml
+from pipeline.target import Target
 
 ORDER = ("train", "prune", "distill", "quantize", "codegen", "measure")
 OPTIONAL = ("prune", "distill")
@@ -36,8 +37,9 @@ _BARE_WORD = re.compile(r"[A-Za-z_./~][\w./:~-]*")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe. `path` is the file it came from, `overrides` what --set changed. Relative paths in `data` and
-    `model` start at `folder`; those of the stages are already absolute."""
+    """A checked recipe. `path` is the file it came from, `overrides` what --set changed, `given` which settings of each
+    stage the user wrote. Relative paths in `data` and `model` start at `folder`; those of the stages are absolute already.
+    """
 
     name: str
     seed: int
@@ -46,6 +48,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     path: Path
     overrides: tuple[str, ...] = ()
+    given: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -56,9 +59,13 @@ class Recipe:
         data = dataclasses.replace(self.data, source=_data_source(self.data.source, self.folder))
         return self._tables(data, _absolute(self.model, self.folder))
 
-    def toml(self) -> str:
-        """The same as TOML, with absolute paths."""
-        return _toml(self.settings())
+    def toml(self, targets: Sequence[Target]) -> str:
+        """The same as TOML, with absolute paths, and without what is of no use on `targets`: it would be refused there."""
+        tables = self.settings()
+        for stage in self.stages:
+            idle = stage.unused(targets) if isinstance(stage, Checked) else {}
+            tables[stage.name] = {k: v for k, v in tables[stage.name].items() if k not in idle}
+        return _toml(tables)
 
     def sha256(self) -> str:
         """Identity of all settings, wherever the recipe's folder is."""
@@ -118,6 +125,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         stages=tuple(_absolute(s, folder) for s in stages),
         path=path.resolve(),
         overrides=tuple(overrides),
+        given={stage.name: frozenset(table.get(stage.name, {})) for stage in stages},
     )
 
 

@@ -25,9 +25,8 @@ from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
 from pipeline.report.write import write_report
 from pipeline.run_folder import run_folder
-from pipeline.stage import Context, Kind, Measured, Package, Stage
+from pipeline.stage import Checked, Context, Kind, Measured, Package, Stage
 from pipeline.stages._fit import batch_of
-from pipeline.stages.codegen import Codegen
 from pipeline.stages.quantize import Quantize
 from pipeline.store import is_new, store_uri
 from pipeline.target import Target
@@ -65,11 +64,11 @@ def run_targets(
     device or tool is left running, and what the stages wrote is kept as <folder>.failed."""
     start = time.monotonic()
     check_order(recipe.stages)
+    for stage in recipe.stages:
+        if isinstance(stage, Checked):
+            stage.check(recipe.given.get(stage.name, frozenset()), targets)
     for target in targets:
         _check_tools(target, bench)
-    for stage in recipe.stages:
-        if isinstance(stage, Codegen):
-            stage.check(targets)
     with ExitStack() as stack:
         display = stack.enter_context(display or Display(Console(stderr=True, quiet=True)))
         folder = stack.enter_context(run_folder(out, f"{recipe.name}-{'-'.join(t.name for t in targets)}"))
@@ -95,7 +94,7 @@ def run_targets(
             assert isinstance(measured, Measured)  # check_order
             report = Report(
                 recipe=recipe.name,
-                recipe_toml=recipe.toml(),
+                recipe_toml=recipe.toml(targets),
                 target=target,
                 run_id=tracker.run_id,
                 page=tracker.page,
@@ -230,7 +229,7 @@ def _describe(log: RunLog, recipe: Recipe, targets: Sequence[Target], versions: 
             **{f"version.{name.replace(' ', '-')}": version for name, version in versions.items()},
         }
     )
-    log.text(recipe.toml(), "recipe.toml")
+    log.text(recipe.toml(targets), "recipe.toml")
 
 
 def _record(log: RunLog, report: Report, written: Sequence[Path], package: Package, part: str) -> None:

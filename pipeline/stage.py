@@ -3,13 +3,13 @@ and the MLflow params; it consumes one artifact and produces the next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pipeline.errors import GraphError
+from pipeline.errors import GraphError, RecipeError
 
 if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
     from torch import nn
@@ -165,3 +165,21 @@ class Stage(Protocol):
     produces: ClassVar[type]
 
     def run(self, artifact: Any, ctx: Context) -> Any: ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A stage that has something to refuse before any work."""
+
+    def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
+        """The settings that change nothing on any of `targets`: why, and what to do, as the end of "x is of no use "."""
+
+    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
+        """RecipeError for what can not work; `given` are the settings that the user wrote, which must not be unused."""
+
+
+def refuse_unused(stage: str, given: Collection[str], unused: Mapping[str, str]) -> None:
+    """RecipeError for the first setting that was given and does nothing."""
+    for key, why in unused.items():
+        if key in given:
+            raise RecipeError(f"{stage}.{key} is of no use {why}")

@@ -148,13 +148,13 @@ def test_resolved_recipe_reads_back_as_the_same(tmp_path: Path) -> None:
     recipe = load(write(tmp_path, text), ['data.classes=["a\\"b", "ü"]', "data.mean=[1, 2.5]"])
     again = tmp_path / "elsewhere" / "recipe.toml"
     again.parent.mkdir()
-    again.write_text(recipe.toml(), encoding="utf-8")
+    again.write_text(recipe.toml(()), encoding="utf-8")
     read = load(again)
     assert read.settings() == recipe.settings()
     assert read.stages == recipe.stages
     assert read.data.source == str(tmp_path / "data" / "my.npz")
     assert read.model.checkpoint == tmp_path / "w.npz"
-    assert tomllib.loads(recipe.toml())["data"]["classes"] == ['a"b', "ü"]
+    assert tomllib.loads(recipe.toml(()))["data"]["classes"] == ['a"b', "ü"]
 
 
 def test_identity_is_of_the_settings_not_of_the_place(tmp_path: Path) -> None:

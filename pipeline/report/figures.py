@@ -165,7 +165,7 @@ def warnings(report: Report) -> list[str]:
     before = next((accuracy[k] for k in ("distilled", "pruned", "float") if accuracy[k] is not None), None)
     lost = 100 * (before - accuracy["int8"]) if before is not None and accuracy["int8"] is not None else 0.0
     if lost > _LOST_POINTS:
-        found.append(f"int8 costs {lost:.1f} points of accuracy; try --set quantize.count=1000 or --set quantize.mode=qat.")
+        found.append(f"int8 costs {lost:.1f} points of accuracy; try --set quantize.mode=qat, or more calibration images.")
     m = report.measured.measurement
     if not isinstance(m, Measurement):
         found += [f"the latencies must not be quoted: {reason}." for reason in m.invalid]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pipeline.codegen import tflm, vectors
 from pipeline.codegen.manifest import read_manifest
 from pipeline.codegen.package import write_firmware
-from pipeline.errors import RecipeError
-from pipeline.stage import Context, Firmware, Package, QuantizedModel
+from pipeline.stage import Context, Firmware, Package, QuantizedModel, refuse_unused
 from pipeline.strict import limits
 
 if TYPE_CHECKING:
@@ -35,14 +34,16 @@ class Codegen:
     consumes: ClassVar[type] = QuantizedModel
     produces: ClassVar[type] = Package
 
-    def check(self, targets: Sequence[Target]) -> None:
+    def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
+        if any(target.family == "cortex_m" for target in targets):
+            return {}
+        return {"tflm_dir": f"to {', '.join(t.name for t in targets)}: TFLM is for microcontrollers. Leave it out."}
+
+    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
         """RecipeError, before any work, when `tflm_dir` holds no library or none of `targets` has a use for it."""
-        if self.tflm_dir is None:
-            return
-        if all(target.family != "cortex_m" for target in targets):
-            names = ", ".join(target.name for target in targets)
-            raise RecipeError(f"codegen.tflm_dir is of no use to {names}: TFLM is for microcontrollers. Leave it out.")
-        tflm.require_library(self.tflm_dir)
+        if self.tflm_dir is not None:
+            refuse_unused(self.name, {*given, "tflm_dir"}, self.unused(targets))
+            tflm.require_library(self.tflm_dir)
 
     def run(self, artifact: QuantizedModel, ctx: Context) -> Package:
         """The package in `<folder>/firmware`. Raises as `write_firmware` and `write_linux` do."""

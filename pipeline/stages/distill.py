@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.errors import RecipeError
-from pipeline.stage import Context, FloatModel
+from pipeline.stage import Context, FloatModel, refuse_unused
 from pipeline.strict import limits
+from pipeline.target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +32,14 @@ class Distill:
     weight: float = limits(0.7, low=0.0, high=1.0)
     batch_size: int = limits(64, low=1, high=65_536)
     learning_rate: float = limits(1e-3, low=1e-8, high=10.0)
+
+    def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
+        if self.weight:
+            return {}
+        return {"temperature": "with weight = 0, which leaves the teacher out. Leave it out, or give a weight above 0."}
+
+    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
+        refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
         from pipeline.stages._fit import Schedule, deterministic, fit

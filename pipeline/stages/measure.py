@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import zlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -25,7 +26,7 @@ from pipeline.evaluate import scores
 from pipeline.ir import Array
 from pipeline.power.model import energy_uj
 from pipeline.proof.source_tflite import prove_source
-from pipeline.stage import BitExact, Context, Firmware, Kind, Measured, Package
+from pipeline.stage import BitExact, Context, Firmware, Kind, Measured, Package, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
 
@@ -49,6 +50,22 @@ class Measure:
     name: ClassVar[str] = "measure"
     consumes: ClassVar[type] = Package
     produces: ClassVar[type] = Measured
+
+    def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
+        families, names = {t.family for t in targets}, ", ".join(t.name for t in targets)
+        idle: dict[str, str] = {}
+        if targets and "linux" not in families:
+            why = f"to {names}: a microcontroller has one core and times `runs` inferences. Leave it out."
+            idle |= dict.fromkeys(("threads", "affinity", "seconds"), why)
+        if targets and "cortex_m" not in families:
+            idle["runs"] = (
+                f"to {names}: inferences are timed until their median is certain. Leave it out, or say measure.seconds."
+            )
+            idle["counter"] = f"to {names}: only emulated boards count instructions. Leave it out."
+        return idle
+
+    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
+        refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: Package, ctx: Context) -> Measured:
         """What the device did, also in measure/measurement.json. DeviceError; MismatchError, naming the layer if known."""

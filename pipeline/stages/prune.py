@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from pipeline.stage import Context, FloatModel
+from pipeline.stage import Context, FloatModel, refuse_unused
 from pipeline.strict import limits
+from pipeline.target import Target
 
 Criterion = Literal["magnitude", "taylor", "bn_scale", "random"]
 
@@ -33,6 +35,16 @@ class Prune:
     epochs: int = limits(10, low=0, high=10_000)
     batch_size: int = limits(64, low=1, high=65_536)
     learning_rate: float = limits(1e-3, low=1e-8, high=10.0)
+
+    def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
+        if self.epochs:
+            return {}
+        why = "with epochs = 0, which trains nothing. Leave it out, or give epochs."
+        batches = () if self.criterion == "taylor" else ("batch_size",)  # taylor takes its gradients by batch
+        return dict.fromkeys(("learning_rate", *batches), why)
+
+    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
+        refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
         from pipeline.stages._cost import cost

@@ -3,6 +3,7 @@ layer against the float model. From here on the Graph is the model: its accuracy
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -10,8 +11,9 @@ from pipeline.data.calibration import CalibrationSet, Selection, find, select
 from pipeline.data.dataset import Dataset
 from pipeline.evaluate import scores
 from pipeline.passes import optimize
-from pipeline.stage import Context, FloatModel, QuantizedModel
+from pipeline.stage import Context, FloatModel, QuantizedModel, refuse_unused
 from pipeline.strict import limits
+from pipeline.target import Target
 
 _SQNR_IMAGES = 32
 
@@ -35,6 +37,20 @@ class Quantize:
     epochs: int = limits(5, low=1, high=10_000)
     batch_size: int = limits(64, low=1, high=65_536)
     learning_rate: float = limits(1e-4, low=1e-8, high=10.0)
+
+    def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
+        if self.mode == "ptq":
+            why = 'with mode "ptq", which trains nothing. Leave it out, or say mode = "qat".'
+            idle = dict.fromkeys(("epochs", "batch_size", "learning_rate"), why)
+        else:
+            idle = {"observer": 'with mode "qat", whose ranges follow the training. Leave it out, or say mode = "ptq".'}
+        if self.calibration:
+            why = f'with calibration = {self.calibration!r}, which says which images. Leave it out, or say calibration = "".'
+            idle |= dict.fromkeys(("count", "seed"), why)
+        return idle
+
+    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
+        refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> QuantizedModel:
         from pipeline.stages import _int8

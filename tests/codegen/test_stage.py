@@ -106,19 +106,19 @@ def test_recipe_keys() -> None:
 
 def test_a_tflm_library_is_looked_for_before_any_work(tmp_path: Path) -> None:
     board, pi = target.load("cortex-m4"), target.load("raspberry-pi-4")
-    Codegen().check([board, pi])
+    Codegen().check((), [board, pi])
     with pytest.raises(RecipeError, match=r"no libtensorflow-microlite\.a in the tflm_dir .*none"):
-        Codegen(tflm_dir=tmp_path / "none").check([board])
+        Codegen(tflm_dir=tmp_path / "none").check((), [board])
     for number, place in enumerate(("", "lib", "gen/cortex_m_generic_cortex-m4+fp_default/lib")):
         folder = tmp_path / f"tflm-{number}"
         (folder / place).mkdir(parents=True)
         (folder / place / "libtensorflow-microlite.a").touch()
-        Codegen(tflm_dir=folder).check([board, pi])
+        Codegen(tflm_dir=folder).check((), [board, pi])
         with pytest.raises(RecipeError, match=r"codegen\.tflm_dir is of no use to raspberry-pi-4: .* Leave it out"):
-            Codegen(tflm_dir=folder).check([pi])
+            Codegen(tflm_dir=folder).check((), [pi])
     spaced = (tmp_path / "tflm-0").rename(tmp_path / "a b")
     with pytest.raises(RecipeError, match=r"has a space in its path, which make can not take"):
-        Codegen(tflm_dir=spaced).check([board])
+        Codegen(tflm_dir=spaced).check((), [board])
 
 
 def test_float_images_are_quantised_by_the_host() -> None:

@@ -125,7 +125,7 @@ def test_what_should_not_be_overlooked_is_a_warning(report: Report, tmp_path: Pa
     guessing, unseen, lost = warnings(worse)
     assert guessing.startswith("the model hardly beats guessing among 10 classes")
     assert unseen == "quantize: class 'dog' is never recognised; see the recall by class in the report."
-    assert lost.startswith("int8 costs 78.0 points of accuracy; try --set quantize.count=1000")
+    assert lost.startswith("int8 costs 78.0 points of accuracy; try --set quantize.mode=qat, or more calibration images.")
     assert guessing in " ".join(printed(worse, 300).split())
     write_report(worse, tmp_path)
     assert guessing in (tmp_path / "report.html").read_text(encoding="utf-8")
