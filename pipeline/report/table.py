@@ -17,6 +17,7 @@ from pipeline.report.labelled import BAD, GOOD, WARNING, labelled, place_line, w
 from pipeline.stage import BitExact, Kind
 
 _LABEL_WIDTH, _CELL_WIDTH = 20, 10
+_WORDS = {2: "twos", 4: "fours", 8: "eights", 16: "sixteens"}
 
 
 def rows(report: Report) -> Iterator[tuple[Kind, str, list[str]]]:
@@ -26,6 +27,18 @@ def rows(report: Report) -> Iterator[tuple[Kind, str, list[str]]]:
             found = [next((f for f in s.figures if f.name == name and f.kind == kind), None) for s in report.stages]
             if any(found):
                 yield kind, label, [show(name, f.value) if f else "" for f in found]
+            if name == "accuracy" and any(found) and (interval := _interval(report.stages, kind)):
+                yield kind, *interval
+
+
+def _interval(stages: Sequence[StageResult], kind: Kind) -> tuple[str, list[str]] | None:
+    """The row below the accuracy: its 95 % interval (Wilson's), and of how many images; None where nobody counted them."""
+    found = [{f.name: f.value for f in s.figures if f.kind == kind} for s in stages]
+    images = {int(values["images"]) for values in found if "images" in values}
+    if not images:
+        return None
+    cells = [f"{100 * v['accuracy_low']:.1f}-{100 * v['accuracy_high']:.1f}" if "images" in v else "" for v in found]
+    return f"95 % of {min(images):,}" if len(images) == 1 else "95 % interval", cells
 
 
 def basis(report: Report, kind: Kind) -> str:
@@ -153,8 +166,22 @@ def _findings(report: Report) -> Iterator[tuple[str | Text, str]]:
         latency = show("latency_us", statistics.median(m.latency_us))
         counts = f"{m.instructions:,} instructions{exact}, {m.cycles:,} cycles{estimated}"
         yield "one inference", f"{counts}, median of {len(m.latency_us)} runs {latency}"
+    if said := kept_line(report.stages):
+        yield "pruned", said
     for warning in warnings(report):
         yield Text.assemble(("warning", WARNING)), warning
+
+
+def kept_line(stages: Sequence[StageResult]) -> str:
+    """What pruning kept of the MACs, and where that is not what was asked for, why; empty without it."""
+    prune = next((s for s in stages if s.value("macs_kept") is not None), None)
+    kept, asked = (prune.value("macs_kept"), prune.value("macs_asked")) if prune else (None, None)
+    if prune is None or kept is None or asked is None:
+        return ""
+    multiple = int(prune.value("channels_multiple") or 1)
+    why = f"; channels in {_WORDS.get(multiple, f'multiples of {multiple}')}" if multiple > 1 else ""
+    said = f"kept {100 * kept:.0f} % of the MACs"
+    return said if f"{kept:.2f}" == f"{asked:.2f}" else f"{said} (asked {100 * asked:.0f} %{why})"
 
 
 def _places(report: Report) -> Iterator[tuple[str, str]]:

@@ -70,7 +70,9 @@ class Prune:
             record(module, data, ctx, self.name)
         after = cost(module, data.input_shape)
         ctx.log.metrics({"macs_before": before.macs, "parameters_before": before.parameters})
-        ctx.log.metrics({"macs_kept": after.macs / max(1, before.macs)})
+        ctx.log.metrics(
+            {"macs_kept": after.macs / max(1, before.macs), "macs_asked": self.keep, "channels_multiple": self.round_to}
+        )
         keep_text(report(before, after, whole), ctx, self.name, "pruning.md")
         return FloatModel(module, data, artifact.teacher or artifact.module)
 

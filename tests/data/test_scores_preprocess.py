@@ -19,7 +19,8 @@ def test_scores_name_the_worst_class_and_leave_out_absent_ones() -> None:
     assert result.accuracy == 0.8
     assert result.recall == {"a": 1.0, "b": 0.5, "c": 1.0}
     assert result.worst_class == "b"
-    assert result.metrics() == {
+    figures = result.metrics()
+    assert {name: v for name, v in figures.items() if name not in ("accuracy_low", "accuracy_high", "images")} == {
         "accuracy": 0.8,
         "worst_class_recall": 0.5,
         "recall_a": 1.0,

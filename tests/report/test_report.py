@@ -18,7 +18,7 @@ from pipeline.codegen.arena import plan
 from pipeline.codegen.sizes import layer_sizes
 from pipeline.ir import Graph
 from pipeline.ops.split import Split
-from pipeline.report import plots
+from pipeline.report import plots, table
 from pipeline.report.figures import KINDS, Figure, Report, StageResult, as_json, layers, show, warnings
 from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
@@ -310,3 +310,19 @@ def printed(report: Report, width: int) -> str:
     out = io.StringIO()
     print_summary(report, Console(file=out, width=width))
     return out.getvalue()
+
+
+def test_an_accuracy_has_its_interval_and_what_was_kept_its_reason() -> None:
+    accuracy = {"accuracy": 0.986, "accuracy_low": 0.9675, "accuracy_high": 0.994, "images": 355.0}
+    kept = {"macs_kept": 0.326, "macs_asked": 0.4, "channels_multiple": 4.0}
+
+    def stage(name: str, values: dict[str, float]) -> StageResult:
+        return StageResult(name, tuple(Figure(k, v, "computed") for k, v in values.items()), 1.0)
+
+    train, prune = stage("train", accuracy), stage("prune", {**accuracy, **kept})
+    assert table._interval((train, stage("codegen", {})), "computed") == ("95 % of 355", ["96.8-99.4", ""])
+    assert table._interval((train,), "simulated") is None
+    assert table._interval((train, stage("measure", {**accuracy, "images": 5.0})), "computed")[0] == "95 % interval"
+    assert table.kept_line((train, prune)) == "kept 33 % of the MACs (asked 40 %; channels in fours)"
+    assert table.kept_line((stage("prune", {**kept, "macs_kept": 0.4}),)) == "kept 40 % of the MACs"
+    assert table.kept_line((train,)) == ""

@@ -74,6 +74,21 @@ def test_the_best_epoch_on_validation_is_kept(data: Dataset, tmp_path: Path) -> 
     assert accuracy == max(values["val_accuracy"] for _, values in log.epochs)
 
 
+@pytest.mark.parametrize("stage", [Prune(keep=1.0, epochs=2, learning_rate=5.0), Train(epochs=1, learning_rate=1e-8)])
+def test_weights_that_come_in_compete_as_the_best_epoch(data: Dataset, tmp_path: Path, stage: Prune | Train) -> None:
+    """Training that makes a model worse on the validation split leaves it as it was."""
+    trained = Train(epochs=3, learning_rate=0.02).run(source.load(ModelRecipe(), data, 0), context(tmp_path)[0])
+    ctx, log = context(tmp_path)
+    if isinstance(stage, Prune):
+        assert same(stage.run(trained, ctx).module, trained.module)
+        assert max(values["val_accuracy"] for _, values in log.epochs) < 0.9
+    else:
+        before = source.load(ModelRecipe(), data, 0).module.eval()
+        after = stage.run(source.load(ModelRecipe(), data, 0), ctx).module
+        wrong = [(predict(m, data, data.x_val).argmax(axis=1) != data.y_val).mean() for m in (before, after)]
+        assert wrong[1] <= wrong[0]
+
+
 def test_same_seed_same_weights_other_seed_others(data: Dataset, tmp_path: Path) -> None:
     first = source.load(ModelRecipe(), data, 0)
     runs = [Train(epochs=2).run(first, context(tmp_path, seed)[0]).module for seed in (3, 3, 4)]
