@@ -57,7 +57,11 @@ def conv_2d(n: Node) -> tuple[Op, ...]:
 def depthwise_conv_2d(n: Node) -> tuple[Op, ...]:
     o = n.options("DepthwiseConv2DOptions")
     x, w, stride, dilation = n.x(0, 4), n.x(1, 4), _stride(o), _dilation(o)
-    # The options' depth multiplier is redundant (TFLite takes it from the shapes), and some writers leave it at 0.
+    # The options' depth multiplier is redundant, and some writers leave it at 0; one that contradicts the shapes is followed
+    # by TFLM, but not by LiteRT.
+    multiplier, channels = o.integer("DepthMultiplier"), n.y(4).shape[3]
+    if multiplier:
+        n.expect([multiplier * x.shape[3]], [channels], f"depth multiplier of {multiplier}, of which the channels are")
     pads = n.pads(o, x, spatial(w), stride, dilation)
     inputs = n.names(0, 1, bias=2)
     return (

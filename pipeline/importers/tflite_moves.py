@@ -48,13 +48,20 @@ def reshape(n: Node) -> tuple[Op, ...]:
 
 def resize_nearest_neighbor(n: Node) -> tuple[Op, ...]:
     o = n.options("ResizeNearestNeighborOptions")
+    n.expect(n.constant(1, "the size").reshape(-1)[:8].tolist(), n.y(4).shape[1:3], "size")
     corners, centers = bool(o["AlignCorners"]), bool(o["HalfPixelCenters"])
     return (ResizeNearestNeighbor(inputs=n.names(0), outputs=n.outputs, align_corners=corners, half_pixel_centers=centers),)
 
 
 def slice_(n: Node) -> tuple[Op, ...]:
-    """How much comes is said by the output's shape; the size in the file may be -1 for "the rest"."""
+    """How much comes is said by the output's shape and by the size, which may be -1 for "the rest"."""
     begin = tuple(int(b) for b in n.constant(1, "the begin").reshape(-1)[:8])
+    sizes, shape = n.constant(2, "the size").reshape(-1)[:8].tolist(), n.x().shape
+    if not len(begin) == len(sizes) == len(shape):
+        raise n.fail(f"begin {begin} and size {sizes} need one index for each axis of {shape}")
+    n.expect(
+        [s - b if k == -1 else k for b, k, s in zip(begin, sizes, shape, strict=True)], n.tensors[n.outputs[0]].shape, "size"
+    )
     return (Slice(inputs=n.names(0), outputs=n.outputs, begin=begin),)
 
 
@@ -64,6 +71,11 @@ def split(n: Node) -> tuple[Op, ...]:
     values = n.axes(axis, len(n.x(x).shape))
     if len(values) != 1:
         raise n.fail(f"it needs one axis, got {values}")
+    if x == 0:
+        sizes, whole = n.constant(1, "the sizes").reshape(-1).tolist(), n.x().shape[values[0]]
+        rest = whole - sum(s for s in sizes if s != -1)
+        declared = [n.tensors[name].shape[values[0]] for name in n.outputs if len(n.tensors[name].shape) > values[0]]
+        n.expect([rest if s == -1 else s for s in sizes], declared, "sizes")
     return (Split(inputs=n.names(x), outputs=n.outputs, axis=values[0]),)
 
 
@@ -90,11 +102,14 @@ def _range(
 ) -> tuple[int, int, int]:
     """(begin, end, stride) of one axis, counted from the front."""
     begin, end, stride = bounds
-    if shrink:
-        at = begin + size if begin < 0 else begin
-        return at, at + 1, 1
     if stride == 0:
         raise n.fail("a stride of a slice is 0")
+    if shrink:
+        if stride < 0:
+            raise n.fail(f"an axis that is dropped has the stride {stride}; it must be positive")
+        # As StridedSliceStartForAxis in TFLite's strided_slice_logic.h: an open begin is 0 whatever the begin says.
+        at = 0 if open_begin else min(max(begin + size if begin < 0 else begin, 0), size)
+        return at, at + 1, 1
     return slice(None if open_begin else begin, None if open_end else end, stride).indices(size)
 
 

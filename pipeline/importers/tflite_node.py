@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,14 @@ class Node:
         if len(tensor.shape) != rank:
             raise self.fail(f"{self.outputs[0]!r} must have {rank} dimensions, it has shape {tensor.shape}")
         return tensor
+
+    def expect(self, asked: Sequence[int], declared: Sequence[int], what: str) -> None:
+        """GraphError unless an operand asks for what the outputs' declared shapes say: TFLite follows one or the other."""
+        if list(asked) != list(declared):
+            raise self.fail(
+                f"its {what} {list(asked)} contradicts the declared shape, which has {list(declared)}; the file is damaged, "
+                "convert the model anew"
+            )
 
     def constant(self, i: int, what: str) -> Array:
         """Input i's values, an integer constant."""

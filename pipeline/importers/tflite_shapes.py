@@ -22,7 +22,7 @@ def _strided_slice(op: FileOperator, x: Values) -> Array:
     index: list[slice | int] = []
     for i, (begin, end, stride) in enumerate(zip(*(a.reshape(-1).tolist() for a in x[1:4]), strict=True)):
         if masks["ShrinkAxis"] >> i & 1:
-            index.append(begin)
+            index.append(0 if masks["Begin"] >> i & 1 else begin)
         else:
             index.append(slice(None if masks["Begin"] >> i & 1 else begin, None if masks["End"] >> i & 1 else end, stride))
     return np.asarray(x[0][tuple(index)])

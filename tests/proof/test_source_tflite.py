@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert.schema_py_generated import TensorType
+from example_graphs import activation
 
+from pipeline.codegen.to_tflite import to_tflite
 from pipeline.codegen.vectors import random
 from pipeline.errors import GraphError
 from pipeline.importers import tflite_builtins
 from pipeline.importers.tflite import import_tflite
 from pipeline.importers.tflite_node import Node
-from pipeline.ir import Op
+from pipeline.ir import Graph, Op
 from pipeline.ops.average_pool2d import AveragePool2d
 from pipeline.ops.logistic import Logistic
 from pipeline.ops.max_pool2d import MaxPool2d
+from pipeline.ops.slice import Slice
+from pipeline.ops.strided_slice import StridedSlice
 from pipeline.passes import optimize
 from pipeline.proof import source_tflite
 from pipeline.proof.source_tflite import SourceProof, prove_source
+from tests.importers.tflite_edit import Edit, append_constant, edited, operator
 
 FILES = Path(__file__).resolve().parent.parent / "importers" / "files"
 COMPUTED = [
@@ -68,6 +75,53 @@ def test_what_the_importer_misreads_is_refused_with_the_layer(monkeypatch: pytes
     layer = r"layer \d+ \(average_pool2d '[^']+'\) is the first"
     with pytest.raises(GraphError, match=f"computes something else in {who} .* {layer}"):
         proven(content)
+
+
+def sliced(edit: Edit) -> bytes:
+    """One row of three dropped, (1, 3, 4) to (1, 4), as a file that `edit` changes."""
+    op = StridedSlice(inputs=("x",), outputs=("y",), begin=(0, 2, 0), end=(1, 3, 4), strides=(1, 1, 1), shrink=(1,))
+    tensors = {"x": activation(1, 3, 4), "y": activation(1, 4)}
+    return edited(to_tflite(Graph("sliced", tensors, (op,), ("x",), ("y",))), edit)
+
+
+def test_an_open_begin_of_a_dropped_axis_is_its_first_index() -> None:
+    def open_begin(m: Any) -> None:
+        operator(m, "STRIDED_SLICE").builtinOptions.beginMask = 0b010
+
+    content = sliced(open_begin)
+    assert proven(content) == SourceProof("tflm", 6)
+    x = np.arange(12, dtype=np.int8).reshape(1, 1, 3, 4)
+    np.testing.assert_array_equal(import_tflite(content, "model").graph.run(x)[0], [[[0, 1, 2, 3]]])
+    np.testing.assert_array_equal(import_tflite(sliced(lambda _m: None), "model").graph.run(x)[0], [[[8, 9, 10, 11]]])
+
+
+def test_a_dropped_axis_has_no_way_back() -> None:
+    def backwards(m: Any) -> None:
+        operator(m, "STRIDED_SLICE").inputs[3] = append_constant(m, np.array([1, -1, 1], np.int32), "s", TensorType.INT32)
+
+    with pytest.raises(GraphError, match="an axis that is dropped has the stride -1; it must be positive"):
+        import_tflite(sliced(backwards), "model")
+
+
+def test_a_slice_of_another_size_than_declared_is_refused() -> None:
+    op = Slice(inputs=("x",), outputs=("y",), begin=(0, 1, 0))
+    tensors = {"x": activation(1, 3, 4), "y": activation(1, 2, 4)}
+    content = to_tflite(Graph("sliced", tensors, (op,), ("x",), ("y",)))
+    assert proven(content) == SourceProof("tflm", 6)
+
+    def shorter(m: Any) -> None:
+        operator(m, "SLICE").inputs[2] = append_constant(m, np.array([1, -1, 2], np.int32), "size", TensorType.INT32)
+
+    with pytest.raises(GraphError, match=r"its size \[1, 2, 2\] contradicts the declared shape, which has \[1, 2, 4\]"):
+        import_tflite(edited(content, shorter), "model")
+
+
+def test_a_depth_multiplier_that_contradicts_the_shapes_is_refused() -> None:
+    def doubled(m: Any) -> None:
+        operator(m, "DEPTHWISE_CONV_2D").builtinOptions.depthMultiplier = 7
+
+    with pytest.raises(GraphError, match=r"DEPTHWISE_CONV_2D .* depth multiplier of 7.* contradicts the declared shape"):
+        import_tflite(edited((FILES / "cnn_int8.tflite").read_bytes(), doubled), "model")
 
 
 def test_where_tflm_is_not_litert_is_asked_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
