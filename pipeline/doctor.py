@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -28,22 +29,25 @@ _XCODE = "xcode-select --install"  # Apple's own compiler, make and git: no pack
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program (the first of `commands` found on PATH), what it is for, and the packages that hold it, per system."""
+    """A program (what the environment's `variable` names, else the first of `commands` found on PATH), what it is for, and
+    the packages that hold it, per system."""
 
     name: str
     commands: tuple[str, ...]
     purpose: str
     packages: Mapping[System, str]
     required: bool = True
+    variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`version` is "" when `path` is None: not found."""
+    """`version` is "" when `path` is None: not found. `said` is the first line of the program's own words about itself."""
 
     tool: Tool
     path: str | None
     version: str
+    said: str = field(default="", compare=False)
 
 
 def _packages(debian: str, fedora: str, macos: str) -> Mapping[System, str]:
@@ -65,9 +69,10 @@ QEMU = Tool(
 )
 HOST_COMPILER = Tool(
     "host C compiler",
-    ("gcc", "cc", "clang"),
+    ("cc", "gcc", "clang"),
     "proves the generated C on this host and builds the cycle counter",
     _packages("gcc libc6-dev", "gcc", _XCODE),
+    variable="CC",
 )
 MAKE = Tool("make", ("make", "gmake"), "builds the firmware folder", _packages("make", "make", _XCODE))
 GIT = Tool("git", ("git",), "records the commit of a run", _packages("git", "git", _XCODE), required=False)
@@ -82,8 +87,14 @@ OPTIONAL_PACKAGES = {
 }
 
 
+def locate(tool: Tool) -> str | None:
+    """The path of the program that will be run for `tool`; None when this machine has none."""
+    names = (os.environ.get(tool.variable, ""), *tool.commands) if tool.variable else tool.commands
+    return next((p for name in names if name and (p := shutil.which(name))), None)
+
+
 def find(tool: Tool) -> Finding:
-    path = next((p for command in tool.commands if (p := shutil.which(command))), None)
+    path = locate(tool)
     if path is None:
         return Finding(tool, None, "")
     try:
@@ -93,7 +104,7 @@ def find(tool: Tool) -> Finding:
     said = (done.stdout or done.stderr).partition("\n")[0]
     match = re.search(r"\d+\.\d+\.\d+", said) or re.search(r"\d+\.\d+", said)  # Debian's own "15:12.2.rel1" comes first
     # Apple's stand-ins for gcc and git exist without Xcode's tools, and fail.
-    return Finding(tool, path if done.returncode == 0 else None, match[0] if match and done.returncode == 0 else "")
+    return Finding(tool, path, match[0] if match else "", said) if done.returncode == 0 else Finding(tool, None, "")
 
 
 def needed(target: Target, *, attached: bool = False) -> tuple[Tool, ...]:

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from pipeline import doctor, target
+from pipeline.devices.host import find_compiler
 from pipeline.errors import BuildError
 from pipeline.report.listing import print_findings
 
@@ -108,3 +109,14 @@ def test_versions_name_tools_and_packages() -> None:
     found = doctor.versions()
     assert found["python"] == platform.python_version()
     assert {"torch", "numpy", "mlflow"} <= set(found)
+
+
+def test_the_host_compiler_found_is_the_one_that_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mycc", "gcc", "cc"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} 1.2.3\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for value, wanted in (("mycc", "mycc"), (str(tmp_path / "gcc"), "gcc"), ("", "cc"), ("no-such-compiler", "cc")):
+        monkeypatch.setenv("CC", value)
+        found = doctor.find(doctor.HOST_COMPILER)
+        assert (found.path, found.said) == (find_compiler(), f"{wanted} 1.2.3")

@@ -151,7 +151,10 @@ def _no_firmware(folder: Path, why: str) -> RecipeError:
 
 
 def _toolchain(target: Target) -> dict[str, str]:
-    programs = {f.tool.name: f.version for f in map(doctor.find, TOOLCHAIN)}
+    found = {tool.name: doctor.find(tool) for tool in TOOLCHAIN}
+    programs = {name: f.version for name, f in found.items()}
+    host = found[doctor.HOST_COMPILER.name]  # $CC's, or another: its version alone does not tell which
+    programs[host.tool.name] = f"{Path(host.path or '').name}: {host.said}"
     packages = {n: v for n in ("tinyml-pipeline", "tflite-micro") if (v := doctor.package_version(n))}
     flags = {
         "cpu_flags": build.cpu_flags(target),

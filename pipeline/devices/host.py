@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -30,9 +29,8 @@ REPLAY_TIMEOUT_S = 600
 
 def find_compiler() -> str:
     """The host's C compiler: $CC, cc, gcc or clang. BuildError when there is none."""
-    for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
-        if name and (path := shutil.which(name)):
-            return path
+    if path := doctor.locate(doctor.HOST_COMPILER):
+        return path
     raise BuildError(
         f"{doctor.HOST_COMPILER.name} not found (looked for $CC, cc, gcc, clang): it {doctor.HOST_COMPILER.purpose}. "
         f"Install: {doctor.how_to_get([doctor.HOST_COMPILER])}."

@@ -283,6 +283,18 @@ def test_an_unknown_driver_is_named(tmp_path: Path) -> None:
         )
 
 
+def test_the_manifest_names_the_compiler_that_proved_the_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mycc, called = tmp_path / "mycc", tmp_path / "called"
+    mycc.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && {{ echo "My C compiler 9.8.7"; exit; }}\necho x >> {called}\nexec gcc "$@"\n'
+    )
+    mycc.chmod(0o755)
+    monkeypatch.setenv("CC", str(mycc))
+    firmware = write_firmware(model_of(strided()), BOARD, tmp_path / "firmware")
+    assert called.is_file(), "the host's proof was compiled by another program"
+    assert read_manifest(firmware.folder)["toolchain"]["host C compiler"] == "mycc: My C compiler 9.8.7"
+
+
 def test_a_missing_toolchain_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path.parent))
     for attempt in (lambda folder: write_firmware(model_of(strided()), BOARD, folder), lambda _: require_target(BOARD)):
