@@ -201,3 +201,11 @@ def test_integer_matmul_is_exact_at_its_worst(terms: int) -> None:
     b = np.where(rng.random((terms, 2)) < 0.9, -128, 127)
     multiply: Callable[..., object] = integer_matmul
     np.testing.assert_array_equal(multiply(a, b), a @ b)
+
+
+@pytest.mark.parametrize("terms", [514, 515])
+def test_integer_matmul_is_exact_around_the_last_sum_that_float32_holds(terms: int) -> None:
+    a, b = np.full((1, terms), 255), np.full((terms, 1), -128)
+    b[-1] = -127  # an odd sum
+    multiply: Callable[..., object] = integer_matmul
+    np.testing.assert_array_equal(multiply(a, b), a @ b)

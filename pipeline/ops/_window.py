@@ -84,10 +84,7 @@ def windows(
 ) -> Iterator[tuple[int, int, Array]]:
     """For each kernel position (i, j): the (n, b, out_h, out_w, c) input values under it, `fill` outside the image."""
     top, bottom, left, right = pads
-    need_h = (out[0] - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1 - top - x.shape[2]
-    need_w = (out[1] - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1 - left - x.shape[3]
-    grown = ((0, 0), (0, 0), (top, max(bottom, need_h, 0)), (left, max(right, need_w, 0)), (0, 0))
-    padded = np.pad(x, grown, constant_values=fill)
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             top_i, left_j = i * dilation[0], j * dilation[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from pipeline.ir import Graph, Op
@@ -35,4 +35,4 @@ def fuse_clamp(graph: Graph) -> Graph:
 
 
 def _takes_activation(op: Op) -> bool:
-    return any(f.name == "activation" for f in fields(op)) and getattr(op, "activation", None) == "none"
+    return getattr(op, "activation", None) == "none"

@@ -179,3 +179,11 @@ def test_real_graphs() -> None:
     assert arena.arena_bytes == 3 * 512  # stem, dw and pw at once; the sum is computed in place over the stem
     assert arena.slots["sum"].offset == arena.slots["stem"].offset
     assert arena.peak_ops == ("pw",)
+
+
+def test_an_input_that_nobody_reads_takes_memory_only_until_the_first_operator() -> None:
+    sizes = {"x": 160, "unread": 320, "y": 160}
+    arena = plan(graph_of(sizes, [Node(inputs=("x",), outputs=("y",))], ("x", "unread"), ("y",)))
+    assert arena.slots["unread"].last == -1
+    assert arena.live_bytes == (320,)
+    assert arena.arena_bytes == 480  # both inputs are written at once

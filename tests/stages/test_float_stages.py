@@ -213,6 +213,17 @@ def test_labels_that_can_not_be_learned_and_equal_images_are_no_failure(data: Da
     Train(epochs=1).run(source.load(ModelRecipe(), alike, 0), context(tmp_path)[0])
 
 
+def test_logits_that_are_alike_in_some_classes_are_no_failure(data: Dataset) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    with torch.no_grad():
+        module[1].weight[3] = 0.0  # type: ignore[index]
+        module[1].bias[3] = 0.0  # type: ignore[index]
+    assert not _fit._ignores_images(module, data)
+    with torch.no_grad():
+        module[1].weight *= 1e-12  # type: ignore[operator]
+    assert _fit._ignores_images(module, data), "what is left of the images is less than rounding"
+
+
 def test_the_learning_rate_warms_up_and_decays() -> None:
     schedule = Schedule(10, 1.0)
     factors = [schedule.factor(i, 100) for i in range(101)]
@@ -351,6 +362,21 @@ def test_a_cut_that_computes_something_else_is_not_believed() -> None:
         remove_channels(module, example, "first", [0, 1])
     assert remove_channels(module, example, "second", [0, 1])(example).shape == (2, 10)
     assert "first" in find_groups(module, example, "magnitude", 2).whole
+
+
+def test_a_wrong_cut_is_seen_in_small_numbers_too() -> None:
+    torch.manual_seed(0)
+    module = Reverses().eval()
+    with torch.no_grad():
+        module.dense.weight *= 1e-5
+        module.dense.bias.zero_()
+    with pytest.raises(NotSafe, match="computes something else"):
+        remove_channels(module, torch.randn(2, 1, 8, 8), "first", [0, 1])
+
+
+def test_a_group_that_round_to_would_empty_is_tried_without_all_but_one() -> None:
+    torch.manual_seed(0)
+    assert "second" in find_groups(Reverses().eval(), torch.randn(2, 1, 8, 8), "magnitude", 8).importance
 
 
 class Grouped(nn.Module):

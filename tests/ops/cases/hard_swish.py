@@ -20,6 +20,7 @@ CASES = {
     "zero_points_low": hard_swish(zeros=(-128, -128)),
     "zero_points_high": hard_swish(zeros=(127, 127)),
     "range_of_three": hard_swish(scales=(3 / 128, 3 / 128), zeros=(0, 0)),
+    "reluish_not_shifted": hard_swish(scales=(0.01, 0.008)),
     "coarse": hard_swish(scales=(1.5, 1.3), zeros=(0, -120)),
     "very_coarse": hard_swish(scales=(40.0, 40.0), zeros=(0, 0)),
     "fine": hard_swish(scales=(0.001, 0.001)),

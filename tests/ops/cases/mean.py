@@ -22,6 +22,7 @@ CASES = {
     "global_power_of_two": mean((1, 8, 8, 16), (1, 2)),
     "global_1x1": mean((1, 1, 1, 9), (1, 2)),
     "axes_in_other_order": mean((1, 5, 7, 6), (2, 1)),
+    "first_axis": mean((5, 7), (0,)),
     "rows": mean((1, 5, 7, 6), (1,)),
     "columns": mean((1, 5, 7, 6), (2,), keep=True),
     "channels": mean((1, 5, 7, 6), (3,)),

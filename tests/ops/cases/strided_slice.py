@@ -19,6 +19,7 @@ CASES = {
     "every_second_channel": strided((1, 3, 3, 8), (0, 0, 0, 1), (1, 3, 3, 8), (1, 1, 1, 2)),
     "backwards": strided((1, 4, 5, 3), (0, 0, 4, 0), (1, 4, -1, 3), (1, 1, -1, 1)),
     "backwards_by_two": strided((1, 9), (0, 7), (1, 1), (1, -2)),
+    "backwards_without_the_first": strided((1, 8), (0, 7), (1, 0), (1, -1)),
     "all_backwards": strided((2, 3, 4), (1, 2, 3), (-1, -1, -1), (-1, -1, -1)),
     "last_step": strided((1, 4, 3), (0, 3, 0), (1, 4, 3), (1, 1, 1), shrink=(1,)),
     "one_pixel": strided((1, 4, 5, 3), (0, 2, 4, 0), (1, 3, 5, 3), (1, 1, 1, 1), shrink=(1, 2)),
