@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.errors import BuildError, MismatchError
 from pipeline.ir import Array, Graph
+from pipeline.process_group import own_environment
 
 ARENA_STEP = 16  # TFLM aligns its arena so
 PROBE_TIMEOUT_S = 300
@@ -88,9 +89,11 @@ class Difference:
         )
 
 
-def first_difference(graph: Graph, inputs: tuple[Array, ...], layers: Mapping[str, Array]) -> Difference | None:
+def first_difference(
+    graph: Graph, inputs: tuple[Array, ...], layers: Mapping[str, Array], allowed: int = 0
+) -> Difference | None:
     """Compare the integer reference on int8 `inputs` with `layers` (from `tflm_layers` or `HostC.layers`), in layer order.
-    Layers that are not in `layers` are passed over. None when all are equal."""
+    Layers that are not in `layers` are passed over. None when no value is further away than `allowed` steps."""
     found: list[Difference] = []
     position = {name: (i, op.kind) for i, op in enumerate(graph.ops) for name in op.outputs}
 
@@ -98,7 +101,7 @@ def first_difference(graph: Graph, inputs: tuple[Array, ...], layers: Mapping[st
         if found or name not in layers:
             return
         other = layers[name].reshape(reference.shape)
-        wrong = np.argwhere(reference != other)
+        wrong = np.argwhere(np.abs(reference.astype(np.float64) - other) > allowed)
         if len(wrong):
             at = tuple(int(k) for k in wrong[0])
             expected, got = reference[at].item(), other[at].item()
@@ -122,11 +125,9 @@ def require_equal(graph: Graph, who: str, expected: tuple[Array, ...], got: tupl
 def _ask_worker(model: bytes, *arguments: str) -> int:
     """Too small an arena can crash the interpreter, so it is tried in children of another process, which has no threads."""
     _require()
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
-    command, environment = [sys.executable, "-m", "pipeline.oracle", *arguments], {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-m", "pipeline.oracle", *arguments]
     try:
-        done = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_TIMEOUT_S, env=environment)
+        done = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_TIMEOUT_S, env=own_environment())
     except subprocess.TimeoutExpired:
         raise BuildError(f"TFLM took longer than {PROBE_TIMEOUT_S} s to find the arena size and was stopped.") from None
     if done.returncode or not done.stdout.strip().isdigit():

@@ -7,6 +7,13 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+
+
+def own_environment() -> dict[str, str]:
+    """For `python -m pipeline...`: the child finds this very package, wherever it is started."""
+    here = str(Path(__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))}
 
 
 def run_group(

@@ -98,8 +98,8 @@ class Firmware(Package):
 @dataclass(frozen=True, slots=True)
 class BitExact:
     """How many vectors were replayed, and how many each oracle answered with the integer reference's very bytes. An oracle
-    that this machine can not run (TFLM's wheel is for Linux x86-64) is None, never a number. Only ONNX Runtime, which rounds
-    otherwise, may be equal on fewer vectors than all."""
+    that this machine can not run (TFLM's wheel is for Linux x86-64) is None, never a number. Only ONNX Runtime and LiteRT's
+    optimised kernels, which round otherwise, may be equal on fewer vectors than all."""
 
     vectors: int
     equal: int  # vectors on which every oracle that ran was equal

@@ -85,8 +85,9 @@ def test_raw_bytes_on_the_board(byte_firmware: Path) -> None:
 def test_the_file_itself_is_run_at_compile_and_at_measure(byte_firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = (FILES / "cnn_uint8_edges.tflite").read_bytes()
     assert (byte_firmware / "source.tflite").read_bytes() == given
+    assert "| `source.tflite` |" in (byte_firmware / "README.md").read_text()
     proven = json.loads((byte_firmware / "manifest.json").read_text())["proven"]
-    assert proven["source"] == {"by": "tflm" if tflm_available() else "litert", "vectors": 16, "max_lsb": 0} | {
+    assert proven["source"] == {"by": "tflm" if tflm_available() else "litert", "vectors": 16, "equal": 16, "max_lsb": 0} | {
         "note": proven["source"]["note"]
     }
     asked: list[bytes] = []

@@ -52,6 +52,21 @@ def test_the_first_difference_is_named() -> None:
     assert later.tensor == "logits"
 
 
+def test_a_difference_within_what_is_allowed_is_passed_over() -> None:
+    """Kernels that round otherwise are off by a step before the layer that is really wrong."""
+    graph = small_cnn()
+    x = random_inputs(graph, 4)
+    layers: dict[str, np.ndarray] = {}
+    graph.trace(*x, visit=lambda name, y: layers.update({name: y.astype(np.int16)}))
+    layers["stem"][0, 0, 0, 0, 0] += 4
+    layers["sum"][0, 0, 0, 0, 0] -= 5
+    first, wrong = (oracle.first_difference(graph, x, layers, allowed) for allowed in (3, 4))
+    assert first is not None
+    assert wrong is not None
+    assert (first.tensor, wrong.tensor) == ("stem", "sum")
+    assert oracle.first_difference(graph, x, layers, 5) is None
+
+
 @needs_tflm
 @pytest.mark.parametrize("graph", [small_cnn(), strided()], ids=lambda g: g.name)
 def test_the_smallest_arena_is_the_smallest(graph: Graph) -> None:

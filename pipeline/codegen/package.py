@@ -72,7 +72,7 @@ def write_firmware(
             (work / SOURCE).write_bytes(model.source)
         proof = prove(model, tflite, vectors, work / "model", arena, report)
         _write_tflm(work / "tflm", graph, tflite, proof)
-        write_skeleton(work, graph, model.preprocess, target, arena, normalization)
+        write_skeleton(work, graph, model.preprocess, target, arena, normalization, model.source is not None)
         report("building the firmware")
         image = _build(work, p, graph, arena, layers, target, tflm_dir)
         np.savez(work / "vectors.npz", allow_pickle=False, **_arrays(vectors, model.preprocess))

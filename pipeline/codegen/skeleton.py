@@ -70,6 +70,7 @@ def write_skeleton(
     target: Target,
     arena: Plan,
     normalization: Normalization | None = None,
+    has_source: bool = False,
 ) -> None:
     """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`. TargetError as `driver`."""
     source, hal = data_dir("firmware_templates") / "cortex_m", driver(target)
@@ -83,6 +84,7 @@ def write_skeleton(
     sources = sorted(f"src/{name}" for name in named if name.endswith(".c") and f"src/{name}" != BUILD_ID)
     values = _values(graph, preprocess, target, arena, [*sources, f"model/{prefix(graph)}.c"])
     values["takes_floats"] = normalization is not None and preprocess is None
+    values["has_source"] = has_source
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(source),
         undefined=jinja2.StrictUndefined,

@@ -60,8 +60,11 @@ def depthwise_conv_2d(n: Node) -> tuple[Op, ...]:
     # The options' depth multiplier is redundant, and some writers leave it at 0; one that contradicts the shapes is followed
     # by TFLM, but not by LiteRT.
     multiplier, channels = o.integer("DepthMultiplier"), n.y(4).shape[3]
-    if multiplier:
-        n.expect([multiplier * x.shape[3]], [channels], f"depth multiplier of {multiplier}, of which the channels are")
+    if multiplier and multiplier * x.shape[3] != channels:
+        raise n.fail(
+            f"its depth multiplier {multiplier} makes {multiplier * x.shape[3]} channels of {x.shape[3]}, but the declared "
+            f"output has {channels}; the file is damaged, convert the model anew"
+        )
     pads = n.pads(o, x, spatial(w), stride, dilation)
     inputs = n.names(0, 1, bias=2)
     return (

@@ -17,13 +17,13 @@ from typing import Literal
 import numpy as np
 
 from pipeline.codegen.vectors import Vectors
-from pipeline.errors import GraphError
+from pipeline.errors import BuildError, GraphError
 from pipeline.importers.imported import Edge, Imported
 from pipeline.importers.tflite import import_tflite
 from pipeline.ir import Array, Graph
 from pipeline.oracle import Difference, first_difference, tflm_available
-from pipeline.process_group import run_group
-from pipeline.proof.tflite_worker import INPUTS, MODEL, OUTPUTS, worker_environment
+from pipeline.process_group import own_environment, run_group
+from pipeline.proof.tflite_worker import INPUTS, MODEL, OUTPUTS, REFUSED
 from pipeline.tolerances import LITERT_OPTIMISED
 
 SOURCE = "source.tflite"
@@ -43,11 +43,13 @@ _MOST_LETTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class SourceProof:
-    """The user's file, run `by` whom, gave the integer reference's answers to `vectors` examples, to `max_lsb` steps: 0 but
-    for kernels that round otherwise. `note` says why it was not TFLM, empty when it was."""
+    """The user's file, run `by` whom, gave the integer reference's very answers to `equal` of `vectors` examples, and was
+    off by at most `max_lsb` steps. All are equal but for kernels that round otherwise. `note` says why it was
+    not TFLM."""
 
     by: Engine
     vectors: int
+    equal: int
     max_lsb: int = 0
     note: str = ""
 
@@ -75,8 +77,8 @@ def prove_source(content: bytes, graph: Graph, vectors: Vectors) -> SourceProof:
         except _Refused as why:
             note = "; ".join(filter(None, (note, f"{ENGINES[engine]} can not run the file: {why}")))
             continue
-        if distance <= ALLOWED.get(engine, 0):
-            return SourceProof(engine, len(vectors), distance, note)
+        if distance.max() <= ALLOWED.get(engine, 0):
+            return SourceProof(engine, len(vectors), int((distance == 0).sum()), int(distance.max()), note)
         if engine != "tflm" or "SPACE_TO_BATCH_ND" not in imported.builtins:
             raise _difference(imported, content, engine, given, int8_inputs)
         note = BATCHED_SPACES
@@ -107,17 +109,19 @@ def _as_file_takes(edge: Edge, int8: Array) -> Array:
     return np.asarray(nearest[int8.astype(np.int16) + 128])
 
 
-def _distance(edges: tuple[Edge, ...], expected: tuple[Array, ...], got: Mapping[int, Array]) -> int:
-    """By how many steps of its own type an output, by its number in the file, is away from the reference at most."""
-    return max(_steps(edge, wanted, got[i]) for i, (edge, wanted) in enumerate(zip(edges, expected, strict=True)))
+def _distance(edges: tuple[Edge, ...], expected: tuple[Array, ...], got: Mapping[int, Array]) -> Array:
+    """(n,): by how many steps of its own type an output, by its number in the file, is away from the reference at most."""
+    steps = [_steps(edge, wanted, got[i]) for i, (edge, wanted) in enumerate(zip(edges, expected, strict=True))]
+    return np.asarray(np.max(steps, axis=0))
 
 
-def _steps(edge: Edge, wanted: Array, y: Array) -> int:
-    y = y.reshape(wanted.shape)
+def _steps(edge: Edge, wanted: Array, y: Array) -> Array:
+    y = y.reshape(wanted.shape).astype(np.float64)
     if edge.dtype == "float32":  # which multiples of the scale they are
-        found = np.rint(y.astype(np.float64) / edge.quant.scale[0]) + edge.quant.zero_point
-        return int(np.abs(found - wanted).max())
-    return int(np.abs(y.astype(np.int64) - edge.from_int8(wanted)).max())
+        y = np.rint(y / edge.quant.scale[0]) + edge.quant.zero_point
+    else:
+        wanted = edge.from_int8(wanted)
+    return np.asarray(np.abs(y - wanted).reshape(len(y), -1).max(axis=1))
 
 
 def _difference(
@@ -128,7 +132,7 @@ def _difference(
     try:
         layers = _run(engine, content, tuple(x[:8] for x in given), layers=True)
         named = {imported.names[i]: y for i, y in layers.items() if i in imported.names}
-        found = first_difference(imported.graph, tuple(x[:8] for x in int8_inputs), named)
+        found = first_difference(imported.graph, tuple(x[:8] for x in int8_inputs), named, ALLOWED.get(engine, 0))
     except _Refused:
         pass  # it runs, but not layer by layer
     where = f"{found}" if found else "its layers are equal as far as they can be traced, its outputs are not"
@@ -146,18 +150,21 @@ def _run(engine: Engine, content: bytes, inputs: tuple[Array, ...], *, layers: b
         np.savez(folder / INPUTS, allow_pickle=False, **{str(i): x for i, x in enumerate(inputs)})
         command = [sys.executable, "-m", "pipeline.proof.tflite_worker", engine, work, *(["layers"] if layers else [])]
         try:
-            done = run_group(command, worker_environment(), TIMEOUT_S)
+            done = run_group(command, own_environment(), TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise _Refused(f"it took longer than {TIMEOUT_S} s on {len(inputs[0])} examples and was stopped") from None
+        said = done.stderr.decode(errors="replace")
+        if done.returncode == REFUSED or done.returncode < 0:  # an interpreter that aborts is ended by a signal
+            raise _Refused(_reason(done.returncode, said))
         if done.returncode:
-            raise _Refused(_reason(done.returncode, done.stderr.decode(errors="replace")))
+            raise BuildError(f"the child process that runs the model file failed: {_reason(done.returncode, said)}.")
         with np.load(folder / OUTPUTS, allow_pickle=False) as found:
             values = {int(name): found[name] for name in found.files}
     return values
 
 
 def _reason(code: int, said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    """The interpreter's own first words, which say more than what our code made of them, and how it ended."""
+    lines = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
     ended = f"it ended the process with signal {-code}" if code < 0 else ""
-    last = lines[-1][:_MOST_LETTERS].rstrip(".") if lines else ""
-    return ", ".join(filter(None, (last, ended))) or "it said nothing"
+    return ", ".join(filter(None, ((lines or [""])[0][:_MOST_LETTERS], ended))) or "it said nothing"

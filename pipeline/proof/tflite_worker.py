@@ -5,22 +5,18 @@ only this process with it."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.errors import BuildError
 from pipeline.ir import Array
 
 MODEL, INPUTS, OUTPUTS = "model.tflite", "inputs.npz", "outputs.npz"
-
-
-def worker_environment() -> dict[str, str]:
-    """Of a child that finds this very package, wherever it is started."""
-    here = str(Path(__file__).resolve().parent.parent.parent)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))}
+REFUSED = 3
+"""The exit code for a file that the interpreter will not run. Anything else that goes wrong here is a fault of ours."""
 
 
 def by_tflm(model: bytes, inputs: list[Array], layers: bool) -> dict[int, Array]:
@@ -71,6 +67,6 @@ def main(engine: str, folder: Path, layers: bool) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1], Path(sys.argv[2]), len(sys.argv) > 3)
-    except Exception as e:  # whatever it is, it is the reason why this engine has no answer
-        print(str(e).splitlines()[0] if str(e) else type(e).__name__, file=sys.stderr)
-        sys.exit(1)
+    except (BuildError, RuntimeError, ValueError) as e:  # what oracle and LiteRT raise when they can not run a file
+        print(str(e).partition("\n")[0], file=sys.stderr)
+        sys.exit(REFUSED)

@@ -166,6 +166,12 @@ def warnings(report: Report) -> list[str]:
     lost = 100 * (before - accuracy["int8"]) if before is not None and accuracy["int8"] is not None else 0.0
     if lost > _LOST_POINTS:
         found.append(f"int8 costs {lost:.1f} points of accuracy; try --set quantize.mode=qat, or more calibration images.")
+    found += [
+        f"{s.title}: no epoch was better on the validation images than the weights that came in, so those stay; try another "
+        f"{s.name}.learning_rate."
+        for s in report.stages
+        if s.value("best_epoch") == 0
+    ]
     m = report.measured.measurement
     if not isinstance(m, Measurement):
         found += [f"the latencies must not be quoted: {reason}." for reason in m.invalid]

@@ -84,7 +84,9 @@ def _source(proven: dict[str, Any]) -> str:
     source = proven.get("source")
     if source is None:
         return ""
-    said = f"; your own file, in {ENGINES[source['by']]}, {source['vectors']}"
+    said = f"; your own file, in {ENGINES[source['by']]}, {source['equal']}"
+    if source["max_lsb"]:
+        said += f", the others off by {source['max_lsb']} LSB at most"
     return f"{said} ({source['note']})" if source["note"] else said
 
 

@@ -127,6 +127,7 @@ def oracle_line(exact: BitExact) -> str:
     names = {
         "tflm": "TFLite Micro",
         "litert": "LiteRT on your own file",
+        "litert_optimised": "LiteRT's optimised kernels, which round otherwise, on your own file",
         "onnxruntime": "ONNX Runtime",
         "host_c": "generated C on the host",
         "device": "device",

@@ -28,6 +28,7 @@ _WARM_UP = 0.05  # of all batches
 _ROUNDING = 1e-6  # of a float32 sum, relative: sums are ordered by the place in a batch
 _LARGE_MACS = 50_000_000
 _MAX_THREADS = 4
+_WORST = (-1.0, 0.0)  # of all (accuracy, -loss)
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """loss(images, logits, labels): images for losses that ask another network, as distillation does."""
@@ -97,10 +98,12 @@ def fit(
     *,
     stage: str,
     first_epoch: int = 0,
+    trained: bool = True,
     set_mode: Callable[[bool], Any] | None = None,
-) -> None:
-    """Train `module` in place and leave it in eval mode with the weights of its best epoch on the validation split; the
-    weights that it came with compete, so that training never makes a model worse there.
+) -> int:
+    """Train `module` in place and leave it in eval mode with the weights of its best epoch on the validation split: the
+    highest accuracy, of equal ones the lowest loss. Its number, from 1; 0 when none beat the weights that came in, which
+    then stay. Those of a module that is not `trained` yet do not compete: chance is no result to fall back on.
 
     `set_mode(training)` replaces train() and eval() for modules that have none. Logs train_loss, val_loss and val_accuracy
     at step `first_epoch`, `first_epoch + 1`, ... RecipeError when the user's forward fails; PipelineError when the loss is
@@ -115,9 +118,7 @@ def fit(
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, steps))
     rng = np.random.default_rng(ctx.seed)
     switch(False)
-    val_loss, val_accuracy = _validate(module, data)
-    best = (val_accuracy, -val_loss) if math.isfinite(val_loss) else (-1.0, 0.0)
-    kept = copy.deepcopy(module.state_dict())
+    best, kept, number = _standing(module, data) if trained else _WORST, copy.deepcopy(module.state_dict()), 0
     with ctx.progress(f"{stage}: epochs", total=schedule.epochs) as advance:
         for epoch in range(schedule.epochs):
             switch(True)
@@ -142,10 +143,11 @@ def fit(
             ctx.log.metrics(figures, step=first_epoch + epoch)
             advance(1, f"loss {figures['train_loss']:.3f}, validation {100 * val_accuracy:.1f} %")
             if (val_accuracy, -val_loss) > best:
-                best, kept = (val_accuracy, -val_loss), copy.deepcopy(module.state_dict())
+                best, kept, number = (val_accuracy, -val_loss), copy.deepcopy(module.state_dict()), epoch + 1
     module.load_state_dict(kept)
     if _ignores_images(module, data):
         raise _failed(stage, schedule, "nothing was learned: the model gives the same logits for every validation image")
+    return number
 
 
 def _optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
@@ -162,6 +164,12 @@ def _validate(module: nn.Module, data: Dataset) -> tuple[float, float]:
     logits = predict(module, data, data.x_val)
     value = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(data.y_val))
     return float(value), float((logits.argmax(axis=1) == data.y_val).mean())
+
+
+def _standing(module: nn.Module, data: Dataset) -> tuple[float, float]:
+    """(accuracy, -loss) on the validation split: the higher, the better."""
+    loss, accuracy = _validate(module, data)
+    return (accuracy, -loss) if math.isfinite(loss) else _WORST
 
 
 def _ignores_images(module: nn.Module, data: Dataset) -> bool:

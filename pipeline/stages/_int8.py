@@ -49,7 +49,8 @@ def train(settings: Quantize, prepared: GraphModule, data: Dataset, ctx: Context
         prepared.apply(enable_observer if training else disable_observer)
 
     schedule = Schedule(settings.epochs, settings.learning_rate, settings.batch_size)
-    fit(prepared, data, schedule, cross_entropy(), ctx, stage=settings.name, set_mode=set_mode)
+    best = fit(prepared, data, schedule, cross_entropy(), ctx, stage=settings.name, set_mode=set_mode)
+    ctx.log.metrics({"best_epoch": best})
 
 
 def to_graph(prepared: GraphModule, data: Dataset, name: str) -> Imported:

@@ -53,7 +53,8 @@ class Distill:
         student = copy.deepcopy(artifact.module)
         with deterministic(ctx.seed, artifact.teacher, artifact.data.input_shape):
             schedule = Schedule(self.epochs, self.learning_rate, self.batch_size)
-            fit(student, artifact.data, schedule, self.loss(artifact.teacher), ctx, stage=self.name)
+            best = fit(student, artifact.data, schedule, self.loss(artifact.teacher), ctx, stage=self.name)
+            ctx.log.metrics({"best_epoch": best})
             record(student, artifact.data, ctx, self.name)
         return FloatModel(student, artifact.data, artifact.teacher)
 

@@ -92,13 +92,12 @@ class Measure:
                 for i, answer in enumerate(device.replay(rows(golden.inputs))):
                     answers[i] = answer.view(np.uint8)
                     advance()
-            right = {"device": equal(golden, answers)}
-            if not right["device"].all():
-                raise device_mismatch(artifact, ctx.target, golden, right["device"], device)
+            right = equal(golden, answers)
+            if not right.all():
+                raise device_mismatch(artifact, ctx.target, golden, right, device)
             measurement = timed(device, golden, self.runs)
-        right |= host_oracles(artifact, golden)
-        oracles = {"tflm": None, **{who: int(mask.sum()) for who, mask in right.items()}}
-        bit_exact = BitExact(n, int(np.logical_and.reduce(list(right.values())).sum()), oracles)
+        oracles = {"tflm": None, "device": n, **host_oracles(artifact, golden)}
+        bit_exact = BitExact(n, min(k for k in oracles.values() if k is not None), oracles)
         latency_us = statistics.median(measurement.latency_us)
         energy = energy_uj(ctx.target.power, latency_us)
         score = scores(data.y_test[:n], answers.view(np.int8), data.classes)
@@ -142,23 +141,23 @@ def timed(device: Board, golden: Vectors, runs: int) -> Measurement:
     return measurement
 
 
-def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, Array]:
-    """Which examples the generated C on this host, and TFLM where it can run, answer as the reference does. TFLM gets the
-    user's own .tflite file where there is one, else the one written here. MismatchError when not all."""
+def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, int]:
+    """How many examples the generated C on this host, and TFLM where it can run, answer with the reference's bytes: all, or
+    MismatchError. TFLM gets the user's own .tflite file where there is one, else the one written here. A user's file that
+    only LiteRT can run is told apart, by the engine's name; GraphError when it answers otherwise."""
     graph = firmware.model.graph
-    right = {}
     with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
-        right["host_c"] = equal(golden, rows(host.run(*golden.inputs)))
-        if not right["host_c"].all():
+        if not equal(golden, rows(host.run(*golden.inputs))).all():
             found = oracle.first_difference(graph, golden.int8_inputs, host.layers(*golden.inputs))
             raise MismatchError(f"the generated C on this host does not answer as the integer reference: {found}.")
+    found_equal = {"host_c": len(golden)}
     if firmware.model.source is not None:
         source = prove_source(firmware.model.source, graph, golden)
-        right[source.by] = np.ones(source.vectors, bool)
-    if "tflm" not in right:  # nobody gave a file, or TFLM is not the one to ask about it
+        found_equal[source.by] = source.equal
+    if "tflm" not in found_equal:  # nobody gave a file, or TFLM is not the one to ask about it
         by_tflm = prove_tflm(graph, (firmware.folder / "model.tflite").read_bytes(), golden)
-        right |= {} if by_tflm is None else {"tflm": np.ones(by_tflm, bool)}
-    return right
+        found_equal |= {} if by_tflm is None else {"tflm": by_tflm}
+    return found_equal
 
 
 def device_mismatch(firmware: Firmware, target: Target, golden: Vectors, right: Array, device: Board) -> MismatchError:

@@ -65,7 +65,8 @@ class Prune:
                 if epochs:
                     schedule = Schedule(epochs, self.learning_rate, self.batch_size)
                     in_round = self._in_round(step, ctx)
-                    fit(module, data, schedule, cross_entropy(), in_round, stage=self.name, first_epoch=epoch)
+                    best = fit(module, data, schedule, cross_entropy(), in_round, stage=self.name, first_epoch=epoch)
+                    ctx.log.metrics({"best_epoch": best and epoch + best})  # of the last round; 0: as it was cut
                 epoch += epochs
             record(module, data, ctx, self.name)
         after = cost(module, data.input_shape)

@@ -35,7 +35,9 @@ class Train:
         with deterministic(ctx.seed, module, artifact.data.input_shape):
             if artifact.checkpoint is None:
                 schedule = Schedule(self.epochs, self.learning_rate, self.batch_size, self.optimizer, self.weight_decay)
-                fit(module, artifact.data, schedule, cross_entropy(self.label_smoothing), ctx, stage=self.name)
+                loss = cross_entropy(self.label_smoothing)
+                best = fit(module, artifact.data, schedule, loss, ctx, stage=self.name, trained=False)
+                ctx.log.metrics({"best_epoch": best})
             module.eval()
             record(module, artifact.data, ctx, self.name)
         return FloatModel(module, artifact.data)

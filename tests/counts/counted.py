@@ -22,6 +22,7 @@ from pipeline.locations import data_dir
 from pipeline.target import Target
 
 HERE = Path(__file__).parent
+SEMIHOSTING = HERE.parent / "ops" / "board"
 # As the firmware's Makefile has them.
 FLAGS = ("-std=c99", "-ffreestanding", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-pedantic", "-Werror")
 # Nothing moves across a mark. Where kernels are inlined, as in digits_cnn, that costs the compiler some tenths of a percent.
@@ -74,17 +75,18 @@ class _Build:
 
     def image(self, graphs: tuple[Graph, ...], objects: list[Path]) -> None:
         prefixes = [prefix(g) for g in graphs]
-        includes = [f'#include "{p}/{p}.h"' for p in prefixes]
+        headers = [f'#include "{p}/{p}.h"' for p in prefixes]
         table = ", ".join(f"{{ {p}_invoke, {p.upper()}_ARENA_BYTES }}" for p in prefixes)
         largest = max(plan(g).arena_bytes for g in graphs)
-        facts = [*includes, f"#define LIBRARIES {table}", f"#define LARGEST_ARENA {largest}", ""]
+        facts = [*headers, f"#define LIBRARIES {table}", f"#define LARGEST_ARENA {largest}", ""]
         (self.folder / "libraries.h").write_text("\n".join(facts))
         memory = self.target.memory
         where = {"FLASH_AT": memory.flash_origin, "FLASH_SIZE": memory.flash_bytes}
         where |= {"RAM_AT": memory.ram_origin, "RAM_SIZE": memory.ram_bytes}
         sources = [HERE / "count.c", data_dir("firmware_templates") / "cortex_m" / "memory.c", *objects]
         link = ["-nostdlib", *(f"-Wl,--defsym={k}={v}" for k, v in where.items()), "-T", str(HERE / "count.ld")]
-        self._gcc("-Os", f"-I{self.folder}", *link, *map(str, sources), "-lgcc", "-o", str(self.folder / "count.elf"))
+        includes = [f"-I{self.folder}", f"-I{SEMIHOSTING}"]
+        self._gcc("-Os", *includes, *link, *map(str, sources), "-lgcc", "-o", str(self.folder / "count.elf"))
 
     def _gcc(self, *arguments: str) -> None:
         command = [f"{TOOLS}gcc", *cpu_flags(self.target).split(), *FLAGS, *arguments]

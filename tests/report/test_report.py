@@ -127,6 +127,11 @@ def test_what_should_not_be_overlooked_is_a_warning(report: Report, tmp_path: Pa
     assert unseen == "quantize: class 'dog' is never recognised; see the recall by class in the report."
     assert lost.startswith("int8 costs 78.0 points of accuracy; try --set quantize.mode=qat, or more calibration images.")
     assert guessing in " ".join(printed(worse, 300).split())
+    stayed = replace(report, stages=(StageResult("distill", (Figure("best_epoch", 0.0, "computed"),), 1.0),))
+    (said,) = [w for w in warnings(stayed) if "came in" in w]
+    assert said.startswith(
+        "distill: no epoch was better on the validation images than the weights that came in, so those stay"
+    )
     write_report(worse, tmp_path)
     assert guessing in (tmp_path / "report.html").read_text(encoding="utf-8")
 
