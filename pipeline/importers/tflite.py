@@ -129,7 +129,12 @@ class _Assembly:
         outputs = tuple(self._edge(i, "output") for i in self.file.outputs)
         for composite in self.composites.values():
             self.stripped |= {op.index for op in composite.parts[:-1]}
-        ops = [op for o in self.file.operators if o.index not in self.stripped and not self._fold(o) for op in self._ops(o)]
+        try:
+            ops = [
+                op for o in self.file.operators if o.index not in self.stripped and not self._fold(o) for op in self._ops(o)
+            ]
+        except GraphError as e:
+            raise GraphError(f"{e}{self._open_shape()}") from None
         if not ops:
             raise GraphError(f"{self.file.name}: there is nothing to compute between its inputs and outputs")
         x, y = (tuple(self._named(i) for i in edge) for edge in (self.file.inputs, self.file.outputs))

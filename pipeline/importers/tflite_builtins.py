@@ -79,6 +79,9 @@ def fully_connected(n: Node) -> tuple[Op, ...]:
     weights_format = o.member("WeightsFormat", schema.FullyConnectedOptionsWeightsFormat)
     if weights_format != "DEFAULT":
         raise n.fail(f"weights are stored as {weights_format}; only the default layout is supported")
+    x, (units, width), keep = n.x(), n.x(1, 2).shape, bool(o["KeepNumDims"])
+    rows = x.shape[:-1] if keep else (x.size // width,)
+    n.expect_shape((*rows, units), f"shape with keep_num_dims {str(keep).lower()}")
     return (FullyConnected(inputs=n.names(0, 1, bias=2), outputs=n.outputs, activation=n.activation(o)),)
 
 
@@ -96,6 +99,7 @@ def transpose_conv(n: Node) -> tuple[Op, ...]:
     y, stride = n.y(4), _stride(o)
     kernel, x = spatial(n.x(1, 4)), spatial(n.x(2, 4))
     top, _, left, _ = n.pads(o, y, kernel, stride)
+    n.expect_shape(n.constant(0, "the output's shape").reshape(-1)[:8].tolist(), "output shape")
     full = [(x[i] - 1) * stride[i] + kernel[i] for i in (0, 1)]
     if full[0] * full[1] * y.shape[3] > MAX_PADDED_BYTES:
         raise n.fail(f"input {n.x(2).shape} and stride {stride} make {full[0]} rows of {full[1]}, far beyond {y.shape}")
@@ -112,7 +116,11 @@ def leaky_relu(n: Node) -> tuple[Op, ...]:
 
 
 def mean(n: Node) -> tuple[Op, ...]:
-    return (Mean(inputs=n.names(0), outputs=n.outputs, axes=n.axes(1, len(n.x().shape))),)
+    shape, keep = n.x().shape, bool(n.options("ReducerOptions")["KeepDims"])
+    axes = n.axes(1, len(shape))
+    left = [1 if i in axes else s for i, s in enumerate(shape) if keep or i not in axes]
+    n.expect_shape(left, f"shape {'with' if keep else 'without'} the axes {axes}, as its option keep_dims says,")
+    return (Mean(inputs=n.names(0), outputs=n.outputs, axes=axes),)
 
 
 def softmax(n: Node) -> tuple[Op, ...]:
@@ -130,7 +138,7 @@ BUILTINS: dict[str, Builtin] = {
     "CONCATENATION": moves.concatenation,
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
-    "EXPAND_DIMS": moves.reshape,
+    "EXPAND_DIMS": moves.expand_dims,
     "FULLY_CONNECTED": fully_connected,
     "HARD_SWISH": plain(HardSwish),
     "LEAKY_RELU": leaky_relu,
@@ -152,7 +160,7 @@ BUILTINS: dict[str, Builtin] = {
     "SOFTMAX": softmax,
     "SPLIT": moves.split,
     "SPLIT_V": moves.split,
-    "SQUEEZE": moves.reshape,
+    "SQUEEZE": moves.squeeze,
     "STRIDED_SLICE": moves.strided_slice,
     "SUB": arithmetic(Sub, "SubOptions"),
     "TANH": plain(Tanh),

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from pipeline.errors import GraphError
 from pipeline.ir import Array, DType, Quant, Tensor
 
+MAX_INTEGERS = 8  # in an option: as many as a tensor can have dimensions
 EMPTY_TABLE = struct.pack("<HHi", 4, 4, 4)  # a vtable without fields, then a table that points back at it: all defaults
 
 DTYPES: dict[str, DType] = {"INT8": "int8", "UINT8": "uint8", "INT32": "int32", "INT64": "int32", "FLOAT32": "float32"}
@@ -76,6 +77,14 @@ class Options:
 
     def integer(self, name: str) -> int:
         return int(self[name])
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """A short vector of integers, such as axes or a shape."""
+        with reading(self.where):
+            n = getattr(self.table, f"{name}Length")()
+            if n > MAX_INTEGERS:
+                raise GraphError(f"{self.where}: option {name} has {n:,} values; at most {MAX_INTEGERS} are read")
+            return tuple(int(getattr(self.table, name)(i)) for i in range(n))
 
     def member(self, name: str, enum: type) -> str:
         """The name of an enum-valued option ("SAME", "RELU6")."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pipeline.importers.tflite_node import Node
+from pipeline.importers.tflite_reader import MAX_OPERANDS
+from pipeline.importers.tflite_shapes import strided_ranges
 from pipeline.ir import Op
 from pipeline.ops.concatenation import Concatenation
 from pipeline.ops.pad import Pad
@@ -16,7 +20,6 @@ from pipeline.ops.strided_slice import StridedSlice
 from pipeline.ops.transpose import Transpose
 
 MAX_COPIES = 64
-MASKS = ("Begin", "End", "ShrinkAxis", "Ellipsis", "NewAxis")
 
 
 def concatenation(n: Node) -> tuple[Op, ...]:
@@ -42,8 +45,49 @@ def pad(n: Node) -> tuple[Op, ...]:
 
 
 def reshape(n: Node) -> tuple[Op, ...]:
-    """The target shape may come as tensor, as option, or not at all: the output's own shape says it."""
+    """The target shape may come as tensor, as option, or not at all: the output's own shape then says it."""
+    given = len(n.inputs) > 1 and n.inputs[1] is not None and n.x(1).dtype == "int32"
+    target = (
+        n.constant(1, "the shape").reshape(-1)[:8].tolist() if given else n.options("ReshapeOptions").integers("NewShape")
+    )
+    if len(target):
+        n.expect_shape(_filled(n, tuple(target)), "new shape")
+    return _reshaped(n)
+
+
+def _reshaped(n: Node) -> tuple[Op, ...]:
     return (Reshape(inputs=n.names(0), outputs=n.outputs),)
+
+
+def _filled(n: Node, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """With the one -1 that may be among them replaced by what the others leave of the input."""
+    if sizes.count(-1) > 1:
+        raise n.fail(f"its new shape {list(sizes)} leaves several sizes open; only one can be -1")
+    known, total = math.prod(s for s in sizes if s != -1), n.x().size
+    return tuple(total // known if s == -1 and known > 0 and total % known == 0 else s for s in sizes)
+
+
+def squeeze(n: Node) -> tuple[Op, ...]:
+    shape = n.x().shape
+    named = [n.axis(a, len(shape)) for a in n.options("SqueezeOptions").integers("SqueezeDims")]
+    dropped = named or [i for i, size in enumerate(shape) if size == 1]
+    if any(shape[i] != 1 for i in dropped):
+        raise n.fail(f"it drops axes {named} of {shape}; only axes of 1 can be dropped")
+    n.expect_shape([size for i, size in enumerate(shape) if i not in dropped], f"shape without axes {dropped} of {shape}")
+    return _reshaped(n)
+
+
+def expand_dims(n: Node) -> tuple[Op, ...]:
+    shape = n.x().shape
+    (at,) = _one(n, n.axes(1, len(shape) + 1))
+    n.expect_shape((*shape[:at], 1, *shape[at:]), f"shape with a new axis {at}")
+    return _reshaped(n)
+
+
+def _one(n: Node, axes: tuple[int, ...]) -> tuple[int, ...]:
+    if len(axes) != 1:
+        raise n.fail(f"it needs one axis, got {axes}")
+    return axes
 
 
 def resize_nearest_neighbor(n: Node) -> tuple[Op, ...]:
@@ -66,51 +110,38 @@ def slice_(n: Node) -> tuple[Op, ...]:
 
 
 def split(n: Node) -> tuple[Op, ...]:
-    """SPLIT has the axis before the tensor, SPLIT_V the tensor, the sizes, the axis. The outputs' shapes say the sizes."""
-    x, axis = (1, 0) if n.operator.builtin == "SPLIT" else (0, 2)
-    values = n.axes(axis, len(n.x(x).shape))
-    if len(values) != 1:
-        raise n.fail(f"it needs one axis, got {values}")
-    if x == 0:
-        sizes, whole = n.constant(1, "the sizes").reshape(-1).tolist(), n.x().shape[values[0]]
-        rest = whole - sum(s for s in sizes if s != -1)
-        declared = [n.tensors[name].shape[values[0]] for name in n.outputs if len(n.tensors[name].shape) > values[0]]
-        n.expect([rest if s == -1 else s for s in sizes], declared, "sizes")
-    return (Split(inputs=n.names(x), outputs=n.outputs, axis=values[0]),)
+    """SPLIT has the axis before the tensor, SPLIT_V the tensor, the sizes, the axis."""
+    even = n.operator.builtin == "SPLIT"
+    x, parts = 1 if even else 0, len(n.outputs)
+    shape = n.x(x).shape
+    (axis,) = _one(n, n.axes(0 if even else 2, len(shape)))
+    asked = n.options("SplitOptions" if even else "SplitVOptions").integer("NumSplits")
+    if asked != parts:
+        raise n.fail(
+            f"its option says {asked} parts, but it has {parts} outputs; the file is damaged, convert the model anew"
+        )
+    declared = [y.shape[axis] if len(y.shape) > axis else 0 for y in (n.tensors[name] for name in n.outputs)]
+    n.expect([shape[axis] // parts] * parts if even else _sizes(n, shape[axis]), declared, "sizes")
+    return (Split(inputs=n.names(x), outputs=n.outputs, axis=axis),)
+
+
+def _sizes(n: Node, whole: int) -> list[int]:
+    """Of SPLIT_V, one of which may be -1 for "the rest"."""
+    sizes = n.constant(1, "the sizes").reshape(-1)[:MAX_OPERANDS].tolist()
+    if sizes.count(-1) > 1:
+        raise n.fail(f"its sizes {sizes} leave several parts open; only one can be -1")
+    rest = whole - sum(s for s in sizes if s != -1)
+    return [rest if s == -1 else s for s in sizes]
 
 
 def strided_slice(n: Node) -> tuple[Op, ...]:
-    """With Python's own rules for negative and missing bounds, which are TFLite's."""
-    o = n.options("StridedSliceOptions")
-    mask = {m: o.integer(f"{m}Mask") for m in MASKS}
-    if mask["Ellipsis"] or mask["NewAxis"] or o["Offset"]:
-        raise n.fail("ellipsis, new-axis and offset slices are not supported; write the begin and end of every axis")
-    begin, end, strides = (n.constant(i, "its range").reshape(-1) for i in (1, 2, 3))
-    shape = n.x().shape
-    if not len(begin) == len(end) == len(strides) <= len(shape):
-        raise n.fail(f"{len(begin)} begins, {len(end)} ends and {len(strides)} strides do not fit the input {shape}")
-    ranges = [(0, size, 1) for size in shape]
-    for i, bounds in enumerate(zip(begin.tolist(), end.tolist(), strides.tolist(), strict=True)):
-        ranges[i] = _range(n, shape[i], bounds, *(bool(mask[m] >> i & 1) for m in MASKS[:3]))
-    shrink = tuple(i for i in range(len(begin)) if mask["ShrinkAxis"] >> i & 1)
-    starts, stops, steps = zip(*ranges, strict=True) if ranges else ((), (), ())
-    return (StridedSlice(inputs=n.names(0), outputs=n.outputs, begin=starts, end=stops, strides=steps, shrink=shrink),)
-
-
-def _range(
-    n: Node, size: int, bounds: tuple[int, int, int], open_begin: bool, open_end: bool, shrink: bool
-) -> tuple[int, int, int]:
-    """(begin, end, stride) of one axis, counted from the front."""
-    begin, end, stride = bounds
-    if stride == 0:
-        raise n.fail("a stride of a slice is 0")
-    if shrink:
-        if stride < 0:
-            raise n.fail(f"an axis that is dropped has the stride {stride}; it must be positive")
-        # As StridedSliceStartForAxis in TFLite's strided_slice_logic.h: an open begin is 0 whatever the begin says.
-        at = 0 if open_begin else min(max(begin + size if begin < 0 else begin, 0), size)
-        return at, at + 1, 1
-    return slice(None if open_begin else begin, None if open_end else end, stride).indices(size)
+    operands = [n.constant(i, "its range") for i in (1, 2, 3)]
+    try:
+        cut = strided_ranges(n.operator, n.x().shape, operands)
+    except ValueError as e:
+        raise n.fail(str(e)) from None
+    starts, stops, steps = zip(*cut.ranges, strict=True) if cut.ranges else ((), (), ())
+    return (StridedSlice(inputs=n.names(0), outputs=n.outputs, begin=starts, end=stops, strides=steps, shrink=cut.shrink),)
 
 
 def tile(n: Node) -> tuple[Op, ...]:
@@ -121,8 +152,9 @@ def tile(n: Node) -> tuple[Op, ...]:
         raise n.fail(
             f"multiples {multiples} for the input {n.x().shape}; only one axis, up to {MAX_COPIES} times, can be repeated"
         )
+    n.expect_shape([m * s for m, s in zip(multiples, n.x().shape, strict=True)], f"shape repeated {multiples} times")
     if not repeated:
-        return reshape(n)
+        return _reshaped(n)
     (axis,) = repeated
     return (Concatenation(inputs=n.names(0) * multiples[axis], outputs=n.outputs, axis=axis),)
 

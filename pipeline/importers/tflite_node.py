@@ -68,6 +68,10 @@ class Node:
                 "convert the model anew"
             )
 
+    def expect_shape(self, want: Sequence[int], what: str, output: int = 0) -> None:
+        """As `expect`, of an output's whole shape."""
+        self.expect(want, self.tensors[self.outputs[output]].shape, what)
+
     def constant(self, i: int, what: str) -> Array:
         """Input i's values, an integer constant."""
         data = self.x(i).data

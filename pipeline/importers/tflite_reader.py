@@ -204,10 +204,12 @@ class _Reader:
         axis = table.QuantizedDimension() if scales.size > 1 else None
         if axis is not None and not (0 <= axis < len(shape) and shape[axis] == scales.size):
             raise GraphError(f"tensor {name!r}: {scales.size} scales along dimension {axis} do not fit its shape {shape}")
-        if zeros.size not in (0, 1, scales.size):
+        if not zeros.size:
+            raise GraphError(f"tensor {name!r}: {scales.size} scales without a zero point; write it, also when it is 0")
+        if zeros.size not in (1, scales.size):
             raise GraphError(f"tensor {name!r}: {zeros.size} zero points for {scales.size} scales")
-        zero_point = int(zeros[0]) if zeros.size else 0
-        if zeros.size and bool((zeros != zero_point).any()):
+        zero_point = int(zeros[0])
+        if bool((zeros != zero_point).any()):
             raise GraphError(f"tensor {name!r}: zero points differ between channels; per-channel weights must be symmetric")
         low, high = RANGES.get(type_name, (0, 0))
         if type_name in DTYPES and not low <= zero_point <= high:

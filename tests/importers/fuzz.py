@@ -98,6 +98,7 @@ def _edit_one(model: Any, rng: Random) -> None:
         model.operatorCodes,
         [graph],
     ]
+    pools = [pool for pool in pools if pool]
     pool = pools[int(rng.integers(len(pools)))]
     thing = pool[int(rng.integers(len(pool)))]
     names = [n for n, v in vars(thing).items() if isinstance(v, int | float | list | np.ndarray | np.number | bytes)]

@@ -165,12 +165,6 @@ def other_versions(m: Any) -> None:
         code.version = 1
 
 
-def no_zero_points(m: Any) -> None:
-    for t in m.subgraphs[0].tensors:
-        if t.quantization is not None and t.quantization.zeroPoint is not None and not t.quantization.zeroPoint.any():
-            t.quantization.zeroPoint = None
-
-
 def one_zero_point_per_channel(m: Any) -> None:
     operand(m, "CONV_2D", 1).quantization.zeroPoint = np.zeros(1, np.int64)
 
@@ -225,7 +219,6 @@ VARIATIONS = {
     "only 8-bit builtin codes": ("cnn_int8", only_old_codes),
     "only 32-bit builtin codes": ("cnn_int8", only_new_codes),
     "other operator versions": ("cnn_int8", other_versions),
-    "absent zero points": ("cnn_int8", no_zero_points),
     "one zero point for all channels": ("cnn_int8", one_zero_point_per_channel),
     "tensors with one name": ("cnn_int8", same_names),
     "tensors without names": ("cnn_int8", no_names),
