@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pipeline.errors import GraphError
 from pipeline.fixedpoint import (
     IntArray,
     clamp_int8,
@@ -17,10 +18,15 @@ from pipeline.fixedpoint import (
 from pipeline.ir import Array, Tensor
 
 INTEGER_BITS = 4
+FINEST_SCALE = 2.0**-28
 
 
 def q4_requant(x: Tensor) -> tuple[int, int]:
-    """(multiplier, shift) from steps of x to Q4."""
+    """(multiplier, shift) from steps of x to Q4. GraphError for steps so fine that TFLM's radius, an int, overflows."""
+    if x.scale < FINEST_SCALE:
+        raise GraphError(
+            f"its input's scale {x.scale:g} is below {FINEST_SCALE:g}, where TFLM's arithmetic overflows; check it"
+        )
     return quantize_multiplier(x.scale * 2 ** (31 - INTEGER_BITS))
 
 

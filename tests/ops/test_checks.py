@@ -161,6 +161,18 @@ REFUSED = {
     ),
     "logistic_output": (logistic.CASES["plain"], {"y": activation(1, 256)}, {}, "must have scale 1/256 and zero point -128"),
     "logistic_input": (logistic.CASES["plain"], {"x": activation(1, 256, scale=16)}, {}, "too large for 32-bit arithmetic"),
+    "logistic_input_fine": (
+        logistic.CASES["plain"],
+        {"x": activation(1, 256, scale=3.7e-9)},
+        {},
+        "3.7e-09 is below 3.72529e-09",
+    ),
+    "tanh_input_fine": (
+        tanh.CASES["plain"],
+        {"x": activation(1, 256, scale=3.7e-9)},
+        {},
+        "where TFLM's arithmetic overflows",
+    ),
     "tanh_output": (tanh.CASES["plain"], {"y": activation(1, 256)}, {}, "must have scale 1/128 and zero point 0"),
     "lookup_table": (lookup.CASES["silu"], {}, {"table": (1, 2, 3)}, "must have 256 int8 values"),
     "lookup_values": (lookup.CASES["silu"], {}, {"table": (128,) * 256}, "must have 256 int8 values"),

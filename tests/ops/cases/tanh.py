@@ -14,7 +14,7 @@ CASES = {
     "zero_point_low": tanh(zero=-128),
     "zero_point_high": tanh(zero=127),
     "fine": tanh(scale=1e-4),
-    "finest": tanh(scale=1e-8),
+    "finest": tanh(scale=2**-28),
     "coarse": tanh(scale=1.3),
     "one_step_saturates": tanh(scale=15.9),
     "power_of_two": tanh(scale=0.0625, zero=0),
