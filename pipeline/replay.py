@@ -99,7 +99,7 @@ def measure(
         bit_exact=BitExact(n, min(k for k in oracles.values() if k is not None), oracles),
         scores=None if y is None else scores(y, outputs[0], _class_names(classes, outputs[0][0].size)),
         measurement=measurement,
-        kind="measured" if measurement.clock == "device" else "simulated",
+        kind=measurement.kind,
         energy_uj=energy_uj(target.power, statistics.median(measurement.latency_us)),
         notes=notes,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from json_outputs import check
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
@@ -33,6 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert report["bit_exact"]["vectors"] == report["bit_exact"]["host_c"] > 0
     assert report["flash_bytes"] == load_firmware(work / "fw")[0].flash_bytes
     assert report["peak_layers"]
+    check(report, "compile")
+    assert report["kinds"]["tflm_arena_bytes"] == ("estimated" if report["bit_exact"]["tflm"] is None else "computed")
     assert (work / "fw" / "arena.svg").is_file()
     return work / "fw"
 
@@ -55,11 +58,21 @@ def test_measure_scores_labelled_inputs_on_the_device(folder: Path, tmp_path: Pa
     assert f"{right} of 7" in done.output
     assert report["kind"] == "simulated"
     assert report["measurement"]["energy_kind"] == "estimated"
+    check(report, "measure")
+    assert report["kinds"]["measurement"] == {
+        "instructions": "simulated", "cycles": "simulated", "cycles_low": "simulated", "cycles_high": "simulated",
+        "latency_us_median": "simulated", "energy_uj": "estimated", "ram_bytes": "computed", "flash_bytes": "computed",
+    }  # fmt: skip
+    assert report["kinds"]["accuracy"]["device"] == "simulated"
 
 
-def test_measure_without_inputs_replays_the_kept_vectors(folder: Path) -> None:
-    done = run("measure", folder, "--limit", 2)
+def test_measure_without_inputs_replays_the_kept_vectors(folder: Path, tmp_path: Path) -> None:
+    done = run("measure", folder, "--limit", 2, "--json", tmp_path / "m.json")
     assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "m.json").read_text())
+    check(report, "measure")
+    assert report["accuracy"] == {"device": None, "recall": None}, "there are no labels"
+    assert "accuracy" not in report["kinds"]
     assert "2 of 2 vectors" in done.output
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from json_outputs import check
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -61,6 +62,7 @@ def test_report(folder: Path) -> None:
     run = folder / "build" / "digits-cortex-m4-1"
     read = report_of(run)
     assert json.loads((folder / "out.json").read_text()) == read
+    check(read, "report")
     assert [s["name"] for s in read["stages"]] == ["train", "prune", "distill", "quantize", "codegen", "measure"]
     assert set(read["accuracy"]) == {"float", "pruned", "distilled", "int8", "device"}
     assert all(0.3 < a <= 1 for a in read["accuracy"].values())

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from json_outputs import check
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -37,7 +38,9 @@ def test_two_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no raspberry-pi-4 was measured" in said
     assert "cortex-m4 and raspberry-pi-4 give the same class" in said
     both = json.loads((tmp_path / "both.json").read_text())
+    check(both, "outcome")
     board, pi = both["targets"]
+    assert (board["kinds"]["measurement"]["ram_bytes"], pi["kinds"]["measurement"]["ram_bytes"]) == ("computed", "host")
     assert [s["name"] for s in board["stages"]] == [s["name"] for s in pi["stages"]]
     assert board["stages"][:2] == pi["stages"][:2], "train and quantize ran once"
     assert board["bit_exact"]["equal"] == board["bit_exact"]["vectors"] == 40

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +14,16 @@ from pipeline.codegen.to_c import prefix
 from pipeline.codegen.to_tflite import tflite_nodes
 from pipeline.errors import RecipeError
 from pipeline.ir import Graph
+from pipeline.stage import Kind
 
 LIBRARY = "libtensorflow-microlite.a"
 # MicroMutableOpResolver's methods are the builtin names in camel case, but for these.
 METHODS = {"PADV2": "AddPadV2", "BATCH_TO_SPACE_ND": "AddBatchToSpaceNd", "SPACE_TO_BATCH_ND": "AddSpaceToBatchNd"}
+
+
+def arena_kind(manifest: Mapping[str, Any]) -> Kind:
+    """Of a manifest's TFLM arena: found by trying, or a guess where TFLM can not run."""
+    return "estimated" if manifest["proven"]["tflm"] is None else "computed"
 
 
 def require_library(folder: Path) -> None:

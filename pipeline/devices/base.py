@@ -28,3 +28,8 @@ class Measurement:
     flash_bytes: int
     stack_bytes: int | None = None  # high-water mark, by painting
     counter: str = ""  # what counted: "plugin" (of QEMU), "systick" or "dwt"
+
+    @property
+    def kind(self) -> Literal["measured", "simulated"]:
+        """Of what the device counted and timed."""
+        return "measured" if self.clock == "device" else "simulated"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.report.kinds import kinds
+
 if TYPE_CHECKING:
     from pipeline.report.figures import Report
 
@@ -25,13 +27,14 @@ class TargetAgreement:
     max_lsb: int
 
     def json(self) -> dict[str, Any]:
-        return {
+        figures = {
             "targets": list(self.targets),
             "vectors": self.vectors,
             "top1": self.top1,
             "equal_values": self.equal_values,
             "max_lsb": self.max_lsb,
         }
+        return {**figures, "kinds": kinds(figures, "computed")}
 
     def __str__(self) -> str:
         return (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.codegen.sizes import constant_sizes
 from pipeline.devices.base import Measurement
+from pipeline.report.kinds import FORMAT, kinds
 from pipeline.shown import byte_size, scaled, short
 from pipeline.stage import Firmware, Kind
 
@@ -73,6 +74,14 @@ class StageResult:
         """By class, in the data set's order; empty where the stage has none."""
         return {f.name.removeprefix("recall_"): f for f in self.figures if f.name.startswith("recall_")}
 
+    def json(self) -> dict[str, Any]:
+        metrics = {f.name: _plain(f.value) for f in self.figures}
+        return {
+            "name": self.name,
+            "metrics": metrics,
+            "kinds": {f.name: f.kind for f in self.figures if metrics[f.name] is not None},
+        }
+
     def value(self, name: str) -> float | None:
         return next((f.value for f in self.figures if f.name == name), None)
 
@@ -112,23 +121,34 @@ class Report:
     def json(self) -> dict[str, Any]:
         """The content of report.json. `null` stands where a stage was left out or an oracle can not run on this machine."""
         m, exact = self.measured.measurement, self.measured.bit_exact
-        accuracy = {key: self._accuracy(stage) for key, stage in _ACCURACY_OF.items()}
+        accuracy = {key: self._accuracy(stage) for key, stage in _ACCURACY_OF.items()} | {"device": self.measured.accuracy}
+        bit_exact = {"vectors": exact.vectors, "equal": exact.equal, "oracles": dict(exact.oracles)}
+        measurement = {
+            "clock": m.clock,
+            "instructions": m.instructions,
+            "cycles": m.cycles,
+            "latency_us_median": statistics.median(m.latency_us),
+            "energy_uj": self.measured.energy_uj,
+            "energy_kind": self.measured.energy_kind,
+            "ram_bytes": m.ram_bytes,
+            "flash_bytes": self.measured.package.flash_bytes,
+        }
+        linked = isinstance(m, Measurement)  # a board's RAM is its firmware's, a computer's what the process took there
+        sizes: dict[str, Kind] = {"flash_bytes": "computed", "ram_bytes": "computed" if linked else m.kind}
+        agreement = self._agreement()
         return {
+            "format": FORMAT,
             "target": self.target.name,
             "run_id": self.run_id,
-            "stages": [{"name": s.name, "metrics": {f.name: _plain(f.value) for f in s.figures}} for s in self.stages],
-            "accuracy": {**accuracy, "device": self.measured.accuracy},
-            "bit_exact": {"vectors": exact.vectors, "equal": exact.equal, "oracles": dict(exact.oracles)},
-            **self._agreement(),
-            "measurement": {
-                "clock": m.clock,
-                "instructions": m.instructions,
-                "cycles": m.cycles,
-                "latency_us_median": statistics.median(m.latency_us),
-                "energy_uj": self.measured.energy_uj,
-                "energy_kind": self.measured.energy_kind,
-                "ram_bytes": m.ram_bytes,
-                "flash_bytes": self.measured.package.flash_bytes,
+            "stages": [s.json() for s in self.stages],
+            "accuracy": accuracy,
+            "bit_exact": bit_exact,
+            **agreement,
+            "measurement": measurement,
+            "kinds": {
+                "accuracy": kinds(accuracy, "computed", device=m.kind),
+                **kinds({"bit_exact": bit_exact, **agreement}, "computed"),
+                "measurement": kinds(measurement, m.kind, energy_uj=self.measured.energy_kind or "estimated", **sizes),
             },
         }
 

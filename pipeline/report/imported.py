@@ -9,15 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.codegen.tflm import arena_kind
 from pipeline.proof.source_tflite import ENGINES
 from pipeline.report.figures import CLASS_LETTERS, as_json, show
+from pipeline.report.kinds import FORMAT, kinds
 from pipeline.report.labelled import labelled, place_line
 from pipeline.report.table import oracle_line
 from pipeline.shown import layer_name, plain, short
 
 if TYPE_CHECKING:
     from pipeline.replay import Result
-    from pipeline.stage import Firmware
+    from pipeline.stage import Firmware, Kind
 
 _MOST_LAYERS = 40  # on the terminal; the manifest has them all
 _MOST_CLASSES = 20  # on the terminal; the JSON has them all
@@ -25,26 +27,26 @@ _LAYER_LETTERS = 48
 
 
 def compiled_json(firmware: Firmware, manifest: dict[str, Any]) -> str:
-    """The figures of a compiled model; all are computed."""
+    """The figures of a compiled model; all are computed, but for the arena of a TFLM that can not run on this machine."""
     model, arena = manifest["model"], manifest["arena"]
-    return as_json(
-        {
-            "target": manifest["target"]["name"],
-            "model": model["name"],
-            "model_id": firmware.model_id,
-            "build_id": firmware.build_id,
-            "macs": model["macs"],
-            "constant_bytes": model["constant_bytes"],
-            "flash_bytes": firmware.flash_bytes,
-            "ram_bytes": firmware.ram_bytes,
-            "arena_bytes": firmware.arena_bytes,
-            "peak_layers": arena["peak_ops"],
-            "tflm_arena_bytes": manifest["tflm"]["arena_bytes"],
-            "bit_exact": manifest["proven"],
-            "sha256": firmware.sha256,
-            "folder": str(firmware.folder),
-        }
-    )
+    figures = {
+        "target": manifest["target"]["name"],
+        "model": model["name"],
+        "model_id": firmware.model_id,
+        "build_id": firmware.build_id,
+        "macs": model["macs"],
+        "constant_bytes": model["constant_bytes"],
+        "flash_bytes": firmware.flash_bytes,
+        "ram_bytes": firmware.ram_bytes,
+        "arena_bytes": firmware.arena_bytes,
+        "peak_layers": arena["peak_ops"],
+        "tflm_arena_bytes": manifest["tflm"]["arena_bytes"],
+        "bit_exact": manifest["proven"],
+        "sha256": firmware.sha256,
+        "folder": str(firmware.folder),
+    }
+    found = kinds(figures, "computed", tflm_arena_bytes=arena_kind(manifest))
+    return as_json({"format": FORMAT, **figures, "kinds": found})
 
 
 def print_compiled(firmware: Firmware, manifest: dict[str, Any], console: Console) -> None:
@@ -94,29 +96,39 @@ def measured_json(result: Result) -> str:
     """The figures of replayed inputs, in the shape of a run's report.json."""
     m = result.measurement
     scored = result.scores
+    accuracy = {"device": result.top1, "recall": scored.recall if scored else None}
+    bit_exact = {
+        "vectors": result.bit_exact.vectors,
+        "equal": result.bit_exact.equal,
+        "oracles": dict(result.bit_exact.oracles),
+    }
+    measurement = {
+        "clock": m.clock,
+        "instructions": m.instructions,
+        "cycles": m.cycles,
+        "cycles_low": m.cycles_low,
+        "cycles_high": m.cycles_high,
+        "latency_us_median": result.latency_us_median,
+        "energy_uj": result.energy_uj,
+        "energy_kind": "estimated",
+        "ram_bytes": m.ram_bytes,
+        "flash_bytes": m.flash_bytes,
+    }
+    sizes: dict[str, Kind] = {"ram_bytes": "computed", "flash_bytes": "computed"}
     return as_json(
         {
+            "format": FORMAT,
             "kind": result.kind,
             "device": m.device,
-            "accuracy": {"device": result.top1, "recall": scored.recall if scored else None},
-            "bit_exact": {
-                "vectors": result.bit_exact.vectors,
-                "equal": result.bit_exact.equal,
-                "oracles": dict(result.bit_exact.oracles),
-            },
-            "measurement": {
-                "clock": m.clock,
-                "instructions": m.instructions,
-                "cycles": m.cycles,
-                "cycles_low": m.cycles_low,
-                "cycles_high": m.cycles_high,
-                "latency_us_median": result.latency_us_median,
-                "energy_uj": result.energy_uj,
-                "energy_kind": "estimated",
-                "ram_bytes": m.ram_bytes,
-                "flash_bytes": m.flash_bytes,
-            },
+            "accuracy": accuracy,
+            "bit_exact": bit_exact,
+            "measurement": measurement,
             "notes": list(result.notes),
+            "kinds": {
+                **kinds({"accuracy": accuracy}, result.kind),
+                **kinds({"bit_exact": bit_exact}, "computed"),
+                "measurement": kinds(measurement, result.kind, energy_uj="estimated", **sizes),
+            },
         }
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.report.agreement import TargetAgreement
 from pipeline.report.figures import Report, as_json
+from pipeline.report.kinds import FORMAT
 from pipeline.report.page import render_page
 from pipeline.report.plots import write_plots
 
@@ -30,4 +31,4 @@ def outcome_text(reports: Sequence[Report], agreements: Sequence[TargetAgreement
     """One target's report as it is; several in a list, with how far they agree."""
     if len(reports) == 1:
         return as_json(reports[0].json())
-    return as_json({"targets": [r.json() for r in reports], "agreement": [a.json() for a in agreements]})
+    return as_json({"format": FORMAT, "targets": [r.json() for r in reports], "agreement": [a.json() for a in agreements]})

@@ -89,12 +89,12 @@ def _log_firmware(firmware: Firmware, ctx: Context) -> None:
             "ram_bytes": firmware.ram_bytes,
             "arena_bytes": firmware.arena_bytes,
             "constant_bytes": manifest["model"]["constant_bytes"],
-            "tflm_arena_bytes": manifest["tflm"]["arena_bytes"],
             "macs": firmware.model.graph.macs(),
             "host_c_vectors": manifest["proven"]["host_c"],
             "tflm_vectors": manifest["proven"]["tflm"] or 0,
         }
     )
+    ctx.log.metrics({"tflm_arena_bytes": manifest["tflm"]["arena_bytes"]}, tflm.arena_kind(manifest))
     ctx.log.tags(
         {
             "firmware_sha256": firmware.sha256,

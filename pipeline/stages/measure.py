@@ -26,7 +26,7 @@ from pipeline.evaluate import scores
 from pipeline.ir import Array
 from pipeline.power.model import energy_uj
 from pipeline.proof.source_tflite import prove_source
-from pipeline.stage import BitExact, Context, Firmware, Kind, Measured, Package, refuse_unused
+from pipeline.stage import BitExact, Context, Firmware, Measured, Package, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
 
@@ -101,8 +101,7 @@ class Measure:
         latency_us = statistics.median(measurement.latency_us)
         energy = energy_uj(ctx.target.power, latency_us)
         score = scores(data.y_test[:n], answers.view(np.int8), data.classes)
-        kind: Kind = "measured" if measurement.clock == "device" else "simulated"
-        ctx.log.metrics({**score.metrics(), **_timings(measurement)}, kind)
+        ctx.log.metrics({**score.metrics(), **_timings(measurement)}, measurement.kind)
         ctx.log.metrics({"energy_uj": energy}, "estimated")
         ctx.log.metrics(
             {

@@ -14,7 +14,7 @@ from example_target import BOARD
 from pipeline.codegen import build
 from pipeline.codegen.arena import plan
 from pipeline.codegen.package import write_firmware
-from pipeline.codegen.tflm import arena_estimate, operators, resolver_method, tflm_sources
+from pipeline.codegen.tflm import arena_estimate, arena_kind, operators, resolver_method, tflm_sources
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
@@ -114,3 +114,8 @@ def test_it_links_with_either_build_of_the_library(
     binary = tmp_path / "tflm.bin"
     subprocess.run([f"{build.TOOLS}objcopy", "-O", "binary", str(elf), str(binary)], check=True)
     assert build.build_id(binary) != made.build_id  # a board that runs it is not measured as the other
+
+
+def test_an_arena_that_nobody_tried_is_an_estimate() -> None:
+    assert arena_kind({"proven": {"tflm": None}}) == "estimated"
+    assert arena_kind({"proven": {"tflm": 16}}) == "computed"
