@@ -13,7 +13,7 @@ from pipeline.importers.imported import Imported
 from pipeline.importers.tflite import import_tflite, load_tflite
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess
-from pipeline.proof.source_tflite import SOURCE
+from pipeline.proof.source_tflite import SOURCE, SourceProof
 from pipeline.stage import Firmware
 from pipeline.strict import parse
 from pipeline.target import Target
@@ -34,12 +34,13 @@ MODEL_TYPES = {
 class CompiledModel:
     """What a firmware computes. `preprocess` is there when the device takes raw bytes, None when it takes int8 itself;
     `normalization` is that of the data set it was made for, None for models of other tools; `source` the .tflite file that
-    another tool made, as it was given, None where there was none."""
+    another tool made, as it was given, None where there was none; `proof` what was proven of an .onnx file."""
 
     graph: Graph
     preprocess: Preprocess | None
     normalization: Normalization | None = None
     source: bytes | None = None
+    proof: SourceProof | None = None
 
     def __repr__(self) -> str:
         """Short: printing a firmware prints its model, and a graph holds all weights."""
@@ -62,7 +63,7 @@ def compile_model(
     .npz file whose array `x` holds real inputs (n, ...), needed for models that are not int8 yet; `tflm_dir` a prebuilt TFLM
     library to build that firmware with, too. `report` is told what happens next.
 
-    GraphError when the model can not be expressed in int8, or its .tflite file answers otherwise than what was read from it;
+    GraphError when the model can not be expressed in int8, or its file answers otherwise than what was read from it;
     TargetError when it does not fit, BuildError when a tool is missing, MismatchError when the generated code is not exact;
     after any of them `out` is as it was before.
     """
@@ -78,9 +79,24 @@ def compile_model(
     report("importing the model")
     imported = import_model(Path(path), Path(calibration) if calibration else None)
     report("optimising")
-    model = CompiledModel(optimize(imported.graph), imported.preprocess, source=imported.tflite)
+    graph = optimize(imported.graph)
+    proof = prove_imported(imported, graph, report)
+    model = CompiledModel(graph, imported.preprocess, source=imported.tflite, proof=proof)
     folder = Path(out) if out else Path("build") / f"{model.graph.name}-{chosen.name}"
     return write_firmware(model, chosen, folder, tflm_dir=tflm_dir, report=report)
+
+
+def prove_imported(imported: Imported, graph: Graph, report: Report = lambda _what: None) -> SourceProof | None:
+    """Hold `graph`, the optimised one, against the .onnx file that it was read from; GraphError when they differ. None for
+    other files: those of TensorFlow are asked when the firmware is proven."""
+    if imported.onnx is None:
+        return None
+    from pipeline.codegen.package import RANDOM_VECTORS
+    from pipeline.codegen.vectors import random
+    from pipeline.proof.source_onnx import prove_onnx
+
+    report("comparing with the ONNX file")
+    return prove_onnx(imported, graph, random(graph, RANDOM_VECTORS, imported.preprocess).int8_inputs)
 
 
 def import_model(path: Path, calibration: Path | None = None) -> Imported:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
     from pipeline.devices.linux_figures import LinuxMeasurement
     from pipeline.ir import Array, Graph
     from pipeline.preprocess import Preprocess
+    from pipeline.proof.source_tflite import SourceProof
     from pipeline.target import Target
 
 Kind = Literal["computed", "measured", "simulated", "host", "estimated"]
@@ -46,6 +47,8 @@ class Int8Model(Protocol):
     @property
     def preprocess(self) -> Preprocess | None: ...
     @property
+    def proof(self) -> SourceProof | None: ...
+    @property
     def source(self) -> bytes | None: ...
 
 
@@ -62,6 +65,11 @@ class QuantizedModel:
     @property
     def source(self) -> None:
         """The .tflite file that it was imported from: none, it was quantized here."""
+        return None
+
+    @property
+    def proof(self) -> None:
+        """What was proven of an .onnx file: nothing, there was none."""
         return None
 
 

@@ -72,3 +72,19 @@ LITERT_OPTIMISED = Tolerance(
     "carry on. Asked only for a file that neither TFLM nor LiteRT's reference kernels can run",
 )
 """Of a user's own file, from its inputs to its outputs."""
+
+_ONCE = "the source computes it in float32 and rounds once, halves to even; a tie, or nearly one, can go the other way"
+
+SOURCE_LAYER: dict[str, Tolerance] = {
+    **ONNXRUNTIME_LAYER,
+    "input": Tolerance(1, _ONCE),
+    "lookup": Tolerance(1, _ONCE),
+    "concatenation": Tolerance(1, "values of several scales are brought to one: " + _ONCE),
+}
+"""By the operator's kind, of a user's own .onnx file or quantised torch graph that computes in float32 between quantised
+values. The allowances of operators add up from one value that the source knows to the next. What was seen is at most 1."""
+
+FLOAT_MODEL_DB = 3.0
+"""The least ratio of signal to noise of int8 answers to the float model's, on the samples that it was calibrated with,
+unless the error is below one step. Answers that have nothing to do with each other have 0 or less, the importer's test nets
+34 to 47."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,12 +135,17 @@ def run_onnx(graph: Graph, *inputs: Array) -> tuple[Array, ...]:
     return tuple(from_stored(y, graph[name]) for name, y in zip(graph.outputs, outputs, strict=True))
 
 
-def session(model: bytes) -> InferenceSession:
-    """One thread, on the CPU, with exact integer sums on every x86 (without this, old ones saturate pairs to 16 bits)."""
+def session(model: bytes, *, literal: bool = False, folder: Path | None = None) -> InferenceSession:
+    """One thread, on the CPU, with exact integer sums on every x86 (without this, old ones saturate pairs to 16 bits).
+    `literal`: node by node as the file says, nothing fused. `folder`: where weights lie that are not in the file."""
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors come as exceptions
     options.add_session_config_entry("session.x64quantprecision", "1")
+    if literal:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

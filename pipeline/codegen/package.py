@@ -103,7 +103,7 @@ def prove(
 ) -> Proof:
     """Replay `vectors` through the user's own file where there is one, the generated C and TFLM; MismatchError, for the
     user's file GraphError, naming the first layer that differs."""
-    graph, source = model.graph, None
+    graph, source = model.graph, model.proof
     if model.source is not None:
         source = prove_source(model.source, graph, vectors)
     with HostC(graph, model.preprocess, library) as host:

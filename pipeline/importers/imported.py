@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from pipeline.errors import GraphError
 from pipeline.fixedpoint import clamp_int8, dequantize, quantize, quantize_multiplier, requantize
+from pipeline.importers._stored import Value
 from pipeline.ir import Array, Graph, Quant
 from pipeline.preprocess import Preprocess
 
@@ -64,10 +66,24 @@ def _rescaled(q: Array, x: Quant, y: Quant) -> Array:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OnnxSource:
+    """An .onnx file, to be run: what its inputs and outputs are in the graph, and `points`, the results of its
+    DequantizeLinear nodes. `content` is int8; where it was made of the float model at `path`, `samples` are what with."""
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    points: tuple[tuple[str, Value], ...]
+    content: bytes = b""
+    path: Path = Path()
+    samples: tuple[tuple[Array, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Imported:
     """`inputs` and `outputs` run parallel to the graph's. The graph itself takes and gives int8 only.
 
-    Of a .tflite file also its bytes, what each of its tensors (by index) is called in the graph, and its operators."""
+    Of a .tflite file also its bytes, what each of its tensors (by index) is called in the graph, and its operators;
+    of an .onnx file what it takes to run that."""
 
     graph: Graph
     inputs: tuple[Edge, ...]
@@ -75,6 +91,7 @@ class Imported:
     tflite: bytes | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     builtins: frozenset[str] = frozenset()
+    onnx: OnnxSource | None = None
 
     @property
     def preprocess(self) -> Preprocess | None:

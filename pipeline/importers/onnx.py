@@ -5,18 +5,19 @@ they must."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import GraphError
-from pipeline.importers.imported import Edge, EdgeType, Imported
+from pipeline.importers.imported import Edge, EdgeType, Imported, OnnxSource
 from pipeline.importers.onnx_builder import OnnxBuilder
 from pipeline.importers.onnx_file import OnnxFile, OnnxNode, read_onnx
 from pipeline.importers.onnx_nodes import NODES
 from pipeline.importers.onnx_qdq import dequantize, quantize
 from pipeline.importers.onnx_shapes import FOLDABLE, fold
-from pipeline.ir import Graph, Quant
+from pipeline.ir import Array, Graph, Quant
 from pipeline.ops.transpose import Transpose
 
 DOMAINS = ("", "ai.onnx", "com.microsoft")  # onnxruntime's own domain has the same QuantizeLinear and DequantizeLinear
@@ -37,10 +38,17 @@ def import_onnx(path: Path, calibration: Path | None = None) -> Imported:
             )
         from pipeline.importers.onnx_calibrate import quantized
 
-        with quantized(path, file, calibration) as int8_path:
-            file = read_onnx(int8_path)
-            return imported(OnnxFile(path.stem, file.opset, file.nodes, file.constants, file.inputs, file.outputs))
-    return imported(file)
+        with quantized(path, file, calibration) as (int8_path, data):
+            int8 = replace(read_onnx(int8_path), name=path.stem)
+            content = int8_path.read_bytes()
+        return _with_source(imported(int8), content, path, tuple(data))
+    return _with_source(imported(file), path.read_bytes(), path)
+
+
+def _with_source(model: Imported, content: bytes, path: Path, data: tuple[tuple[Array, ...], ...] = ()) -> Imported:
+    """`model` with the file that it was read from and, where that was made of the float model at `path`, its samples."""
+    assert model.onnx is not None
+    return replace(model, onnx=replace(model.onnx, content=content, path=path, samples=data))
 
 
 def imported(file: OnnxFile) -> Imported:
@@ -80,7 +88,15 @@ def _imported(file: OnnxFile, last: tuple[int, ...]) -> Imported:
         for declared, value in zip(*side, strict=True)
     ]
     edges = [_edge(name, dtype, b.quant_of(value)) for (name, dtype, _), value in sides]
-    return Imported(graph.with_ops(b.ops).checked(), tuple(edges[: len(inputs)]), tuple(edges[len(inputs) :]))
+    points = tuple(
+        (name, b.values[name])
+        for node in file.nodes
+        for name in node.outputs[:1]
+        if node.op == "DequantizeLinear" and name in b.values
+    )
+    source = OnnxSource(tuple(inputs), tuple(outputs), points)
+    graph = graph.with_ops(b.ops).checked()
+    return Imported(graph, tuple(edges[: len(inputs)]), tuple(edges[len(inputs) :]), onnx=source)
 
 
 def _edge(name: str, dtype: str, quant: Quant) -> Edge:

@@ -28,8 +28,9 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is u
 
 
 @contextmanager
-def quantized(path: Path, file: OnnxFile, calibration: Path) -> Iterator[Path]:
-    """The path of the quantised model, inside the block: int8 activations, int8 weights with a scale for each channel."""
+def quantized(path: Path, file: OnnxFile, calibration: Path) -> Iterator[tuple[Path, list[tuple[Array, ...]]]]:
+    """The path of the quantised model, inside the block: int8 activations, int8 weights with a scale for each channel.
+    And the samples that it was quantised with."""
     inputs = [(name, _fixed(path, name, shape)) for name, _, shape in file.inputs]
     data = samples(calibration, inputs)
     with tempfile.TemporaryDirectory(prefix="onnx_int8_") as folder, _quiet():
@@ -48,7 +49,7 @@ def quantized(path: Path, file: OnnxFile, calibration: Path) -> Iterator[Path]:
             )
         except Exception as e:  # onnxruntime raises whatever its parts raise
             raise GraphError(f"{path}: onnxruntime can not quantize this model: {first_line(e)}") from None
-        yield int8
+        yield int8, data
 
 
 def _fixed(path: Path, name: str, shape: tuple[int | None, ...] | None) -> tuple[int, ...]:

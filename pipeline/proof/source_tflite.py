@@ -36,6 +36,8 @@ ENGINES: dict[Engine, str] = {
     "litert_optimised": "LiteRT's optimised kernels",
 }
 """In the order in which they are asked; the next one only where the one before has no answer."""
+ASKED = {str(engine): name for engine, name in ENGINES.items()} | {"onnxruntime": "ONNX Runtime"}
+"""Everybody who can be asked about a user's own file."""
 ALLOWED: dict[Engine, int] = {"litert_optimised": LITERT_OPTIMISED.lsb}
 BATCHED_SPACES = "TensorFlow Lite Micro is known to answer wrongly on dilation by SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND"
 _MOST_LETTERS = 300
@@ -45,9 +47,9 @@ _MOST_LETTERS = 300
 class SourceProof:
     """The user's file, run `by` whom, gave the integer reference's very answers to `equal` of `vectors` examples, and was
     off by at most `max_lsb` steps. All are equal but for kernels that round otherwise. `note` says why it was
-    not TFLM."""
+    not TFLM, if it was not; of an .onnx file, what was compared."""
 
-    by: Engine
+    by: Engine | Literal["onnxruntime"]
     vectors: int
     equal: int
     max_lsb: int = 0

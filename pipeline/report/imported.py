@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.codegen.tflm import arena_kind
-from pipeline.proof.source_tflite import ENGINES
+from pipeline.proof.source_tflite import ASKED
 from pipeline.report.figures import CLASS_LETTERS, as_json, show
 from pipeline.report.kinds import FORMAT, kinds
 from pipeline.report.labelled import labelled, place_line
@@ -86,7 +86,7 @@ def _source(proven: dict[str, Any]) -> str:
     source = proven.get("source")
     if source is None:
         return ""
-    said = f"; your own file, in {ENGINES[source['by']]}, {source['equal']}"
+    said = f"; your own file, in {ASKED[source['by']]}, {source['equal']}"
     if source["max_lsb"]:
         said += f", the others off by {source['max_lsb']} LSB at most"
     return f"{said} ({source['note']})" if source["note"] else said
