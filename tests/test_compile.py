@@ -252,6 +252,10 @@ def test_float_onnx_with_calibration_on_the_board(tmp_path: Path) -> None:
     firmware = compile_model(tmp_path / "net.onnx", "cortex-m4", tmp_path / "out", tmp_path / "samples.npz")
     result = measure(firmware, real[:5], runs=1)
     exact(result, 5)
+    source = json.loads((firmware.folder / "manifest.json").read_text())["proven"]["source"]
+    assert (source["by"], source["vectors"]) == ("onnxruntime", 16)
+    assert source["max_lsb"] <= 1
+    assert "signal to noise against the float model" in source["note"]
     expected = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
     y = firmware.model.graph[firmware.model.graph.outputs[0]]
     for answer, example in zip(result.outputs[0], real, strict=False):

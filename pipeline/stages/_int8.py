@@ -21,6 +21,7 @@ from pipeline.importers._source_line import place_of
 from pipeline.importers.torch_export import Imported, import_converted, refuse_unsupported
 from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess, byte_tables, to_int8
+from pipeline.proof.source_torch import prove_torch
 from pipeline.stage import Context, QuantizedModel
 from pipeline.stages._fit import Schedule, batch_of, cross_entropy, fit
 from pipeline.stages.quantize import Quantize
@@ -53,9 +54,17 @@ def train(settings: Quantize, prepared: GraphModule, data: Dataset, ctx: Context
     ctx.log.metrics({"best_epoch": best})
 
 
-def to_graph(prepared: GraphModule, data: Dataset, name: str) -> Imported:
-    """The calibrated graph, converted and imported as the Graph `name`."""
-    return import_converted(convert_pt2e(prepared), batch_of(data, data.x_train[:1]), name)
+def to_graph(prepared: GraphModule, data: Dataset, name: str) -> tuple[Imported, GraphModule]:
+    """The calibrated graph imported as the Graph `name`, and converted, in torch, as it was imported from."""
+    converted = convert_pt2e(prepared)
+    return import_converted(converted, batch_of(data, data.x_train[:1]), name), converted
+
+
+def proven(imported: Imported, converted: GraphModule, model: QuantizedModel, raw: Array) -> int:
+    """By how many steps a layer of the Graph is away, at most, from the converted graph's, for raw images. GraphError when
+    that is more than two ways of rounding make."""
+    x = graph_input(imported.graph, model.data, model.preprocess, raw)
+    return prove_torch(imported, converted, batch_of(model.data, raw), x)
 
 
 def quantized_model(graph: Graph, data: Dataset) -> QuantizedModel:

@@ -65,8 +65,9 @@ class Quantize:
             if self.mode == "qat":
                 _int8.train(self, prepared, data, ctx)
             expected = _int8.float_values(prepared, batch_of(data, chosen.images[:_SQNR_IMAGES]))
-            imported = _int8.to_graph(prepared, data, ctx.name)
+            imported, converted = _int8.to_graph(prepared, data, ctx.name)
         model = _int8.quantized_model(optimize(imported.graph), data)
+        source_max_lsb = _int8.proven(imported, converted, model, chosen.images[:_SQNR_IMAGES])
         layers = _int8.layer_sqnr(imported, expected, model, chosen.images[:_SQNR_IMAGES])
         after = scores(data.y_test, _int8.answers(model, data.x_test, ctx), data.classes)
         weights = [t for t in model.graph.used_constants().values() if t.dtype == "int8"]
@@ -77,7 +78,7 @@ class Quantize:
             {"macs": model.graph.macs(), "parameters": sum(t.size for t in model.graph.used_constants().values())}
         )
         ctx.log.metrics({"weight_bytes": sum(t.nbytes for t in weights), "sqnr_db_output": layers[model.graph.outputs[0]]})
-        ctx.log.metrics({"sqnr_db_worst_layer": min(layers.values())})
+        ctx.log.metrics({"sqnr_db_worst_layer": min(layers.values()), "source_max_lsb": source_max_lsb})
         ctx.log.params({"calibration_images": len(chosen.images), "calibration_sha256": chosen.sha256})
         ctx.log.tags({"graph_sha256": model.graph.sha256()})
         keep_text(_int8.report(imported.graph, layers), ctx, self.name, "layers.md")
