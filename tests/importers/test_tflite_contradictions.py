@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[bytes, Edit, str]] = {
         ROWS, option("FULLY_CONNECTED", "keepNumDims", False), r"keep_num_dims false \[2, 3\] contradicts .* \[1, 2, 3\]"
     ),
     "depth multiplier": (
-        CNN, option("DEPTHWISE_CONV_2D", "depthMultiplier", 2), r"DEPTH.* depth multiplier of 2, .* \[16\] contra.* \[8\]"
+        CNN, option("DEPTHWISE_CONV_2D", "depthMultiplier", 2), r"DEPTH.* multiplier 2 makes 16 channels of 8, .* has 8"
     ),
     "tiles": (
         UNCHANGED, becomes("TILE", "TileOptions", 1, 2, 1), r"TILE 'y0' .*repeated .* \[1, 8, 3\] contradicts .* \[1, 4, 3\]"
@@ -285,7 +285,7 @@ FIELD = {
     "slice_size_contradicts_output": r"SLICE .*its size \[1, 4\] contradicts the declared shape, which has \[1, 8\]",
     "resize_size_contradicts_output": r"RESIZE.*its size \[3, 5\] contradicts the declared shape, which has \[8, 8\]",
     "scale_without_zero_point": r"tensor 't0': 1 scales without a zero point",
-    "depth_multiplier_contradicts_shapes": r"depth multiplier of 1, .* \[2\] contradicts the declared shape.* \[4\]",
+    "depth_multiplier_contradicts_shapes": r"depth multiplier 1 makes 2 channels of 2, .* output has 4",
 }
 
 
