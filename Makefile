@@ -6,11 +6,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test check format slow bench counts clean
+.PHONY: help setup setup-test run test check format slow bench counts mutants clean
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
-	@echo '  make setup, make check (ruff, mypy --strict, tests), make bench, make slow (the long tests), make clean'
+	@echo '  make setup, make check (ruff, mypy --strict, tests), make bench, make slow (the long tests), make mutants, make clean'
 	@echo '  make counts (tests/counts/counts.toml anew: instructions and code bytes of networks and kernels)'
 
 # One stamp a set of dependencies: installed again only when the pins or the requirements change.
@@ -53,6 +53,9 @@ counts: setup-test
 
 slow: setup-test
 	$(BIN)/python -m pytest -m slow
+
+mutants: setup-test
+	$(BIN)/python scripts/mutate.py $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
