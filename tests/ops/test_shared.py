@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from case import activation, case, weights
 from test_ops import cases_of
@@ -10,6 +11,7 @@ from pipeline.ops._broadcast import loops
 from pipeline.ops._copy import copy_kernel, steps
 from pipeline.ops._window import tflite_padding
 from pipeline.ops.fully_connected import FullyConnected
+from pipeline.ops.resize_nearest_neighbor import ResizeNearestNeighbor
 from pipeline.ops.transpose_conv import TransposeConv
 
 Ints = tuple[int, ...]
@@ -35,6 +37,7 @@ COPIES: dict[str, tuple[Ints, Ints, Ints, tuple[Ints, Ints, Ints]]] = {
     "all_in_one": ((2, 3, 4), (12, 4, 1), (12, 4, 1), ((1, 1, 1, 24), (0, 0, 0, 1), (0, 0, 0, 1))),
     "inner_two": ((2, 3, 4), (30, 4, 1), (12, 4, 1), ((1, 1, 2, 12), (0, 0, 30, 1), (0, 0, 12, 1))),
     "outer_two": ((2, 3, 4), (12, 4, 1), (60, 20, 5), ((1, 1, 1, 24), (0, 0, 0, 1), (0, 0, 0, 5))),
+    "ones": ((1, 3, 1, 4), (12, 4, 4, 1), (24, 8, 8, 1), ((1, 1, 3, 4), (0, 0, 4, 1), (0, 0, 8, 1))),
     "only_in_x": ((3, 4), (4, 1), (8, 1), ((1, 1, 3, 4), (0, 0, 4, 1), (0, 0, 8, 1))),
     "transposed": ((3, 4), (1, 3), (4, 1), ((1, 1, 3, 4), (0, 0, 1, 3), (0, 0, 4, 1))),
     "after_a_cut": ((2, 2, 3, 4), (60, 20, 4, 1), (24, 12, 4, 1), ((1, 2, 2, 12), (0, 60, 20, 1), (0, 24, 12, 1))),
@@ -95,6 +98,12 @@ def test_a_dense_layer_over_several_rows_counts_the_macs_of_each() -> None:
     op = FullyConnected(inputs=("x", "w"), outputs=("y",))
     rows = case(op, x=activation(1, 2, 3, 8), w=weights(5, 8), y=activation(6, 5)).graph.checked()
     assert op.macs(rows) == 6 * 5 * 8
+
+
+def test_one_row_out_of_many_divides_by_nothing() -> None:
+    op = ResizeNearestNeighbor(inputs=("x",), outputs=("y",), align_corners=True)
+    with np.errstate(all="raise"):
+        assert op.nearest(4, 1).tolist() == [0]
 
 
 def test_a_transposed_convolution_crops_nothing_unless_told() -> None:
