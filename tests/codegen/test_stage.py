@@ -20,10 +20,11 @@ from pipeline.codegen.vectors import from_images
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.errors import GraphError, RecipeError
 from pipeline.fixedpoint import quantize
+from pipeline.oracle import tflm_available
 from pipeline.preprocess import Normalization, byte_tables
 from pipeline.run import settings_of
 from pipeline.stage import Advance, Context, Firmware, Package, QuantizedModel, Stage
-from pipeline.stages.codegen import FIRMWARE_STEPS, LINUX_STEPS, Codegen
+from pipeline.stages.codegen import FIRMWARE_STEPS, LINUX_STEPS, Codegen, _log_linux
 from pipeline.strict import parse
 
 
@@ -34,6 +35,7 @@ class Log:
     figures: dict[str, float] = field(default_factory=dict)
     tagged: dict[str, str] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
+    advanced: int = 0
 
     def metrics(self, values: Mapping[str, float], kind: str = "computed", step: int | None = None) -> None:
         self.figures.update(values)
@@ -45,7 +47,11 @@ class Log:
 
     @contextmanager
     def progress(self, description: str, total: int) -> Iterator[Advance]:
-        yield lambda steps=1, note="": self.steps.append(note)
+        def advance(steps: int = 1, note: str = "") -> None:
+            self.steps.append(note)
+            self.advanced += steps
+
+        yield advance
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,12 @@ def test_the_stage(digits: Dataset, tmp_path: Path) -> None:
     assert log.tagged["firmware_sha256"] == firmware.sha256
     assert log.steps[0] == "writing C"
     assert log.steps[-1] == "building the firmware"
-    assert len(log.steps) == FIRMWARE_STEPS
+    assert len(log.steps) == log.advanced == FIRMWARE_STEPS
+    if tflm_available():
+        assert (log.tagged["tflm"], log.figures["tflm_vectors"]) == ("compared", 10)
+    else:
+        assert log.tagged["tflm"].startswith("absent")
+        assert log.figures["tflm_vectors"] == 0
 
 
 def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
@@ -94,7 +105,11 @@ def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
     assert log.figures["agreement_vectors"] == 10
     assert log.figures["flash_bytes"] == package.flash_bytes
     assert log.tagged["onnx_sha256"] == package.sha256
-    assert len(log.steps) == LINUX_STEPS
+    assert len(log.steps) == log.advanced == LINUX_STEPS
+    first, *others = package.agreement.layers
+    far = replace(first, differences=replace(first.differences, counts={0: 5, -7: 1}))
+    _log_linux(replace(package, agreement=replace(package.agreement, layers=(far, *others))), context(tmp_path, log))
+    assert log.figures["agreement_worst_layer_lsb"] == 7
 
 
 def test_recipe_keys() -> None:

@@ -165,6 +165,8 @@ def test_verdicts_are_true(patience: int, expected: set[tuple[str, str, str]], t
 
 @pytest.mark.slow
 def test_no_mutant_survives_without_a_reason(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("the copies are made of the files that git knows")
     command = [sys.executable, str(ROOT / "scripts" / "mutate.py"), "--out", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, (tmp_path / "report.md").read_text() if not ended.stderr else ended.stderr[-3000:]

@@ -107,4 +107,7 @@ def test_one_row_out_of_many_divides_by_nothing() -> None:
 
 
 def test_a_transposed_convolution_crops_nothing_unless_told() -> None:
-    assert TransposeConv(inputs=("x", "w"), outputs=("y",)).crop == (0, 0)
+    op = TransposeConv(inputs=("x", "w"), outputs=("y",))
+    graph = case(op, x=activation(1, 4, 5, 2), w=weights(3, 2, 2, 2), y=activation(1, 5, 6, 3)).graph.checked()
+    assert op.crop == (0, 0)
+    assert op.macs(graph) == 4 * 5 * 2 * 2 * 2 * 3

@@ -6,15 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_passes import Builder, assert_same
+from test_passes import Builder, Q, assert_same
 
 from pipeline.codegen.to_tflite import to_tflite
-from pipeline.ir import Array, Graph, Quant
+from pipeline.ir import Array, Graph, Quant, Tensor
 from pipeline.ops._window import output_size
+from pipeline.ops.add import Add
 from pipeline.ops.conv2d import Conv2d
 from pipeline.ops.fully_connected import FullyConnected
+from pipeline.ops.hard_swish import HardSwish
+from pipeline.ops.mul import Mul
 from pipeline.ops.pad import Pad
 from pipeline.ops.reshape import Reshape
+from pipeline.ops.sub import Sub
 from pipeline.oracle import tflm_available, tflm_run
 from pipeline.passes.eliminate_dead_channels import eliminate_dead_channels
 from pipeline.passes.fuse_pad import fuse_pad
@@ -113,6 +117,56 @@ def test_intervals_give_up_where_channels_do_not_divide() -> None:
     y = b.put(Reshape, (x,), (1, 6, 4, 12))
     low, high = channel_intervals(b.graph())[y]
     assert (low.tolist(), high.tolist()) == ([-128] * 12, [127] * 12)
+
+
+def test_intervals_cover_a_border_and_what_is_inside() -> None:
+    b = Builder()
+    padded = b.put(Pad, ("x",), (1, 8, 8, 4), INPUT, widths=((0, 0), (1, 1), (1, 1), (0, 0)))
+    b.conv(padded, 4)
+    low, high = channel_intervals(b.graph())[padded]
+    assert (low.tolist(), high.tolist()) == ([-128] * 4, [127] * 4)
+
+
+def test_intervals_cover_a_constant_that_differs_from_place_to_place() -> None:
+    b = Builder()
+    b.tensors["c"] = Tensor((1, 6, 6, 4), "int8", Q, np.arange(-72, 72).astype(np.int8).reshape(1, 6, 6, 4))
+    quiet = b.conv("x", 4)
+    b.edit(b.ops[0].inputs[1], lambda w: w.fill(0))  # the sum varies with the constant alone
+    b.edit(b.ops[0].inputs[2], lambda bias: bias.fill(0))
+    y = b.put(Add, (quiet, "c"), (1, 6, 6, 4))
+    graph = b.graph()
+    low, high = channel_intervals(graph)[y]
+    values = graph.run(np.zeros((1, 1, 6, 6, 4), np.int8).reshape(1, *graph["x"].shape))[0].reshape(-1, 4)
+    assert (low.tolist(), high.tolist()) == (values.min(axis=0).tolist(), values.max(axis=0).tolist())
+    assert (low < high).all()
+
+
+@pytest.mark.parametrize("kind", ["hard_swish", "sub", "mul"])
+def test_what_may_fall_while_its_input_rises_has_the_whole_range(kind: str) -> None:
+    """Its lowest value lies inside of the interval, or where the other operand is highest."""
+    b = Builder()
+    x = b.conv("x", 4)
+    if kind == "hard_swish":
+        y = b.put(HardSwish, (x,), (1, 6, 6, 4))
+    else:
+        y = b.put(Sub if kind == "sub" else Mul, (x, b.conv("x", 4)), (1, 6, 6, 4), Quant((0.02,), 0))
+    low, high = channel_intervals(b.graph())[y]
+    assert (low.tolist(), high.tolist()) == ([-128] * 4, [127] * 4)
+
+
+@pytest.mark.parametrize(("outputs", "folded"), [(4140, True), (4150, False)])
+def test_constants_that_could_overflow_the_bias_are_not_folded(outputs: int, folded: bool) -> None:
+    """The sum of all weights times 255 is around 2**30."""
+    b = Builder((1, 1, 1, 4))
+    x = b.conv("x", 8, kernel=1, pad=0, activation="relu")
+    b.edit(b.ops[0].inputs[1], lambda w: w.__setitem__(3, 0))  # a channel of one value
+    flat = b.put(Reshape, (x,), (1, 8))
+    b.put(FullyConnected, (flat, *b.weights((outputs, 8))), (1, outputs))
+    b.edit(b.ops[2].inputs[1], lambda w: w.fill(127))
+    before = b.graph()
+    after = eliminate_dead_channels(before)
+    assert after[x].shape[-1] == (7 if folded else 8)
+    assert_same(before, after)
 
 
 def test_dead_channels_go_through_a_reshape_that_drops_axes() -> None:

@@ -229,7 +229,8 @@ def test_logits_that_are_alike_in_some_classes_are_no_failure(data: Dataset) -> 
         module[1].bias[3] = 0.0  # type: ignore[index]
     assert not _fit._ignores_images(module, data)
     with torch.no_grad():
-        module[1].weight *= 1e-12  # type: ignore[operator]
+        module[1].weight.fill_(1e-9)  # type: ignore[operator]
+        module[1].bias.zero_()[0] = 1.0  # type: ignore[operator]
     assert _fit._ignores_images(module, data), "what is left of the images is less than rounding"
 
 
