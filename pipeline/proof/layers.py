@@ -26,8 +26,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """The operator that writes `tensor`, and how many steps it is `apart`, (n,), at most in each example, from what the source
-    calls `name`; `allowed` are that many."""
+    """The operator that writes `tensor`, and how many steps it is `apart`, (n,), in each example, from what the source calls
+    `name`; `allowed` are that many."""
 
     tensor: str
     kind: str
