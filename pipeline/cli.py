@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.ending import reported
 from pipeline.errors import PipelineError, RecipeError
+from pipeline.host.messages import reported
 
 if TYPE_CHECKING:
     from pipeline.target import Target
@@ -134,8 +134,8 @@ def compile_(
         _check_output(json)
         from rich.console import Console
 
-        from pipeline.codegen.manifest import read_manifest
         from pipeline.compile import compile_model
+        from pipeline.firmware.manifest import read_manifest
         from pipeline.report.imported import compiled_json, print_compiled
 
         console = Console(stderr=True)
@@ -222,7 +222,7 @@ def ui(
 ) -> None:
     """Serve MLflow's pages on the recorded runs, until Ctrl-C."""
     with reported():
-        from pipeline.store import serve_ui
+        from pipeline.tracking.store import serve_ui
 
         serve_ui(port)
 
@@ -238,7 +238,7 @@ def clean(
         (chosen,) = _targets([target], targets_dir)
         if chosen.family != "linux":
             raise RecipeError(f"{chosen.name} is a microcontroller: nothing is kept there but its firmware.")
-        from pipeline.devices.linux import clean as clean_computer
+        from pipeline.devices.linux.computer import clean as clean_computer
 
         typer.echo(clean_computer(chosen, bench=bench))
 

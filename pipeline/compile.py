@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.data.npz import read_npz
 from pipeline.errors import GraphError, RecipeError, TargetError
 from pipeline.importers.imported import Imported
-from pipeline.importers.tflite import import_tflite, load_tflite
+from pipeline.importers.tflite.importer import import_tflite, load_tflite
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess
 from pipeline.proof.source_tflite import SOURCE, SourceProof
@@ -20,7 +20,7 @@ from pipeline.target import Target
 from pipeline.target import load as load_target
 
 if TYPE_CHECKING:
-    from pipeline.codegen.package import Report
+    from pipeline.firmware.cortex_m import Report
 
 MODEL_TYPES = {
     ".tflite": "an int8 TensorFlow Lite file",
@@ -67,7 +67,7 @@ def compile_model(
     TargetError when it does not fit, BuildError when a tool is missing, MismatchError when the generated code is not exact;
     after any of them `out` is as it was before.
     """
-    from pipeline.codegen.package import write_firmware
+    from pipeline.firmware.cortex_m import write_firmware
     from pipeline.passes import optimize
 
     chosen = load_target(target, Path(targets_dir) if targets_dir else None) if isinstance(target, str) else target
@@ -91,9 +91,9 @@ def prove_imported(imported: Imported, graph: Graph, report: Report = lambda _wh
     other files: those of TensorFlow are asked when the firmware is proven."""
     if imported.onnx is None:
         return None
-    from pipeline.codegen.package import RANDOM_VECTORS
-    from pipeline.codegen.vectors import random
+    from pipeline.firmware.cortex_m import RANDOM_VECTORS
     from pipeline.proof.source_onnx import prove_onnx
+    from pipeline.proof.vectors import random
 
     report("comparing with the ONNX file")
     return prove_onnx(imported, graph, random(graph, RANDOM_VECTORS, imported.preprocess).int8_inputs)
@@ -113,7 +113,7 @@ def import_model(path: Path, calibration: Path | None = None) -> Imported:
     if suffix == ".tflite":
         return import_tflite(path)
     if suffix == ".onnx":
-        from pipeline.importers.onnx import import_onnx
+        from pipeline.importers.onnx.importer import import_onnx
 
         return import_onnx(path, calibration)
     if suffix in (".keras", ".h5") or path.is_dir():
@@ -126,7 +126,7 @@ def import_model(path: Path, calibration: Path | None = None) -> Imported:
 def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
     """A folder that `compile_model` or a run wrote, and its target, after comparing every file with the manifest's sha256.
     The graph is that of its model.tflite. RecipeError names a file that is missing or changed."""
-    from pipeline.codegen.manifest import MANIFEST, read_manifest
+    from pipeline.firmware.manifest import MANIFEST, read_manifest
 
     folder = Path(folder)
     manifest = read_manifest(folder)

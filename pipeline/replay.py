@@ -11,20 +11,20 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.codegen.vectors import Vectors, golden
 from pipeline.compile import CompiledModel, load_firmware
 from pipeline.data.dataset import labels as checked_labels
 from pipeline.data.npz import MAX_BYTES, read_npz, readable
 from pipeline.devices import open_device
-from pipeline.devices.base import Measurement
-from pipeline.devices.board import Board
-from pipeline.devices.serial import require_bench
+from pipeline.devices.board.board import Board
+from pipeline.devices.board.serial import require_bench
 from pipeline.errors import MismatchError, RecipeError
 from pipeline.evaluate import Scores, scores
 from pipeline.fixedpoint import quantize
 from pipeline.ir import Array, Tensor
+from pipeline.measurement import Measurement
 from pipeline.power.model import energy_uj
 from pipeline.preprocess import Normalization, Preprocess, to_int8
+from pipeline.proof.vectors import Vectors, golden
 from pipeline.stage import Advance, BitExact, Firmware, Kind, Progress
 from pipeline.stages.measure import device_mismatch, equal, host_oracles, rows, timed
 from pipeline.target import Target

@@ -11,14 +11,14 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline import doctor
-from pipeline.codegen.package import require_target
 from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices import require_device
-from pipeline.devices.serial import bench_entry, require_bench
-from pipeline.ending import end_if_asked
-from pipeline.importers.torch_export import check_supported
+from pipeline.devices.board.serial import bench_entry, require_bench
+from pipeline.firmware.cortex_m import require_target
+from pipeline.host import tools as doctor
+from pipeline.host.messages import end_if_asked
+from pipeline.importers.torch.importer import check_supported
 from pipeline.recipe import Recipe, check_order
 from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
@@ -26,11 +26,11 @@ from pipeline.report.progress import Display
 from pipeline.report.write import write_report
 from pipeline.run_folder import run_folder
 from pipeline.stage import Checked, Context, Kind, Measured, Package, Stage
-from pipeline.stages._fit import batch_of
 from pipeline.stages.quantize import Quantize
-from pipeline.store import is_new, store_uri
 from pipeline.target import Target
-from pipeline.track import MlflowTracker, RunLog, Tracker, git_commit
+from pipeline.tracking.mlflow import MlflowTracker, RunLog, Tracker, git_commit
+from pipeline.tracking.store import is_new, store_uri
+from pipeline.training.fit import batch_of
 
 PER_TARGET = ("codegen", "measure")
 

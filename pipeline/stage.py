@@ -14,12 +14,12 @@ from pipeline.errors import GraphError, RecipeError
 if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
     from torch import nn
 
-    from pipeline.codegen.agreement import Comparison
     from pipeline.data.dataset import Dataset
-    from pipeline.devices.base import Measurement
-    from pipeline.devices.linux_figures import LinuxMeasurement
+    from pipeline.devices.linux.figures import LinuxMeasurement
     from pipeline.ir import Array, Graph
+    from pipeline.measurement import Measurement
     from pipeline.preprocess import Preprocess
+    from pipeline.proof.onnxruntime import Comparison
     from pipeline.proof.source_tflite import SourceProof
     from pipeline.target import Target
 

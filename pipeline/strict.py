@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.display import short
 from pipeline.errors import PipelineError, RecipeError, did_you_mean
-from pipeline.shown import short
 
 T = TypeVar("T")
 MAX_TOML_BYTES = 1_000_000

@@ -78,8 +78,8 @@ def _row(model: Path | str, target: Target, folder: Path) -> tuple[str, ...]:
 
 def _untrained(name: str, target: Target, folder: Path) -> Firmware:
     """The built-in network with its first weights, calibrated on noise."""
-    from pipeline.codegen.package import write_firmware
     from pipeline.data import dataset, source
+    from pipeline.firmware.cortex_m import write_firmware
     from pipeline.stage import FloatModel
     from pipeline.stages.quantize import Quantize
 

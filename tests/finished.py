@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline import target
 from pipeline.data.dataset import DataRecipe, load
-from pipeline.devices.base import Measurement
 from pipeline.ir import Graph, Quant, Tensor
+from pipeline.measurement import Measurement
 from pipeline.ops.conv2d import Conv2d
 from pipeline.report.figures import Figure, Report, StageResult
 from pipeline.stage import BitExact, Firmware, Kind, Measured, QuantizedModel

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline import target as targets
 from pipeline.cli import app
-from pipeline.ending import end_if_asked, reported, undisturbed
+from pipeline.host.messages import end_if_asked, reported, undisturbed
 from pipeline.recipe import load
 
 RECIPE = 'name = "small"\n[data]\nsource = "digits"\n[model]\nfactory = "digits_cnn"\n'

@@ -12,8 +12,8 @@ from json_outputs import check
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
-from pipeline.codegen.manifest import FORMAT
 from pipeline.compile import load_firmware
+from pipeline.firmware.manifest import FORMAT
 
 FILE = Path(__file__).parent / "importers" / "files" / "cnn_uint8_edges.tflite"
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]

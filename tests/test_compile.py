@@ -13,15 +13,15 @@ import pytest
 from onnx import helper, numpy_helper
 
 import pipeline
-from pipeline.codegen.vectors import Vectors
 from pipeline.compile import compile_model, import_model, load_firmware
 from pipeline.errors import GraphError, RecipeError, TargetError
-from pipeline.importers import tflite_builtins
-from pipeline.importers.tflite import import_tflite
+from pipeline.importers.tflite import builtins as tflite_builtins
+from pipeline.importers.tflite.importer import import_tflite
 from pipeline.ir import Graph
 from pipeline.ops.sub import Sub
-from pipeline.oracle import tflm_available
 from pipeline.proof.source_tflite import SourceProof
+from pipeline.proof.tflm import tflm_available
+from pipeline.proof.vectors import Vectors
 from pipeline.replay import Result, measure
 from pipeline.stages import measure as measure_stage
 from pipeline.target import load as load_target

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline import doctor, target
-from pipeline.devices.host import find_compiler
+from pipeline import target
 from pipeline.errors import BuildError
+from pipeline.host import tools as doctor
+from pipeline.proof.host_c import find_compiler
 from pipeline.report.listing import print_findings
 
 CORTEX_M4 = target.load("cortex-m4")

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.devices.host import WARNINGS, find_compiler
 from pipeline.errors import GraphError
 from pipeline.fixedpoint import (
     INT32_MAX,
@@ -29,6 +28,7 @@ from pipeline.fixedpoint import (
     saturating_rounding_doubling_high_mul,
 )
 from pipeline.locations import data_dir
+from pipeline.proof.host_c import WARNINGS, find_compiler
 
 int32 = st.integers(INT32_MIN, INT32_MAX) | st.sampled_from([INT32_MIN, INT32_MIN + 1, -1, 0, 1, INT32_MAX - 1, INT32_MAX])
 

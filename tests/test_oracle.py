@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from example_graphs import random_inputs, small_cnn, strided, two_inputs
 
-from pipeline import oracle
 from pipeline.codegen.to_tflite import to_tflite
-from pipeline.devices.host import HostC
 from pipeline.errors import BuildError
 from pipeline.ir import Graph
+from pipeline.proof import tflm as oracle
+from pipeline.proof.host_c import HostC
 
 needs_tflm = pytest.mark.skipif(not oracle.tflm_available(), reason="the tflite-micro wheel is for Linux x86-64")
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import store as store_address
-from pipeline import track
 from pipeline.errors import PipelineError, Terminated, TrackError
-from pipeline.track import MlflowTracker
+from pipeline.tracking import mlflow as track
+from pipeline.tracking import store as store_address
+from pipeline.tracking.mlflow import MlflowTracker
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def test_git_commit(tmp_path: Path) -> None:
 
 
 def test_mlflow_keeps_quiet(tmp_path: Path) -> None:
-    code = "from pipeline.track import MlflowTracker\nwith MlflowTracker('a', 'b') as t: t.log.params({'x': 1})"
+    code = "from pipeline.tracking.mlflow import MlflowTracker\nwith MlflowTracker('a', 'b') as t: t.log.params({'x': 1})"
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
@@ -249,7 +249,7 @@ def test_mlflow_keeps_quiet(tmp_path: Path) -> None:
 
 
 def test_runs_that_begin_at_once_share_a_new_store(tmp_path: Path) -> None:
-    code = "from pipeline.track import MlflowTracker\nwith MlflowTracker('a', 'b') as t: t.log.params({'x': 1})"
+    code = "from pipeline.tracking.mlflow import MlflowTracker\nwith MlflowTracker('a', 'b') as t: t.log.params({'x': 1})"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new/mlflow.db"}
     started = [subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE) for _ in range(3)]
     for process in started:

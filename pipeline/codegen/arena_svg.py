@@ -8,8 +8,8 @@ from html import escape
 from pipeline.codegen.arena import Plan
 from pipeline.codegen.c_header import shape_text
 from pipeline.codegen.to_c import describe
+from pipeline.display import plain, short
 from pipeline.ir import Graph
-from pipeline.shown import plain, short
 
 COLUMN, HEIGHT = 64, 420  # px per layer; px of the whole arena
 LEFT, RIGHT, TOP, BOTTOM = 92, 24, 64, 150

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.codegen.arena import Plan
 from pipeline.codegen.c_header import shape_text
+from pipeline.display import byte_size
 from pipeline.errors import TargetError
 from pipeline.ir import Array, Const, Graph
-from pipeline.shown import byte_size
 from pipeline.target import Target
 
 NAMED_LAYERS = 4  # in a message

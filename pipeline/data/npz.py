@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.display import short
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.ir import Array
-from pipeline.shown import short
 
 MAX_BYTES = 8 * 2**30
 """Of a file's content, uncompressed. Larger data would not fit a workstation's memory beside its training."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pipeline
+from pipeline.display import short
 from pipeline.errors import PipelineError, RecipeError
-from pipeline.shown import short
 
 ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
 """What a user's code may raise: anything. SystemExit: a script not written to be imported, or sys.exit in a forward."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import GraphError
 from pipeline.fixedpoint import clamp_int8, dequantize, quantize, quantize_multiplier, requantize
-from pipeline.importers._stored import Value
+from pipeline.importers.stored import Value
 from pipeline.ir import Array, Graph, Quant
 from pipeline.preprocess import Preprocess
 

@@ -16,7 +16,7 @@ from pipeline.errors import BuildError, GraphError, RecipeError
 from pipeline.importers.bounded import first_line
 from pipeline.importers.imported import Imported
 from pipeline.importers.samples import samples
-from pipeline.importers.tflite import import_tflite
+from pipeline.importers.tflite.importer import import_tflite
 from pipeline.ir import Array
 
 HDF5 = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins that Keras writes

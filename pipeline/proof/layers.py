@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import GraphError
-from pipeline.importers._stored import Value
+from pipeline.importers.stored import Value
 from pipeline.ir import Array, Graph, Op
-from pipeline.tolerances import SOURCE_LAYER
+from pipeline.proof.tolerances import SOURCE_LAYER
 
 
 @dataclass(frozen=True, slots=True, eq=False)

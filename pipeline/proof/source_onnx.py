@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from pipeline.codegen.agreement import session
 from pipeline.errors import GraphError
-from pipeline.importers._stored import Value
 from pipeline.importers.bounded import first_line
 from pipeline.importers.imported import Edge, Imported
+from pipeline.importers.stored import Value
 from pipeline.ir import Array, Graph
-from pipeline.oracle import require_equal
 from pipeline.proof.layers import Layer, Seen, exact, first_apart, layers
+from pipeline.proof.onnxruntime import session
 from pipeline.proof.source_tflite import SourceProof
-from pipeline.tolerances import FLOAT_MODEL_DB
+from pipeline.proof.tflm import require_equal
+from pipeline.proof.tolerances import FLOAT_MODEL_DB
 
 _MOST_VALUES = 1 << 26  # of the file's, held at a time
 _MOST_SAMPLES = 32
@@ -28,7 +28,7 @@ _MOST_SAMPLES = 32
 def prove_onnx(imported: Imported, graph: Graph, int8_inputs: Sequence[Array]) -> SourceProof:
     """Hold the file's own values against the reference's, layer by layer, for these inputs of `graph`, which is `imported`
     optimised; of a file made of a float model, that model's answers to its samples, too. GraphError naming the first layer
-    that is further away than pipeline/tolerances.py allows, or when ONNX Runtime can not run the file."""
+    that is further away than pipeline/proof/tolerances.py allows, or when ONNX Runtime can not run the file."""
     source = imported.onnx
     assert source is not None
     n, most, equal = len(int8_inputs[0]), 0, 0

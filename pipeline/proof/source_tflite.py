@@ -16,15 +16,15 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.codegen.vectors import Vectors
 from pipeline.errors import BuildError, GraphError
+from pipeline.host.processes import own_environment, run_group
 from pipeline.importers.imported import Edge, Imported
-from pipeline.importers.tflite import import_tflite
+from pipeline.importers.tflite.importer import import_tflite
 from pipeline.ir import Array, Graph
-from pipeline.oracle import Difference, first_difference, tflm_available
-from pipeline.process_group import own_environment, run_group
 from pipeline.proof.tflite_worker import INPUTS, MODEL, OUTPUTS, REFUSED
-from pipeline.tolerances import LITERT_OPTIMISED
+from pipeline.proof.tflm import Difference, first_difference, tflm_available
+from pipeline.proof.tolerances import LITERT_OPTIMISED
+from pipeline.proof.vectors import Vectors
 
 SOURCE = "source.tflite"
 """The copy of the user's file in a firmware folder."""

@@ -10,14 +10,14 @@ from torch import Tensor as TorchTensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from pipeline.errors import GraphError
-from pipeline.importers._builder import QUANTIZE
-from pipeline.importers._layout import channels_last, plain
-from pipeline.importers._stored import Value
+from pipeline.importers.layout import channels_last, plain
+from pipeline.importers.stored import Value
+from pipeline.importers.torch.builder import QUANTIZE
 from pipeline.ir import Array
 from pipeline.proof.layers import Layer, Seen, first_apart, layers
 
 if TYPE_CHECKING:
-    from pipeline.importers.torch_export import Imported
+    from pipeline.importers.torch.importer import Imported
 
 
 def prove_torch(imported: Imported, converted: GraphModule, x: TorchTensor, int8_input: Array) -> int:

@@ -20,7 +20,7 @@ REFUSED = 3
 
 
 def by_tflm(model: bytes, inputs: list[Array], layers: bool) -> dict[int, Array]:
-    from pipeline import oracle
+    from pipeline.proof import tflm as oracle
 
     if layers:
         return oracle.tflm_tensors(model, *inputs)

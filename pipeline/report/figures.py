@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.codegen.sizes import constant_sizes
-from pipeline.devices.base import Measurement
+from pipeline.display import byte_size, scaled, short
+from pipeline.measurement import Measurement
 from pipeline.report.kinds import FORMAT, kinds
-from pipeline.shown import byte_size, scaled, short
 from pipeline.stage import Firmware, Kind
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import doctor
+from pipeline.host import tools as doctor
 from pipeline.report.figures import show
 from pipeline.target import Target
 

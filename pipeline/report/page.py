@@ -10,9 +10,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.display import plain
 from pipeline.report.figures import KINDS, Report, layers, show, warnings
 from pipeline.report.table import basis, rows, verdict
-from pipeline.shown import plain
 
 _CAPTIONS = {
     "accuracy": "Accuracy and the recall of the class that fares worst after each stage.",

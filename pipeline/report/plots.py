@@ -13,8 +13,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from pipeline.display import layer_name, short
 from pipeline.report.figures import CLASS_LETTERS, KINDS, Report, StageResult, layers, show
-from pipeline.shown import layer_name, short
 from pipeline.stage import Kind
 
 COLORS: Mapping[Kind, str] = {

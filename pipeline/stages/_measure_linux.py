@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.codegen.agreement import compare
-from pipeline.codegen.package import prove_tflm
-from pipeline.codegen.package_linux import TFLITE_FILE, LinuxPackage
-from pipeline.codegen.vectors import from_images
-from pipeline.devices import linux_measure
-from pipeline.devices.linux import energy, open_computer, open_meter
-from pipeline.devices.linux_figures import LinuxMeasurement
-from pipeline.devices.linux_measure import FLOAT, INT8, LinuxSettings
+from pipeline.devices.linux import measure as linux_measure
+from pipeline.devices.linux.computer import energy, open_computer, open_meter
+from pipeline.devices.linux.figures import LinuxMeasurement
+from pipeline.devices.linux.measure import FLOAT, INT8, LinuxSettings
+from pipeline.display import short
 from pipeline.errors import DeviceError
 from pipeline.evaluate import scores
+from pipeline.firmware.cortex_m import prove_tflm
+from pipeline.firmware.linux import TFLITE_FILE, LinuxPackage
 from pipeline.ir import Array
-from pipeline.shown import short
+from pipeline.proof.onnxruntime import compare
+from pipeline.proof.vectors import from_images
 from pipeline.stage import BitExact, Context, Measured
 from pipeline.stages.measure import equal, keep, rows
 

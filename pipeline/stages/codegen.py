@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.codegen import tflm, vectors
-from pipeline.codegen.manifest import read_manifest
-from pipeline.codegen.package import write_firmware
+from pipeline.codegen import tflm
+from pipeline.firmware.cortex_m import write_firmware
+from pipeline.firmware.manifest import read_manifest
+from pipeline.proof import vectors
 from pipeline.stage import Context, Firmware, Package, QuantizedModel, refuse_unused
 from pipeline.strict import limits
 
 if TYPE_CHECKING:
-    from pipeline.codegen.package_linux import LinuxPackage
+    from pipeline.firmware.linux import LinuxPackage
     from pipeline.target import Target
 
 FIRMWARE_STEPS, LINUX_STEPS = 4, 2  # what write_firmware and write_linux report
@@ -66,7 +67,7 @@ class Codegen:
         return firmware
 
     def _linux(self, artifact: QuantizedModel, ctx: Context) -> LinuxPackage:
-        from pipeline.codegen.package_linux import write_linux
+        from pipeline.firmware.linux import write_linux
 
         with ctx.progress("steps", LINUX_STEPS) as advance:
             package = write_linux(

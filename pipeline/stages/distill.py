@@ -15,7 +15,7 @@ from pipeline.target import Target
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from pipeline.stages._fit import Loss
+    from pipeline.training.fit import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Distill:
         refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
-        from pipeline.stages._fit import Schedule, deterministic, fit
-        from pipeline.stages._record import record
+        from pipeline.training.fit import Schedule, deterministic, fit
+        from pipeline.training.record import record
 
         if artifact.teacher is None:
             raise RecipeError(

@@ -11,21 +11,21 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from pipeline import oracle
-from pipeline.codegen.package import prove_tflm
-from pipeline.codegen.vectors import Vectors, from_images
 from pipeline.devices import open_device
-from pipeline.devices.base import Measurement
-from pipeline.devices.board import Board
-from pipeline.devices.host import HostC
-from pipeline.devices.plugin import CORES
-from pipeline.devices.qemu import CPI, CPI_HIGH, CPI_LOW, QemuBoard
-from pipeline.devices.trace import first_wrong_layer
+from pipeline.devices.board.board import Board
+from pipeline.devices.board.plugin import CORES
+from pipeline.devices.board.qemu import CPI, CPI_HIGH, CPI_LOW, QemuBoard
 from pipeline.errors import MismatchError, RecipeError
 from pipeline.evaluate import scores
+from pipeline.firmware.cortex_m import prove_tflm
 from pipeline.ir import Array
+from pipeline.measurement import Measurement
 from pipeline.power.model import energy_uj
+from pipeline.proof import tflm as oracle
+from pipeline.proof.board_layers import first_wrong_layer
+from pipeline.proof.host_c import HostC
 from pipeline.proof.source_tflite import prove_source
+from pipeline.proof.vectors import Vectors, from_images
 from pipeline.stage import BitExact, Context, Firmware, Measured, Package, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
@@ -75,8 +75,8 @@ class Measure:
             raise RecipeError(f"data set {data.name!r} has no test images to replay on the device.")
         if isinstance(artifact, Firmware):
             return self._board(artifact, ctx, n)
-        from pipeline.codegen.package_linux import LinuxPackage
-        from pipeline.devices.linux_measure import LinuxSettings
+        from pipeline.devices.linux.measure import LinuxSettings
+        from pipeline.firmware.linux import LinuxPackage
         from pipeline.stages._measure_linux import measure_linux
 
         assert isinstance(artifact, LinuxPackage)  # the only other package there is

@@ -47,10 +47,10 @@ class Prune:
         refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
-        from pipeline.stages._cost import cost
-        from pipeline.stages._cut import cut, report
-        from pipeline.stages._fit import Schedule, cross_entropy, deterministic, fit
-        from pipeline.stages._record import keep_text, record
+        from pipeline.training.cost import cost
+        from pipeline.training.cut import cut, report
+        from pipeline.training.fit import Schedule, cross_entropy, deterministic, fit
+        from pipeline.training.record import keep_text, record
 
         module, data = copy.deepcopy(artifact.module), artifact.data
         before = cost(module, data.input_shape)

@@ -53,9 +53,9 @@ class Quantize:
         refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> QuantizedModel:
-        from pipeline.stages import _int8
-        from pipeline.stages._fit import batch_of, deterministic, predict
-        from pipeline.stages._record import keep_text
+        from pipeline.training import int8 as _int8
+        from pipeline.training.fit import batch_of, deterministic, predict
+        from pipeline.training.record import keep_text
 
         data = artifact.data
         chosen = self.select(data)

@@ -28,8 +28,8 @@ class Train:
     optimizer: Literal["adamw", "sgd"] = "adamw"
 
     def run(self, artifact: Source, ctx: Context) -> FloatModel:
-        from pipeline.stages._fit import Schedule, cross_entropy, deterministic, fit
-        from pipeline.stages._record import record
+        from pipeline.training.fit import Schedule, cross_entropy, deterministic, fit
+        from pipeline.training.record import record
 
         module = copy.deepcopy(artifact.module)
         with deterministic(ctx.seed, module, artifact.data.input_shape):

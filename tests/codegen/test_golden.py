@@ -19,9 +19,9 @@ from example_target import BOARD
 from pipeline.codegen.arena import plan
 from pipeline.codegen.arena_svg import arena_svg
 from pipeline.codegen.library import write_library
-from pipeline.codegen.skeleton import write_skeleton
 from pipeline.codegen.tflm import tflm_sources
 from pipeline.codegen.to_tflite import to_tflite
+from pipeline.firmware.skeleton import write_skeleton
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
 from pipeline.preprocess import Normalization, Preprocess, byte_tables

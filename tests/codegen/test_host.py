@@ -9,9 +9,9 @@ import pytest
 from example_graphs import random_inputs, small_cnn, two_inputs
 
 from pipeline.codegen.library import write_library
-from pipeline.devices import host
-from pipeline.devices.host import HostC
 from pipeline.errors import BuildError, GraphError, MismatchError
+from pipeline.proof import host_c as host
+from pipeline.proof.host_c import HostC
 
 
 def edited(folder: Path, old: str, new: str) -> Path:

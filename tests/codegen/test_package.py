@@ -18,18 +18,18 @@ import pytest
 from example_graphs import random_inputs, small_cnn, strided, two_inputs
 from example_target import BOARD
 
-from pipeline import oracle
-from pipeline.codegen import build
-from pipeline.codegen.build import cross_build
-from pipeline.codegen.manifest import FORMAT, read_manifest
-from pipeline.codegen.package import aside, require_target, write_firmware
 from pipeline.codegen.to_tflite import to_tflite
-from pipeline.codegen.vectors import golden
 from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, RecipeError, TargetError
+from pipeline.firmware import build
+from pipeline.firmware.build import cross_build
+from pipeline.firmware.cortex_m import aside, require_target, write_firmware
+from pipeline.firmware.manifest import FORMAT, read_manifest
 from pipeline.ir import Array, Graph
 from pipeline.ops.conv2d import Conv2d
-from pipeline.oracle import tflm_available
 from pipeline.preprocess import Normalization, Preprocess, byte_tables
+from pipeline.proof import tflm as oracle
+from pipeline.proof.tflm import tflm_available
+from pipeline.proof.vectors import golden
 from pipeline.stage import Firmware
 
 pytestmark = pytest.mark.cross
@@ -370,7 +370,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("pipeline.codegen.package.arena_svg", full)
+    monkeypatch.setattr("pipeline.firmware.cortex_m.arena_svg", full)
     fails(
         BuildError,
         r"can not be written in .*: No space left on device\. Free some space",
@@ -392,7 +392,7 @@ def test_a_disk_that_the_compiler_finds_full(tmp_path: Path) -> None:
 def test_a_build_that_is_ended_ends_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What make has started must not go on writing while the folder is removed."""
     (tmp_path / "Makefile").write_text('all:\n\tsh -c "sleep 1; touch late"; touch later\n')
-    monkeypatch.setattr("pipeline.codegen.build.BUILD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("pipeline.firmware.build.BUILD_TIMEOUT_S", 0.3)
     began = time.monotonic()
     with pytest.raises(BuildError, match=r"`make all` of the firmware took longer than 0\.3 s and was stopped\. Is this"):
         cross_build(tmp_path, "net")

@@ -15,16 +15,16 @@ import pytest
 from example_graphs import small_cnn, two_inputs
 
 from pipeline import target
-from pipeline.codegen import package_linux
-from pipeline.codegen.manifest import read_manifest
-from pipeline.codegen.package_linux import FLOAT_FILE, INT8_FILE, write_linux
 from pipeline.compile import CompiledModel, load_firmware
 from pipeline.data.dataset import DataRecipe, Dataset, load
-from pipeline.devices.linux import energy, open_computer
-from pipeline.devices.linux_measure import LinuxSettings, engines, measure, replay
-from pipeline.devices.linux_protocol import Runner, runner_files
-from pipeline.devices.process import ProcessChannel
+from pipeline.devices.linux.computer import energy, open_computer
+from pipeline.devices.linux.measure import LinuxSettings, engines, measure, replay
+from pipeline.devices.linux.process import ProcessChannel
+from pipeline.devices.linux.protocol import Runner, runner_files
 from pipeline.errors import DeviceError, MismatchError, RecipeError, TargetError
+from pipeline.firmware import linux as package_linux
+from pipeline.firmware.linux import FLOAT_FILE, INT8_FILE, write_linux
+from pipeline.firmware.manifest import read_manifest
 from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
 from pipeline.stage import QuantizedModel
@@ -93,7 +93,7 @@ def test_float_file_is_the_torch_module(model: QuantizedModel, tmp_path: Path) -
     import torch
     from torch import nn
 
-    from pipeline.codegen.agreement import session
+    from pipeline.proof.onnxruntime import session
 
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)).eval()

@@ -14,14 +14,14 @@ from example_graphs import small_cnn
 from example_target import BOARD
 
 from pipeline import target
-from pipeline.codegen.manifest import read_manifest
-from pipeline.codegen.package_linux import LinuxPackage
-from pipeline.codegen.vectors import from_images
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.errors import GraphError, RecipeError
+from pipeline.firmware.linux import LinuxPackage
+from pipeline.firmware.manifest import read_manifest
 from pipeline.fixedpoint import quantize
-from pipeline.oracle import tflm_available
 from pipeline.preprocess import Normalization, byte_tables
+from pipeline.proof.tflm import tflm_available
+from pipeline.proof.vectors import from_images
 from pipeline.run import settings_of
 from pipeline.stage import Advance, Context, Firmware, Package, QuantizedModel, Stage
 from pipeline.stages.codegen import FIRMWARE_STEPS, LINUX_STEPS, Codegen, _log_linux

@@ -11,15 +11,15 @@ import pytest
 from example_graphs import small_cnn, strided
 from example_target import BOARD
 
-from pipeline.codegen import build
 from pipeline.codegen.arena import plan
-from pipeline.codegen.package import write_firmware
 from pipeline.codegen.tflm import arena_estimate, arena_kind, operators, resolver_method, tflm_sources
 from pipeline.codegen.to_tflite import to_tflite
+from pipeline.firmware import build
+from pipeline.firmware.cortex_m import write_firmware
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
-from pipeline.oracle import smallest_arena, tflm_available
 from pipeline.preprocess import Preprocess
+from pipeline.proof.tflm import smallest_arena, tflm_available
 
 HERE = Path(__file__).parent
 

@@ -16,12 +16,12 @@ from pipeline.codegen.arena import plan
 from pipeline.codegen.c_text import Names, comment_text, float_literal, integer_rows
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import follow_includes, kernel_headers, prefix, to_c
-from pipeline.codegen.vectors import golden, random
-from pipeline.devices.host import WARNINGS, HostC
 from pipeline.errors import BuildError
 from pipeline.ir import Graph
 from pipeline.ops.reshape import Reshape
 from pipeline.preprocess import Normalization, Preprocess, byte_tables, to_int8
+from pipeline.proof.host_c import WARNINGS, HostC
+from pipeline.proof.vectors import golden, random
 
 
 @pytest.mark.parametrize("graph", [small_cnn(), two_inputs(), strided()], ids=lambda g: g.name)

@@ -11,13 +11,13 @@ import onnx
 import pytest
 from example_graphs import activation, random_inputs, small_cnn, two_inputs, weights
 
-from pipeline.codegen import agreement as agreement_module
-from pipeline.codegen.agreement import agreement, run_onnx, session
-from pipeline.codegen.to_onnx import IR_VERSION, OPSET, Raw, module_to_onnx, save, to_onnx
+from pipeline.codegen.onnx.to_onnx import IR_VERSION, OPSET, Raw, module_to_onnx, save, to_onnx
 from pipeline.errors import GraphError, MismatchError
-from pipeline.importers.tflite import load_tflite
+from pipeline.importers.tflite.importer import load_tflite
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess, byte_tables
+from pipeline.proof import onnxruntime as agreement_module
+from pipeline.proof.onnxruntime import agreement, run_onnx, session
 
 
 def optimized(model: onnx.ModelProto, folder: Path) -> list[str]:
@@ -170,7 +170,7 @@ def test_torch_module_gets_the_same_raw_input(output: str) -> None:
 
 
 def test_an_operator_without_a_form_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.codegen import onnx_nodes
+    from pipeline.codegen.onnx import nodes as onnx_nodes
     from pipeline.ops.softmax import Softmax
 
     monkeypatch.setattr(onnx_nodes, "NODES", {k: v for k, v in onnx_nodes.NODES.items() if k is not Softmax})
@@ -193,7 +193,7 @@ def test_mlperf_models(shared: Path, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_resnet8_top1_on_cifar10(shared: Path) -> None:
-    from pipeline.tolerances import ONNXRUNTIME_TOP1
+    from pipeline.proof.tolerances import ONNXRUNTIME_TOP1
 
     graph = load_tflite(next((shared / "models/mlperf_tiny/resnet8").glob("*.tflite")))
     with np.load(shared / "data/cifar10.npz") as data:

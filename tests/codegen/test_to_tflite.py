@@ -12,7 +12,7 @@ from example_graphs import random_inputs, small_cnn, strided, two_inputs
 
 from pipeline.codegen.to_tflite import BUFFER_ALIGNMENT, to_tflite
 from pipeline.ir import Graph
-from pipeline.oracle import tflm_available, tflm_run
+from pipeline.proof.tflm import tflm_available, tflm_run
 
 GRAPHS = {g.name: g for g in (small_cnn(), two_inputs(), strided())}
 

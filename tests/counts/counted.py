@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.codegen.arena import plan
-from pipeline.codegen.build import MODEL_OPTIMISE, TOOLS, cpu_flags
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
-from pipeline.devices import plugin
-from pipeline.devices.qemu import find_qemu
+from pipeline.devices.board import plugin
+from pipeline.devices.board.qemu import find_qemu
+from pipeline.firmware.build import MODEL_OPTIMISE, TOOLS, cpu_flags
 from pipeline.ir import Array, Graph
 from pipeline.locations import data_dir
 from pipeline.target import Target

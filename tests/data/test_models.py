@@ -14,10 +14,10 @@ from torch import nn
 from pipeline.data import models
 from pipeline.data.checkpoint import load_checkpoint
 from pipeline.data.dataset import DataRecipe, Dataset, load
-from pipeline.importers.torch_export import check_supported
+from pipeline.importers.torch.importer import check_supported
 from pipeline.preprocess import Normalization
-from pipeline.stages._cost import cost
-from pipeline.stages._fit import predict
+from pipeline.training.cost import cost
+from pipeline.training.fit import predict
 
 NETWORKS: dict[str, tuple[tuple[int, int, int], int, int]] = {  # input, classes, MACs
     "digits_cnn": ((1, 8, 8), 10, 789_760),

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from pipeline.codegen.arena import plan
-from pipeline.codegen.build import cross_build
-from pipeline.codegen.skeleton import write_skeleton
 from pipeline.data.dataset import Dataset
+from pipeline.firmware.build import cross_build
+from pipeline.firmware.skeleton import write_skeleton
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.ops.relu import Relu
 from pipeline.stage import Firmware, QuantizedModel

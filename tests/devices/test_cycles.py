@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.devices import plugin
-from pipeline.devices.qemu import find_qemu
+from pipeline.devices.board import plugin
+from pipeline.devices.board.qemu import find_qemu
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.codegen.vectors import random
 from pipeline.fixedpoint import dequantize
+from pipeline.proof.vectors import random
 from pipeline.stage import Firmware
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]

@@ -18,15 +18,15 @@ import pytest
 from probe_firmware import build_probe
 
 from pipeline import target
-from pipeline.codegen.vectors import random
 from pipeline.data.dataset import Dataset
 from pipeline.devices import open_device, require_device
-from pipeline.devices.board import Board
-from pipeline.devices.protocol import Run
-from pipeline.devices.qemu import QemuBoard
-from pipeline.devices.serial import SerialBoard
+from pipeline.devices.board.board import Board
+from pipeline.devices.board.protocol import Run
+from pipeline.devices.board.qemu import QemuBoard
+from pipeline.devices.board.serial import SerialBoard
 from pipeline.errors import DeviceError
 from pipeline.ir import Array
+from pipeline.proof.vectors import random
 from pipeline.stage import Firmware
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
@@ -159,7 +159,7 @@ def test_a_crash_is_reported(board: str, fault: int, message: str, probe: Callab
 
 
 def test_a_hang_is_noticed(probe: Callable[..., Firmware], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.devices.board.INFER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("pipeline.devices.board.board.INFER_TIMEOUT_S", 0.5)
     with open_device(probe(), M4) as device, pytest.raises(DeviceError, match=r"did not answer `run 1` within 0\.5 s"):
         device.infer(first_byte(4))
 
@@ -239,7 +239,7 @@ def test_an_emulator_that_is_killed_in_the_middle_of_a_run(probe: Callable[..., 
 @linux_only
 def test_an_emulator_that_stops(probe: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is stopped takes no signal but SIGKILL."""
-    monkeypatch.setattr("pipeline.devices.board.INFER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("pipeline.devices.board.board.INFER_TIMEOUT_S", 0.5)
     elf = tmp_path / "own.elf"
     elf.write_bytes(probe().elf.read_bytes())
     with open_device(replace(probe(), elf=elf), M4) as device:
@@ -352,7 +352,7 @@ def test_a_firmware_that_never_speaks(
     firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An endless loop instead of a firmware."""
-    monkeypatch.setattr("pipeline.devices.qemu.BOOT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("pipeline.devices.board.qemu.BOOT_TIMEOUT_S", 0.5)
     (tmp_path / "loop.s").write_text(".syntax unified\n.thumb\n.word 0x20001000, 9\n.thumb_func\nloop: b loop\n")
     compiler = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-nostdlib", "-Ttext=0", "-Wl,-eloop"]
     subprocess.run([*compiler, str(tmp_path / "loop.s"), "-o", str(tmp_path / "loop.elf")], check=True)

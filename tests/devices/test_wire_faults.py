@@ -19,10 +19,10 @@ from wire import Answer, board, rfc2217_line, serial_line, tcp_line
 
 from pipeline import target
 from pipeline.devices import open_device, require_device
-from pipeline.devices.cores import fewest_cycles
-from pipeline.devices.link import Link
-from pipeline.devices.protocol import identify, run_loaded, stack_use, upload
-from pipeline.devices.serial import SerialBoard, bench_entry, read_bench
+from pipeline.devices.board.cores import fewest_cycles
+from pipeline.devices.board.link import Link
+from pipeline.devices.board.protocol import identify, run_loaded, stack_use, upload
+from pipeline.devices.board.serial import SerialBoard, bench_entry, read_bench
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.ops.fully_connected import FullyConnected
@@ -220,7 +220,7 @@ def test_a_real_port_is_brought_to_ready(first: bytes, tmp_path: Path) -> None:
 
 
 def test_a_real_port_stays_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.devices.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr("pipeline.devices.board.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
     with serial_line(lambda _received: b"") as path:
         bench(tmp_path, path)
         message = rf"cortex-m4 on {path} did not answer an empty command"
@@ -229,7 +229,7 @@ def test_a_real_port_stays_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_real_port_where_something_else_talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.devices.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr("pipeline.devices.board.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
     message = r"answered an empty command \(`%`\) with b'\\x1b\[0mlogin: ', which is no line of the protocol"
     with serial_line(lambda _received: b"\x1b[0mlogin: ") as path, pytest.raises(DeviceError, match=message):
         open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)).__enter__()
@@ -323,7 +323,7 @@ def test_a_board_behind_a_serial_server(tmp_path: Path) -> None:
 
 def test_a_port_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A USB board that hangs stops taking bytes; writing to it must end too."""
-    monkeypatch.setattr("pipeline.devices.serial.WRITE_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr("pipeline.devices.board.serial.WRITE_TIMEOUT_S", TIMEOUT_S)
     woken = threading.Event()
     answers = board()
 

@@ -24,10 +24,10 @@ import numpy as np
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import BuildError, GraphError
 from pipeline.importers.imported import Imported
-from pipeline.importers.tflite import import_tflite
-from pipeline.importers.tflite_reader import read_tflite
+from pipeline.importers.tflite.importer import import_tflite
+from pipeline.importers.tflite.reader import read_tflite
 from pipeline.ir import Array
-from pipeline.oracle import tflm_run
+from pipeline.proof.tflm import tflm_run
 from tests.importers.fuzz import BYTES, RUNNABLE_BYTES, RUNNABLE_MACS, Mutation, Random, edit_tflite_fields
 from tests.importers.test_tflite import INT8_FILES, as_the_file, litert, random_inputs
 from tests.importers.test_tflite_operators import CASES

@@ -240,7 +240,7 @@ def _other(value: Any, rng: Random) -> Any:
 
 
 def _tflite() -> tuple[list[bytes], tuple[Mutation, ...], Callable[[bytes], Graph]]:
-    from pipeline.importers.tflite import load_tflite
+    from pipeline.importers.tflite.importer import load_tflite
 
     seeds = [path.read_bytes() for path in sorted(FILES.glob("*.tflite"))]
     return seeds, (*BYTES, edit_tflite_fields, edit_tflite_fields), load_tflite
@@ -248,7 +248,7 @@ def _tflite() -> tuple[list[bytes], tuple[Mutation, ...], Callable[[bytes], Grap
 
 def _onnx(folder: Path) -> tuple[list[bytes], tuple[Mutation, ...], Callable[[bytes], Graph]]:
     """In a folder of its own, where nothing is that a file could name."""
-    from pipeline.importers.onnx import import_onnx
+    from pipeline.importers.onnx.importer import import_onnx
 
     def load(content: bytes) -> Graph:
         (folder / "model.onnx").write_bytes(content)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quant_pre_process, quantize_static
 from torch import Tensor, nn
 
-from pipeline.importers.onnx_nodes import NODES
+from pipeline.importers.onnx.nodes import NODES
 from pipeline.ir import Array
 
 

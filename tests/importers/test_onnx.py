@@ -17,11 +17,11 @@ from pipeline.codegen.to_tflite import to_tflite
 from pipeline.data.checkpoint import load_checkpoint
 from pipeline.data.models.resnet8 import build
 from pipeline.evaluate import scores
-from pipeline.importers._layout import channels_last
 from pipeline.importers.imported import Imported
-from pipeline.importers.onnx import import_onnx
+from pipeline.importers.layout import channels_last
+from pipeline.importers.onnx.importer import import_onnx
 from pipeline.ir import Array
-from pipeline.oracle import tflm_available, tflm_run
+from pipeline.proof.tflm import tflm_available, tflm_run
 
 
 def onnx_run(path: Path, inputs: list[Array]) -> list[Array]:

@@ -14,8 +14,8 @@ from onnx_cases import NETS, export, inputs_for, quantized
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic
 
 from pipeline.errors import GraphError, RecipeError
-from pipeline.importers import onnx_file
-from pipeline.importers.onnx import import_onnx
+from pipeline.importers.onnx import file as onnx_file
+from pipeline.importers.onnx.importer import import_onnx
 
 Edit = Callable[[Any], None]  # changes a ModelProto
 

@@ -15,9 +15,9 @@ from onnx_cases import Net, quantize_file
 from test_onnx import compare
 
 from pipeline.errors import GraphError
-from pipeline.importers.onnx import import_onnx
-from pipeline.importers.onnx_file import read_onnx
-from pipeline.importers.onnx_shapes import FOLDABLE, fold
+from pipeline.importers.onnx.file import read_onnx
+from pipeline.importers.onnx.importer import import_onnx
+from pipeline.importers.onnx.shapes import FOLDABLE, fold
 from pipeline.ir import Array
 
 CONV = "c = Conv <pads = [1, 1, 1, 1]> (x, w)"

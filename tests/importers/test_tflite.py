@@ -12,10 +12,10 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.importers.imported import Imported
-from pipeline.importers.tflite import import_tflite, load_tflite
+from pipeline.importers.tflite.importer import import_tflite, load_tflite
 from pipeline.ir import Array
-from pipeline.oracle import tflm_available, tflm_run
 from pipeline.passes import optimize
+from pipeline.proof.tflm import tflm_available, tflm_run
 from tests.importers.tflite_edit import FILES, append_tensor, edited, file, operand, operator
 
 needs_tflm = pytest.mark.skipif(not tflm_available(), reason="the tflite-micro wheel is not installed")

@@ -11,8 +11,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.errors import GraphError
-from pipeline.importers import tflite_reader
-from pipeline.importers.tflite import load_tflite
+from pipeline.importers.tflite import reader as tflite_reader
+from pipeline.importers.tflite.importer import load_tflite
 from pipeline.ir import Graph
 from tests.importers.tflite_edit import (
     FILES,
@@ -405,7 +405,7 @@ def test_files_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load_tflite(tmp_path / "nope.tflite")
     with pytest.raises(GraphError, match=r"can not be read: Is a directory"):
         load_tflite(tmp_path)
-    monkeypatch.setattr("pipeline.importers.tflite.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("pipeline.importers.tflite.importer.MAX_FILE_BYTES", 1000)
     with pytest.raises(GraphError, match=r"cnn_int8\.tflite has 4,704 bytes; models of up to 1,000 bytes are read"):
         load_tflite(FILES / "cnn_int8.tflite")
 

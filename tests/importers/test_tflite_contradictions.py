@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import GraphError
-from pipeline.importers.tflite import import_tflite, load_tflite
+from pipeline.importers.tflite.importer import import_tflite, load_tflite
 from pipeline.ir import Array, Graph, Op, Quant, Tensor
 from pipeline.ops.fully_connected import FullyConnected
 from pipeline.ops.mean import Mean
@@ -26,7 +26,7 @@ from pipeline.ops.resize_nearest_neighbor import ResizeNearestNeighbor
 from pipeline.ops.slice import Slice
 from pipeline.ops.split import Split
 from pipeline.ops.strided_slice import StridedSlice
-from pipeline.oracle import tflm_available, tflm_run
+from pipeline.proof.tflm import tflm_available, tflm_run
 from tests.importers.test_tflite import litert
 from tests.importers.tflite_edit import append_constant, edited, file, operand, operator
 

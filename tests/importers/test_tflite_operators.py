@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.codegen.to_tflite import to_tflite
-from pipeline.importers.tflite import load_tflite
+from pipeline.importers.tflite.importer import load_tflite
 from pipeline.ops import all_ops
 
 OPS = Path(__file__).parent.parent / "ops"

@@ -15,11 +15,11 @@ from torch_cases import CASES, Case
 
 from pipeline.errors import GraphError
 from pipeline.fixedpoint import quantize
-from pipeline.importers._annotate import Int8Quantizer, convert_pt2e, prepare_pt2e
-from pipeline.importers._aten import TABLE
-from pipeline.importers._float_graph import trace
-from pipeline.importers._layout import channels_last
-from pipeline.importers.torch_export import check_supported, import_converted, refuse_unsupported
+from pipeline.importers.layout import channels_last
+from pipeline.importers.torch.annotate import Int8Quantizer, convert_pt2e, prepare_pt2e
+from pipeline.importers.torch.aten import TABLE
+from pipeline.importers.torch.float_graph import trace
+from pipeline.importers.torch.importer import check_supported, import_converted, refuse_unsupported
 from pipeline.ir import Array, Graph
 from pipeline.passes import optimize
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.devices.host import WARNINGS, find_compiler
 from pipeline.fixedpoint import INT32_MAX
 from pipeline.locations import data_dir
 from pipeline.ops._gemmlowp import exp_on_negative_values, logistic, one_over_one_plus_x, tanh
+from pipeline.proof.host_c import WARNINGS, find_compiler
 
 Q0 = 2.0**31
 TAYLOR = 2.0**-22  # what gemmlowp's exp loses by ending its series at x**4

@@ -14,11 +14,11 @@ from board import run_on_board
 from case import Case, merged, vectors
 
 from pipeline.codegen.to_tflite import to_tflite
-from pipeline.devices.host import HostC
 from pipeline.errors import GraphError
 from pipeline.ir import Array
 from pipeline.ops import all_ops
-from pipeline.oracle import tflm_available, tflm_run
+from pipeline.proof.host_c import HostC
+from pipeline.proof.tflm import tflm_available, tflm_run
 
 OPS = sorted(all_ops())
 

@@ -19,10 +19,10 @@ from pipeline.ops.mul import Mul
 from pipeline.ops.pad import Pad
 from pipeline.ops.reshape import Reshape
 from pipeline.ops.sub import Sub
-from pipeline.oracle import tflm_available, tflm_run
 from pipeline.passes.eliminate_dead_channels import eliminate_dead_channels
 from pipeline.passes.fuse_pad import fuse_pad
 from pipeline.passes.intervals import channel_intervals, touches_padding
+from pipeline.proof.tflm import tflm_available, tflm_run
 
 INPUT = Quant((0.04,), 3)
 

@@ -319,7 +319,7 @@ def test_intervals_contain_every_value(seed: int) -> None:
 
 def test_mobilenet_loses_its_dead_channels(shared: Path) -> None:
     """82.8 % of the official file's weights are zero; what remains fits in 35 kB and answers the same."""
-    from pipeline.importers.tflite import load_tflite
+    from pipeline.importers.tflite.importer import load_tflite
 
     folder = shared / "models" / "mlperf_tiny" / "mobilenet_v1_025"
     before = load_tflite(folder / "mobilenet_v1_025_int8.tflite")

@@ -13,15 +13,15 @@ from example_graphs import small_cnn
 from ppk2_simulator import Simulator
 
 from pipeline import target
-from pipeline.codegen.to_onnx import Raw, save, to_onnx
-from pipeline.devices import linux_measure
-from pipeline.devices.linux import energy, open_computer, open_meter
-from pipeline.devices.linux_figures import LinuxMeasurement
-from pipeline.devices.linux_measure import LinuxSettings, measure
-from pipeline.devices.linux_protocol import Runner
-from pipeline.devices.process import ProcessComputer
-from pipeline.devices.serial import read_bench
-from pipeline.devices.ssh import SshComputer
+from pipeline.codegen.onnx.to_onnx import Raw, save, to_onnx
+from pipeline.devices.board.serial import read_bench
+from pipeline.devices.linux import measure as linux_measure
+from pipeline.devices.linux.computer import energy, open_computer, open_meter
+from pipeline.devices.linux.figures import LinuxMeasurement
+from pipeline.devices.linux.measure import LinuxSettings, measure
+from pipeline.devices.linux.process import ProcessComputer
+from pipeline.devices.linux.protocol import Runner
+from pipeline.devices.linux.ssh import SshComputer
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Array
 from pipeline.power.base import Samples, meter_energy

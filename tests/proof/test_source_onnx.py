@@ -15,10 +15,10 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from pipeline.compile import prove_imported
 from pipeline.errors import GraphError, MismatchError
-from pipeline.importers import onnx_nodes
-from pipeline.importers.onnx import import_onnx
-from pipeline.importers.onnx_builder import OnnxBuilder
-from pipeline.importers.onnx_file import OnnxNode
+from pipeline.importers.onnx import nodes as onnx_nodes
+from pipeline.importers.onnx.builder import OnnxBuilder
+from pipeline.importers.onnx.file import OnnxNode
+from pipeline.importers.onnx.importer import import_onnx
 from pipeline.ops.pad import Pad
 from pipeline.passes import optimize
 from pipeline.proof import source_onnx

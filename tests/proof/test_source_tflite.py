@@ -14,11 +14,10 @@ from ai_edge_litert.schema_py_generated import TensorType
 from example_graphs import activation
 
 from pipeline.codegen.to_tflite import to_tflite
-from pipeline.codegen.vectors import golden, random
 from pipeline.errors import BuildError, GraphError
-from pipeline.importers import tflite_builtins
-from pipeline.importers.tflite import import_tflite
-from pipeline.importers.tflite_node import Node
+from pipeline.importers.tflite import builtins as tflite_builtins
+from pipeline.importers.tflite.importer import import_tflite
+from pipeline.importers.tflite.node import Node
 from pipeline.ir import Graph, Op, Quant, Tensor
 from pipeline.ops.average_pool2d import AveragePool2d
 from pipeline.ops.logistic import Logistic
@@ -31,6 +30,7 @@ from pipeline.ops.strided_slice import StridedSlice
 from pipeline.passes import optimize
 from pipeline.proof import source_tflite
 from pipeline.proof.source_tflite import SourceProof, prove_source
+from pipeline.proof.vectors import golden, random
 from tests.importers.tflite_edit import Edit, append_constant, edited, operator
 
 FILES = Path(__file__).resolve().parent.parent / "importers" / "files"

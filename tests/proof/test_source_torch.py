@@ -15,11 +15,11 @@ from torch.fx import GraphModule
 from pipeline.data.models import resnet8
 from pipeline.errors import GraphError
 from pipeline.fixedpoint import quantize
-from pipeline.importers._annotate import Int8Quantizer, convert_pt2e, prepare_pt2e
-from pipeline.importers._builder import Builder
-from pipeline.importers._float_graph import trace
-from pipeline.importers._stored import Value
-from pipeline.importers.torch_export import Imported, import_converted
+from pipeline.importers.stored import Value
+from pipeline.importers.torch.annotate import Int8Quantizer, convert_pt2e, prepare_pt2e
+from pipeline.importers.torch.builder import Builder
+from pipeline.importers.torch.float_graph import trace
+from pipeline.importers.torch.importer import Imported, import_converted
 from pipeline.proof.source_torch import prove_torch
 
 

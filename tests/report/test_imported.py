@@ -14,8 +14,8 @@ from finished import measured
 from rich.console import Console
 
 from pipeline import target
-from pipeline.devices.base import Measurement
 from pipeline.evaluate import Scores
+from pipeline.measurement import Measurement
 from pipeline.replay import Result
 from pipeline.report.agreement import compare_targets
 from pipeline.report.figures import Report

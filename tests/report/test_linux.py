@@ -11,8 +11,8 @@ from typing import Literal
 from rich.console import Console
 
 from pipeline import target
-from pipeline.codegen.agreement import Comparison, Differences
-from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, ModelFigures, Timing
+from pipeline.devices.linux.figures import Conditions, LinuxMeasurement, ModelFigures, Timing
+from pipeline.proof.onnxruntime import Comparison, Differences
 from pipeline.report.figures import Figure, Report, warnings
 from pipeline.report.table import print_summary
 from pipeline.report.write import outcome_text, write_report

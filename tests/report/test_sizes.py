@@ -10,8 +10,8 @@ from finished import small_graph
 from pipeline import target
 from pipeline.codegen.arena import plan
 from pipeline.codegen.sizes import check_fits, layer_sizes
+from pipeline.display import byte_size
 from pipeline.errors import TargetError
-from pipeline.shown import byte_size
 
 CORTEX_M4 = target.load("cortex-m4")
 

@@ -19,13 +19,13 @@ from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.stage import FloatModel
-from pipeline.stages import _fit
-from pipeline.stages._channels import NotSafe, find_groups, remove_channels
-from pipeline.stages._cost import cost
-from pipeline.stages._fit import Schedule, augment, predict, thread_count
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.train import Train
+from pipeline.training import fit as _fit
+from pipeline.training.channels import NotSafe, find_groups, remove_channels
+from pipeline.training.cost import cost
+from pipeline.training.fit import Schedule, augment, predict, thread_count
 
 
 @pytest.fixture(scope="module")

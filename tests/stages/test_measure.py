@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from example_graphs import small_cnn
 
-from pipeline import oracle, target
-from pipeline.codegen.build import cross_build
-from pipeline.codegen.package import write_firmware
+from pipeline import target
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.errors import MismatchError
 from pipeline.evaluate import scores
+from pipeline.firmware.build import cross_build
+from pipeline.firmware.cortex_m import write_firmware
 from pipeline.ir import Graph, Tensor
 from pipeline.power.model import energy_uj
 from pipeline.preprocess import byte_tables
+from pipeline.proof import tflm as oracle
 from pipeline.stage import Advance, Context, Firmware, Kind, QuantizedModel
 from pipeline.stages.measure import Measure, rows
 from pipeline.target import Power

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.stage import FloatModel
-from pipeline.stages._channels import find_groups
-from pipeline.stages._cost import cost
-from pipeline.stages._fit import batch_of
 from pipeline.stages.prune import Criterion, Prune
+from pipeline.training.channels import find_groups
+from pipeline.training.cost import cost
+from pipeline.training.fit import batch_of
 
 WIDTHS = (16, 16)
 Maker = nn.Conv2d | nn.Linear

@@ -20,12 +20,12 @@ from pipeline.evaluate import scores
 from pipeline.ir import Quant
 from pipeline.preprocess import Normalization, to_int8
 from pipeline.stage import FloatModel, QuantizedModel
-from pipeline.stages._cost import cost
-from pipeline.stages._fit import predict
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize
 from pipeline.stages.train import Train
+from pipeline.training.cost import cost
+from pipeline.training.fit import predict
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pipeline.data.source import ModelRecipe
 from pipeline.fixedpoint import dequantize
 from pipeline.preprocess import to_int8
 from pipeline.stage import FloatModel
-from pipeline.stages._fit import batch_of
 from pipeline.stages.quantize import Quantize
+from pipeline.training.fit import batch_of
 
 
 class Ends(nn.Module):

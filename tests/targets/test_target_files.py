@@ -10,11 +10,11 @@ from example_graphs import small_cnn
 
 from pipeline import target
 from pipeline.codegen.arena import plan
-from pipeline.codegen.build import DoesNotFitError, cross_build
 from pipeline.codegen.library import write_library
-from pipeline.codegen.skeleton import write_skeleton
-from pipeline.devices.plugin import CORES
+from pipeline.devices.board.plugin import CORES
 from pipeline.errors import TargetError
+from pipeline.firmware.build import DoesNotFitError, cross_build
+from pipeline.firmware.skeleton import write_skeleton
 from pipeline.locations import data_dir
 from pipeline.target import Target
 

@@ -16,7 +16,7 @@ import pytest
 from example_graphs import small_cnn
 from loopback import ROOT, Pi, Wire
 
-from pipeline.codegen.to_onnx import Raw, save, to_float_onnx, to_onnx
+from pipeline.codegen.onnx.to_onnx import Raw, save, to_float_onnx, to_onnx
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.ir import Graph, Quant
 from pipeline.preprocess import Normalization, Preprocess

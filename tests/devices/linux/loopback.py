@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.devices.ssh_connect import SshHost
+from pipeline.devices.linux.ssh_connect import SshHost
 
 TARGET = "raspberry-pi-4"
 ROOT = Path(__file__).resolve().parents[3]

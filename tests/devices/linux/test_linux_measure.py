@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from loopback import TARGET, Pi, script
 
-from pipeline.devices import linux_measure
-from pipeline.devices.linux_figures import Conditions, LinuxMeasurement, Operator, warnings, why_invalid
-from pipeline.devices.linux_measure import LinuxSettings, measure, replay
-from pipeline.devices.linux_replies import Elapsed
-from pipeline.devices.process import ProcessComputer
-from pipeline.devices.ssh import SshComputer
+from pipeline.devices.linux import measure as linux_measure
+from pipeline.devices.linux.figures import Conditions, LinuxMeasurement, Operator, warnings, why_invalid
+from pipeline.devices.linux.measure import LinuxSettings, measure, replay
+from pipeline.devices.linux.process import ProcessComputer
+from pipeline.devices.linux.replies import Elapsed
+from pipeline.devices.linux.ssh import SshComputer
 from pipeline.errors import DeviceError
 from pipeline.power.pmic import power_mw, rail_energy
 

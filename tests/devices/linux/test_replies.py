@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from loopback import TARGET
 
-from pipeline.codegen.package_linux import LinuxPackage
-from pipeline.devices.linux_figures import ComputerInfo, LinuxMeasurement
-from pipeline.devices.linux_measure import LinuxSettings, engines, measure, replay
-from pipeline.devices.linux_protocol import CHUNK_BYTES, Runner
-from pipeline.devices.linux_replies import MAX_QUOTED
-from pipeline.devices.process import ProcessChannel, ProcessComputer
-from pipeline.devices.ssh_wheels import fetch
+from pipeline.devices.linux.figures import ComputerInfo, LinuxMeasurement
+from pipeline.devices.linux.measure import LinuxSettings, engines, measure, replay
+from pipeline.devices.linux.process import ProcessChannel, ProcessComputer
+from pipeline.devices.linux.protocol import CHUNK_BYTES, Runner
+from pipeline.devices.linux.replies import MAX_QUOTED
+from pipeline.devices.linux.ssh_wheels import fetch
 from pipeline.errors import DeviceError
+from pipeline.firmware.linux import LinuxPackage
 from pipeline.ir import Graph
 from pipeline.stages._measure_linux import _answers
 

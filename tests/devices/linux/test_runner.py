@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from loopback import until
 
-from pipeline.devices.linux_protocol import MAX_LINE, RUNNER, Refusal, Runner, runner_archive, runner_files
-from pipeline.devices.linux_replies import Timed, encode
-from pipeline.devices.process import ProcessChannel, ProcessComputer
+from pipeline.devices.linux.process import ProcessChannel, ProcessComputer
+from pipeline.devices.linux.protocol import MAX_LINE, RUNNER, Refusal, Runner, runner_archive, runner_files
+from pipeline.devices.linux.replies import Timed, encode
 from pipeline.errors import DeviceError
 from pipeline.ir import Graph
 

@@ -21,16 +21,16 @@ import pytest
 from loopback import TARGET, Pi, Wire, free_port, key, script, until
 
 from pipeline import target
-from pipeline.codegen.to_onnx import save, to_onnx
-from pipeline.devices.linux import clean, open_computer
-from pipeline.devices.linux_measure import replay
-from pipeline.devices.linux_protocol import ConnectionLost, Refusal, Runner
-from pipeline.devices.linux_replies import encode
-from pipeline.devices.process import ProcessComputer
-from pipeline.devices.ssh import SshComputer
-from pipeline.devices.ssh_connect import connect
+from pipeline.codegen.onnx.to_onnx import save, to_onnx
+from pipeline.devices.linux.computer import clean, open_computer
+from pipeline.devices.linux.measure import replay
+from pipeline.devices.linux.process import ProcessComputer
+from pipeline.devices.linux.protocol import ConnectionLost, Refusal, Runner
+from pipeline.devices.linux.replies import encode
+from pipeline.devices.linux.ssh import SshComputer
+from pipeline.devices.linux.ssh_connect import connect
 from pipeline.errors import DeviceError, RecipeError
-from pipeline.importers.tflite import load_tflite
+from pipeline.importers.tflite.importer import load_tflite
 
 pytestmark = pytest.mark.ssh
 
@@ -296,7 +296,7 @@ def test_drop_in_a_result(pi: Pi, wire: Wire, models: Path) -> None:
 
 def test_a_frozen_wire_is_noticed(pi: Pi, wire: Wire, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No reset comes, only silence."""
-    from pipeline.devices import linux_protocol
+    from pipeline.devices.linux import protocol as linux_protocol
 
     monkeypatch.setattr(linux_protocol, "PING_S", 0.5)
     with SshComputer(TARGET, pi.host(port=wire.port)) as computer:

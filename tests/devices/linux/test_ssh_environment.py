@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from loopback import TARGET, Pi, script
 
-from pipeline.devices.ssh import SshComputer
+from pipeline.devices.linux.ssh import SshComputer
 from pipeline.errors import DeviceError
 
 pytestmark = pytest.mark.ssh

@@ -1,0 +1,125 @@
+"""The files around the network: copied from firmware_templates/cortex_m, or rendered where model or target decide."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pipeline.codegen.arena import Plan
+from pipeline.codegen.c_header import io_scale, shape_text
+from pipeline.codegen.c_text import comment_text, float_literal
+from pipeline.codegen.to_c import prefix
+from pipeline.errors import TargetError, did_you_mean
+from pipeline.firmware import build
+from pipeline.ir import Graph
+from pipeline.locations import data_dir
+from pipeline.preprocess import Normalization, Preprocess
+from pipeline.target import Target
+
+TOP = ("Makefile.j2", "CMakeLists.txt.j2", "README.md.j2")
+"""Templates of the folder itself; the others are sources."""
+BUILD_ID = "src/build_id.c"
+"""Compiled twice, so that Makefile and CMakeLists.txt name it apart from the other sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class IoTensor:
+    """An input or output as templates and manifest show it. `dtype` is "raw uint8" where a preprocess is compiled in."""
+
+    role: str
+    name: str
+    dtype: str
+    shape: str
+    bytes: int
+    scale: float
+    zero_point: int
+
+
+def io_tensors(graph: Graph, preprocess: Preprocess | None) -> tuple[list[IoTensor], list[IoTensor]]:
+    """(inputs, outputs)."""
+
+    def row(role: str, i: int, name: str) -> IoTensor:
+        t = graph[name]
+        dtype = f"raw {preprocess.dtype}" if preprocess and (role, i) == ("input", 0) else t.dtype
+        return IoTensor(f"{role} {i}", name, dtype, shape_text(t), t.nbytes, io_scale(t), t.zero_point)
+
+    inputs = [row("input", i, n) for i, n in enumerate(graph.inputs)]
+    return inputs, [row("output", i, n) for i, n in enumerate(graph.outputs)]
+
+
+def driver(target: Target) -> Path:
+    """The C file of the target's UART driver. TargetError when it names one that does not exist."""
+    hal = data_dir("firmware_templates") / "cortex_m" / "hal" / f"{target.device.hal}.c"
+    if not hal.is_file():
+        name, known = target.device.hal, sorted(h.stem for h in hal.parent.glob("*.c"))
+        raise TargetError(
+            f"target {target.name}: device.hal = {name!r} has no driver.{did_you_mean(name, known)} Use one of: "
+            f"{', '.join(known)}."
+        )
+    return hal
+
+
+def write_skeleton(
+    work: Path,
+    graph: Graph,
+    preprocess: Preprocess | None,
+    target: Target,
+    arena: Plan,
+    normalization: Normalization | None = None,
+    has_source: bool = False,
+) -> None:
+    """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`. TargetError as `driver`."""
+    source, hal = data_dir("firmware_templates") / "cortex_m", driver(target)
+    copied = [*source.glob("*.c"), *source.glob("*.h"), *hal.parent.glob(f"{hal.stem}.[ch]")]
+    for file in copied:
+        place = work / "src" / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    templates = sorted(t.relative_to(source).as_posix() for t in (*source.glob("*.j2"), source / "tflm" / "main.cc.j2"))
+    named = [*(f.relative_to(source).as_posix() for f in copied), *(t.removesuffix(".j2") for t in templates)]
+    sources = sorted(f"src/{name}" for name in named if name.endswith(".c") and f"src/{name}" != BUILD_ID)
+    values = _values(graph, preprocess, target, arena, [*sources, f"model/{prefix(graph)}.c"])
+    values["takes_floats"] = normalization is not None and preprocess is None
+    values["has_source"] = has_source
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(source),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["c_float"] = float_literal
+    environment.filters["comment"] = comment_text
+    for name in templates:
+        place = work / ("" if name in TOP or "/" in name else "src") / name.removesuffix(".j2")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(environment.get_template(name).render(values), encoding="utf-8")
+
+
+def _values(graph: Graph, preprocess: Preprocess | None, target: Target, arena: Plan, sources: list[str]) -> dict[str, Any]:
+    """What the templates may name."""
+    p = prefix(graph)
+    inputs, outputs = io_tensors(graph, preprocess)
+    return {
+        "target": target,
+        "prefix": p,
+        "camel": "".join(word.capitalize() for word in p.split("_")),
+        "inputs": len(inputs),
+        "outputs": len(outputs),
+        "inputs_io": inputs,
+        "outputs_io": outputs,
+        "input_bytes": sum(t.bytes for t in inputs),
+        "arena_bytes": arena.arena_bytes,
+        "macs": graph.macs(),
+        "model_id": graph.sha256()[:16],
+        "has_preprocess": preprocess is not None,
+        "tools": build.TOOLS,
+        "cpu_flags": build.cpu_flags(target),
+        "tflm_arch": build.tflm_arch(target),
+        "firmware_optimise": build.FIRMWARE_OPTIMISE,
+        "model_optimise": build.MODEL_OPTIMISE,
+        "sources": sources,
+    }
