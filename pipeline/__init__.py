@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.compile import compile_model, load_firmware
+    from pipeline.compile import compile_model
+    from pipeline.firmware.folder import load_firmware
     from pipeline.replay import Result, measure
     from pipeline.report.figures import Report
 

@@ -222,7 +222,7 @@ def ui(
 ) -> None:
     """Serve MLflow's pages on the recorded runs, until Ctrl-C."""
     with reported():
-        from pipeline.tracking.store import serve_ui
+        from pipeline.tracking.ui import serve_ui
 
         serve_ui(port)
 

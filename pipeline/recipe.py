@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import stages as stages_package
+from pipeline.artifacts import Measured
 from pipeline.data.calibration import find as find_calibration
 from pipeline.data.dataset import DataRecipe, source_file
 from pipeline.data.source import ModelRecipe, Source, require_model
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.locations import data_dir
-from pipeline.stage import Checked, Measured, Stage
+from pipeline.stage import Checked, Stage
 from pipeline.stages.quantize import Quantize
 from pipeline.strict import limits, parse, read_toml
 from pipeline.target import Target

@@ -11,22 +11,25 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.compile import CompiledModel, load_firmware
+from pipeline.artifacts import Firmware
 from pipeline.data.dataset import labels as checked_labels
 from pipeline.data.npz import MAX_BYTES, read_npz, readable
 from pipeline.devices import open_device
+from pipeline.devices.bench import require_bench
 from pipeline.devices.board.board import Board
-from pipeline.devices.board.serial import require_bench
 from pipeline.errors import MismatchError, RecipeError
 from pipeline.evaluate import Scores, scores
+from pipeline.evidence import BitExact
+from pipeline.firmware.folder import CompiledModel, load_firmware
 from pipeline.fixedpoint import quantize
 from pipeline.ir import Array, Tensor
-from pipeline.measurement import Measurement
+from pipeline.measurement.board import Measurement
+from pipeline.measurement.kind import Kind
 from pipeline.power.model import energy_uj
 from pipeline.preprocess import Normalization, Preprocess, to_int8
+from pipeline.proof.session import device_mismatch, equal, host_oracles, rows, timed
 from pipeline.proof.vectors import Vectors, golden
-from pipeline.stage import Advance, BitExact, Firmware, Kind, Progress
-from pipeline.stages.measure import device_mismatch, equal, host_oracles, rows, timed
+from pipeline.stage import Advance, Progress
 from pipeline.target import Target
 
 MAX_INPUTS = 16

@@ -11,25 +11,28 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.artifacts import Measured, Package
 from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices import require_device
-from pipeline.devices.board.serial import bench_entry, require_bench
+from pipeline.devices.bench import bench_entry, require_bench
 from pipeline.firmware.cortex_m import require_target
 from pipeline.host import tools as doctor
-from pipeline.host.messages import end_if_asked
+from pipeline.host.signals import end_if_asked
 from pipeline.importers.torch.importer import check_supported
+from pipeline.measurement.kind import Kind
 from pipeline.recipe import Recipe, check_order
 from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
 from pipeline.report.write import write_report
 from pipeline.run_folder import run_folder
-from pipeline.stage import Checked, Context, Kind, Measured, Package, Stage
+from pipeline.stage import Checked, Context, Stage
 from pipeline.stages.quantize import Quantize
 from pipeline.target import Target
-from pipeline.tracking.mlflow import MlflowTracker, RunLog, Tracker, git_commit
+from pipeline.tracking.mlflow import MlflowTracker, git_commit
 from pipeline.tracking.store import is_new, store_uri
+from pipeline.tracking.tracker import RunLog, Tracker
 from pipeline.training.fit import batch_of
 
 PER_TARGET = ("codegen", "measure")

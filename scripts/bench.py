@@ -20,9 +20,11 @@ import numpy as np
 
 import pipeline
 from pipeline import target as targets
+from pipeline.artifacts import Firmware
 from pipeline.errors import PipelineError
+from pipeline.measurement.kind import Kind
 from pipeline.report.figures import show
-from pipeline.stage import Advance, Context, Firmware, Kind
+from pipeline.stage import Advance, Context
 from pipeline.target import Target
 
 NETWORKS = {  # raw images (H, W, C) and classes, those of the data sets they were designed for
@@ -78,9 +80,9 @@ def _row(model: Path | str, target: Target, folder: Path) -> tuple[str, ...]:
 
 def _untrained(name: str, target: Target, folder: Path) -> Firmware:
     """The built-in network with its first weights, calibrated on noise."""
+    from pipeline.artifacts import FloatModel
     from pipeline.data import dataset, source
     from pipeline.firmware.cortex_m import write_firmware
-    from pipeline.stage import FloatModel
     from pipeline.stages.quantize import Quantize
 
     shape, classes = NETWORKS[name]

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import target
+from pipeline.artifacts import Firmware, Measured, QuantizedModel
 from pipeline.data.dataset import DataRecipe, load
+from pipeline.evidence import BitExact
 from pipeline.ir import Graph, Quant, Tensor
-from pipeline.measurement import Measurement
+from pipeline.measurement.board import Measurement
+from pipeline.measurement.kind import Kind
 from pipeline.ops.conv2d import Conv2d
 from pipeline.report.figures import Figure, Report, StageResult
-from pipeline.stage import BitExact, Firmware, Kind, Measured, QuantizedModel
 
 
 def small_graph() -> Graph:

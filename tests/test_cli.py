@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 
 from pipeline import target as targets
 from pipeline.cli import app
-from pipeline.host.messages import end_if_asked, reported, undisturbed
+from pipeline.host.messages import reported
+from pipeline.host.signals import end_if_asked, uninterrupted
 from pipeline.recipe import load
 
 RECIPE = 'name = "small"\n[data]\nsource = "digits"\n[model]\nfactory = "digits_cnn"\n'
@@ -233,7 +234,7 @@ def test_an_interruption_waits_for_a_transaction() -> None:
     done = []
 
     def transaction() -> None:
-        with reported(), undisturbed():
+        with reported(), uninterrupted():
             signal.raise_signal(signal.SIGTERM)
             done.append("committed")
 

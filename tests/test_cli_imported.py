@@ -12,7 +12,7 @@ from json_outputs import check
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
-from pipeline.compile import load_firmware
+from pipeline.firmware.folder import load_firmware
 from pipeline.firmware.manifest import FORMAT
 
 FILE = Path(__file__).parent / "importers" / "files" / "cnn_uint8_edges.tflite"

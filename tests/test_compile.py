@@ -13,13 +13,14 @@ import pytest
 from onnx import helper, numpy_helper
 
 import pipeline
-from pipeline.compile import compile_model, import_model, load_firmware
+from pipeline.compile import compile_model, import_model
 from pipeline.errors import GraphError, RecipeError, TargetError
+from pipeline.evidence import SourceProof
+from pipeline.firmware.folder import load_firmware
 from pipeline.importers.tflite import builtins as tflite_builtins
 from pipeline.importers.tflite.importer import import_tflite
 from pipeline.ir import Graph
 from pipeline.ops.sub import Sub
-from pipeline.proof.source_tflite import SourceProof
 from pipeline.proof.tflm import tflm_available
 from pipeline.proof.vectors import Vectors
 from pipeline.replay import Result, measure

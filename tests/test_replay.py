@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from example_graphs import small_cnn
 
+from pipeline.artifacts import QuantizedModel
 from pipeline.data.dataset import DataRecipe, load
 from pipeline.errors import RecipeError
 from pipeline.firmware.cortex_m import write_firmware
 from pipeline.ir import Array
 from pipeline.preprocess import Normalization, byte_tables, to_int8
 from pipeline.replay import measure
-from pipeline.stage import QuantizedModel
 from pipeline.target import load as load_target
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]

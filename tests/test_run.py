@@ -17,12 +17,13 @@ import pytest
 from finished import measured
 
 from pipeline import target as targets
+from pipeline.artifacts import FloatModel, Measured
 from pipeline.data.dataset import DataRecipe
 from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import BuildError, PipelineError, RecipeError, Terminated
 from pipeline.recipe import Recipe, check_order
 from pipeline.run import run, run_folder
-from pipeline.stage import Context, FloatModel, Measured
+from pipeline.stage import Context
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.train import Train

@@ -14,7 +14,7 @@ from pipeline.codegen.to_c import prefix
 from pipeline.codegen.to_tflite import tflite_nodes
 from pipeline.errors import RecipeError
 from pipeline.ir import Graph
-from pipeline.stage import Kind
+from pipeline.measurement.kind import Kind
 
 LIBRARY = "libtensorflow-microlite.a"
 # MicroMutableOpResolver's methods are the builtin names in camel case, but for these.

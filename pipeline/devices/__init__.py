@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pipeline.errors import DeviceError
 
 if TYPE_CHECKING:
+    from pipeline.artifacts import Firmware
     from pipeline.devices.board.board import Board
     from pipeline.devices.board.qemu import Counter
-    from pipeline.stage import Firmware
     from pipeline.target import Target
 
 
@@ -20,7 +20,8 @@ def open_device(firmware: Firmware, target: Target, *, counter: Counter = "plugi
     A board in the bench file (./bench.toml) is used before the target's own transport. `counter` says how an emulated
     board's instructions are counted. RecipeError for a wrong bench file, DeviceError when nothing can run it.
     """
-    from pipeline.devices.board.serial import SerialBoard, bench_entry
+    from pipeline.devices.bench import bench_entry
+    from pipeline.devices.board.serial import SerialBoard
 
     require_device(target, bench)
     entry = bench_entry(target, bench)
@@ -34,7 +35,8 @@ def open_device(firmware: Firmware, target: Target, *, counter: Counter = "plugi
 def require_device(target: Target, bench: Path | None = None) -> None:
     """What can be known before any work about the device that `open_device` would open: its port is there, or QEMU has its
     machine. RecipeError for a wrong bench file, else DeviceError. Nothing is known here about Linux computers."""
-    from pipeline.devices.board.serial import BENCH, bench_entry, require_port
+    from pipeline.devices.bench import BENCH, bench_entry
+    from pipeline.devices.board.serial import require_port
 
     entry = bench_entry(target, bench)
     if target.family == "linux":

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.artifacts import Int8Model, Package, QuantizedModel
 from pipeline.codegen.onnx.to_onnx import Raw, module_to_onnx, save, to_float_onnx, to_onnx
 from pipeline.codegen.onnx.writer import from_stored, to_stored
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.devices.linux.protocol import RUNNER, runner_files
 from pipeline.errors import MismatchError, TargetError
-from pipeline.firmware.cortex_m import aside, prove_tflm
+from pipeline.firmware.atomic import replaced_whole
 from pipeline.firmware.manifest import FORMAT, MANIFEST, file_digests
 from pipeline.host import tools as doctor
 from pipeline.ir import Array, Graph
 from pipeline.proof.onnxruntime import Agreement, agreement, compare, session
+from pipeline.proof.prove import prove_tflm
 from pipeline.proof.vectors import Vectors, from_images, random
-from pipeline.stage import Int8Model, Package, QuantizedModel
 from pipeline.target import Target
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def write_linux(
     graph, raw = model.graph.checked(), raw_input(model)
     classes = model.data.classes if isinstance(model, QuantizedModel) else ()
     given, vectors = _vectors(model, images)
-    with aside(folder) as work:
+    with replaced_whole(folder) as work:
         report("writing ONNX")
         (work / INT8_FILE).write_bytes(save(to_onnx(graph, raw, classes)))
         by_torch = module_to_onnx(float_module, graph, raw, classes) if float_module and raw else None

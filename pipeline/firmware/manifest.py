@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +14,18 @@ from pipeline.codegen.arena import ALIGNMENT, Plan
 from pipeline.codegen.sizes import LayerSize
 from pipeline.display import short
 from pipeline.errors import RecipeError
-from pipeline.firmware import build
+from pipeline.evidence import Proof
 from pipeline.firmware.skeleton import io_tensors
+from pipeline.host import cross_build as build
 from pipeline.host import tools as doctor
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess
-from pipeline.proof.source_tflite import SourceProof
 from pipeline.target import Target
 
 MANIFEST = "manifest.json"
 FORMAT = 2
 MAX_BYTES = 16 << 20  # a large network's has a few hundred thousand
 TOOLCHAIN = (doctor.CROSS_COMPILER, doctor.HOST_COMPILER, doctor.MAKE)
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """How many vectors were replayed, and that each oracle gave the reference's bytes for all; `tflm` is None where TFLM can
-    not run. `tflm_arena_bytes` is the smallest that works, `tflm_arena_note` how it was found. `source` is what
-    was proven of the user's own file, None where there was none."""
-
-    vectors: int
-    host_c: int
-    tflm: int | None
-    tflm_arena_bytes: int
-    tflm_arena_note: str
-    source: SourceProof | None = None
 
 
 def write_manifest(

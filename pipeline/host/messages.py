@@ -11,11 +11,11 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 
 from pipeline.errors import PipelineError, Terminated
+from pipeline.host.signals import _asked, end_on_signal
 
 _ADVICE = {
     errno.ENOSPC: "Make room there, or give another place with --out.",
@@ -26,34 +26,6 @@ _ADVICE = {
     errno.ENOMEM: "Close other programs, or give the machine more memory.",
 }
 
-_asked: list[type[KeyboardInterrupt]] = []  # by signals, the last one last
-_undisturbed: list[None] = []  # one for each block that signals wait for
-
-
-def _end(signum: int, frame: Any) -> None:
-    _asked.append(KeyboardInterrupt if signum == signal.SIGINT else Terminated)
-    if not _undisturbed:
-        raise _asked[-1]
-
-
-def end_if_asked(seen: int = 0) -> None:
-    """Ctrl-C once more, when it was lost: Python drops what is raised in a callback of the garbage collector. The first
-    `seen` do not count."""
-    if len(_asked) > seen:
-        raise _asked[-1]
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the end of the block, which is short: a transaction cut in two keeps a database locked."""
-    seen = len(_asked)
-    _undisturbed.append(None)
-    try:
-        yield
-    finally:
-        _undisturbed.pop()
-    end_if_asked(seen)
-
 
 @contextmanager
 def reported() -> Iterator[None]:
@@ -61,7 +33,7 @@ def reported() -> Iterator[None]:
     SIGTERM, and one paragraph on standard error. A traceback goes to a file, never to the terminal."""
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {s: signal.signal(s, _end) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {s: signal.signal(s, end_on_signal) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     _asked.clear()
     try:
         yield

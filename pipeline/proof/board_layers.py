@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts import Firmware
 from pipeline.devices.board.link import INFER_TIMEOUT_S
 from pipeline.devices.board.protocol import upload
 from pipeline.devices.board.qemu import QemuBoard
-from pipeline.firmware.build import cross_build
+from pipeline.host.cross_build import cross_build
 from pipeline.ir import Array
-from pipeline.stage import Firmware
 from pipeline.target import Target
 
 

@@ -12,38 +12,12 @@ import numpy as np
 from pipeline.codegen.onnx.to_onnx import save, to_onnx
 from pipeline.codegen.onnx.writer import from_stored, to_stored
 from pipeline.errors import MismatchError
+from pipeline.evidence import Comparison, Differences
 from pipeline.ir import Array, Graph, Op
 from pipeline.proof.tolerances import ONNXRUNTIME_LAYER, Tolerance
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """`counts[d]`: how many values differ by d LSB from the reference (ONNX Runtime minus reference)."""
-
-    counts: Mapping[int, int]
-
-    @property
-    def values(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def max_lsb(self) -> int:
-        return max(map(abs, self.counts), default=0)
-
-    @property
-    def equal(self) -> float:
-        """The fraction of values that are equal."""
-        return self.counts.get(0, 0) / max(self.values, 1)
-
-    @staticmethod
-    def between(got: Sequence[Array], reference: Sequence[Array], lsb: Sequence[float]) -> Differences:
-        """Of several tensors, one LSB of each being `lsb` in its own numbers."""
-        steps = [np.rint((g.astype(np.float64) - r) / s).ravel() for g, r, s in zip(got, reference, lsb, strict=True)]
-        d, n = np.unique(np.concatenate(steps), return_counts=True)
-        return Differences({int(a): int(b) for a, b in zip(d, n, strict=True)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +28,6 @@ class Layer:
     kind: str
     differences: Differences
     tolerance: Tolerance
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Answers to `vectors` inputs against the reference's; `top1` is the fraction whose largest value is the same, None
-    when there are no scores to compare."""
-
-    vectors: int
-    differences: Differences
-    top1: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
 from pipeline.errors import GraphError
+from pipeline.evidence import SourceProof
 from pipeline.importers.bounded import first_line
 from pipeline.importers.imported import Edge, Imported
 from pipeline.importers.stored import Value
 from pipeline.ir import Array, Graph
 from pipeline.proof.layers import Layer, Seen, exact, first_apart, layers
 from pipeline.proof.onnxruntime import session
-from pipeline.proof.source_tflite import SourceProof
 from pipeline.proof.tflm import require_equal
 from pipeline.proof.tolerances import FLOAT_MODEL_DB
 

@@ -10,13 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from pipeline.errors import BuildError, GraphError
+from pipeline.evidence import Engine, SourceProof
 from pipeline.host.processes import own_environment, run_group
 from pipeline.importers.imported import Edge, Imported
 from pipeline.importers.tflite.importer import import_tflite
@@ -29,7 +28,6 @@ from pipeline.proof.vectors import Vectors
 SOURCE = "source.tflite"
 """The copy of the user's file in a firmware folder."""
 TIMEOUT_S = 900
-Engine = Literal["tflm", "litert", "litert_optimised"]
 ENGINES: dict[Engine, str] = {
     "tflm": "TensorFlow Lite Micro",
     "litert": "LiteRT's reference kernels",
@@ -41,19 +39,6 @@ ASKED = {str(engine): name for engine, name in ENGINES.items()} | {"onnxruntime"
 ALLOWED: dict[Engine, int] = {"litert_optimised": LITERT_OPTIMISED.lsb}
 BATCHED_SPACES = "TensorFlow Lite Micro is known to answer wrongly on dilation by SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND"
 _MOST_LETTERS = 300
-
-
-@dataclass(frozen=True, slots=True)
-class SourceProof:
-    """The user's file, run `by` whom, gave the integer reference's very answers to `equal` of `vectors` examples, and was
-    off by at most `max_lsb` steps. All are equal but for kernels that round otherwise. `note` says why it was
-    not TFLM, if it was not; of an .onnx file, what was compared."""
-
-    by: Engine | Literal["onnxruntime"]
-    vectors: int
-    equal: int
-    max_lsb: int = 0
-    note: str = ""
 
 
 class _Refused(Exception):

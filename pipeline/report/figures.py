@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifacts import Firmware
 from pipeline.codegen.sizes import constant_sizes
 from pipeline.display import byte_size, scaled, short
-from pipeline.measurement import Measurement
+from pipeline.measurement.board import Measurement
+from pipeline.measurement.kind import Kind
 from pipeline.report.kinds import FORMAT, kinds
-from pipeline.stage import Firmware, Kind
 
 if TYPE_CHECKING:
-    from pipeline.stage import Measured, Package
+    from pipeline.artifacts import Measured, Package
     from pipeline.target import Target
 
 KINDS: dict[Kind, str] = {

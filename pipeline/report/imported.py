@@ -18,8 +18,9 @@ from pipeline.report.labelled import labelled, place_line
 from pipeline.report.table import oracle_line
 
 if TYPE_CHECKING:
+    from pipeline.artifacts import Firmware
+    from pipeline.measurement.kind import Kind
     from pipeline.replay import Result
-    from pipeline.stage import Firmware, Kind
 
 _MOST_LAYERS = 40  # on the terminal; the manifest has them all
 _MOST_CLASSES = 20  # on the terminal; the JSON has them all

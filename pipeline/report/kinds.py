@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.stage import Kind
+from pipeline.measurement.kind import Kind
 
 FORMAT = 1
 """Of every JSON output: `format`: one more when a name goes or changes its meaning. docs/schemas/ has what is in them."""

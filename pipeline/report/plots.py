@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from pipeline.display import layer_name, short
+from pipeline.measurement.kind import Kind
 from pipeline.report.figures import CLASS_LETTERS, KINDS, Report, StageResult, layers, show
-from pipeline.stage import Kind
 
 COLORS: Mapping[Kind, str] = {
     "computed": "#2563a8",

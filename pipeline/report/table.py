@@ -11,10 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.evidence import BitExact
+from pipeline.measurement.kind import Kind
 from pipeline.report.agreement import TargetAgreement
 from pipeline.report.figures import KINDS, ROWS, Report, StageResult, show, warnings
 from pipeline.report.labelled import BAD, GOOD, WARNING, labelled, place_line, wrapped
-from pipeline.stage import BitExact, Kind
 
 _LABEL_WIDTH, _CELL_WIDTH = 20, 10
 _WORDS = {2: "twos", 4: "fours", 8: "eights", 16: "sixteens"}

@@ -9,20 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts import Measured
 from pipeline.devices.linux import measure as linux_measure
 from pipeline.devices.linux.computer import energy, open_computer, open_meter
-from pipeline.devices.linux.figures import LinuxMeasurement
 from pipeline.devices.linux.measure import FLOAT, INT8, LinuxSettings
 from pipeline.display import short
 from pipeline.errors import DeviceError
 from pipeline.evaluate import scores
-from pipeline.firmware.cortex_m import prove_tflm
+from pipeline.evidence import BitExact
 from pipeline.firmware.linux import TFLITE_FILE, LinuxPackage
 from pipeline.ir import Array
+from pipeline.measurement.linux import LinuxMeasurement
 from pipeline.proof.onnxruntime import compare
+from pipeline.proof.prove import prove_tflm
+from pipeline.proof.session import equal, rows
 from pipeline.proof.vectors import from_images
-from pipeline.stage import BitExact, Context, Measured
-from pipeline.stages.measure import equal, keep, rows
+from pipeline.stage import Context
+from pipeline.stages.measure import keep
 
 
 def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSettings) -> Measured:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from pipeline.artifacts import Firmware, Package, QuantizedModel
 from pipeline.codegen import tflm
 from pipeline.firmware.cortex_m import write_firmware
 from pipeline.firmware.manifest import read_manifest
 from pipeline.proof import vectors
-from pipeline.stage import Context, Firmware, Package, QuantizedModel, refuse_unused
+from pipeline.stage import Context, refuse_unused
 from pipeline.strict import limits
 
 if TYPE_CHECKING:

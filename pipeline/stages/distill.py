@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from pipeline.artifacts import FloatModel
 from pipeline.errors import RecipeError
-from pipeline.stage import Context, FloatModel, refuse_unused
+from pipeline.stage import Context, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from pipeline.stage import Context, FloatModel, refuse_unused
+from pipeline.artifacts import FloatModel
+from pipeline.stage import Context, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
 

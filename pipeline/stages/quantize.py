@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from pipeline.artifacts import FloatModel, QuantizedModel
 from pipeline.data.calibration import CalibrationSet, Selection, find, select
 from pipeline.data.dataset import Dataset
 from pipeline.evaluate import scores
 from pipeline.passes import optimize
-from pipeline.stage import Context, FloatModel, QuantizedModel, refuse_unused
+from pipeline.stage import Context, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
 

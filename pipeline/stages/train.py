@@ -6,8 +6,9 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pipeline.artifacts import FloatModel
 from pipeline.data.source import Source
-from pipeline.stage import Context, FloatModel
+from pipeline.stage import Context
 from pipeline.strict import limits
 
 

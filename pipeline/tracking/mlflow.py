@@ -14,15 +14,15 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from pipeline.errors import TrackError
-from pipeline.host.messages import undisturbed
-from pipeline.stage import Kind, StageLog
+from pipeline.host.signals import uninterrupted
+from pipeline.measurement.kind import Kind
 from pipeline.tracking.store import alone, check_store, database_file, is_new, server_address, store_uri, without_password
 
 if TYPE_CHECKING:
@@ -36,29 +36,6 @@ _DIGEST_LIMIT = 36  # of a dataset's digest, in MLflow's schema
 _DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # imported: installed
 _NAME_LIMIT = 250  # of a metric's name
 _NOT_IN_NAMES = re.compile(r"[^\w./ -]")  # MLflow's rule; it takes colons too, but not on every system
-
-
-class RunLog(StageLog, Protocol):
-    """The log of a run: what a stage may write, and the data set, folders and texts that only the parent records."""
-
-    def text(self, text: str, name: str) -> None: ...
-    def dataset(self, name: str, sha256: str, source: str, profile: Mapping[str, Any]) -> None: ...
-    def files(self, folder: Path, name: str) -> None: ...
-
-
-class Tracker(Protocol):
-    """Used in a `with` block, which is the parent run: leaving it normally marks it FINISHED; an exception, Ctrl-C or
-    SIGTERM marks it FAILED with the message in the tag `error`. `page` says where a browser finds the run."""
-
-    run_id: str
-    page: str
-
-    @property
-    def log(self) -> RunLog: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None: ...
-    def stage(self, name: str, params: Mapping[str, Any]) -> AbstractContextManager[RunLog]:
-        """A nested run, ended as the parent is."""
 
 
 def _import_mlflow() -> None:
@@ -192,7 +169,7 @@ class _Store:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            with undisturbed() if database_file(self.uri) and self.client else nullcontext():
+            with uninterrupted() if database_file(self.uri) and self.client else nullcontext():
                 return action(self.client)
         except ModuleNotFoundError as e:
             package = _DRIVERS.get(e.name or "", e.name)

@@ -11,6 +11,7 @@ from torch import Tensor as TorchTensor
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from pipeline.artifacts import QuantizedModel
 from pipeline.data.calibration import Selection
 from pipeline.data.dataset import Dataset
 from pipeline.errors import GraphError
@@ -22,7 +23,7 @@ from pipeline.importers.torch.source_line import place_of
 from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess, byte_tables, to_int8
 from pipeline.proof.source_torch import prove_torch
-from pipeline.stage import Context, QuantizedModel
+from pipeline.stage import Context
 from pipeline.stages.quantize import Quantize
 from pipeline.training.fit import Schedule, batch_of, cross_entropy, fit
 

@@ -18,19 +18,20 @@ import pytest
 from example_graphs import random_inputs, small_cnn, strided, two_inputs
 from example_target import BOARD
 
+from pipeline.artifacts import Firmware
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, RecipeError, TargetError
-from pipeline.firmware import build
-from pipeline.firmware.build import cross_build
-from pipeline.firmware.cortex_m import aside, require_target, write_firmware
+from pipeline.firmware.atomic import replaced_whole
+from pipeline.firmware.cortex_m import require_target, write_firmware
 from pipeline.firmware.manifest import FORMAT, read_manifest
+from pipeline.host import cross_build as build
+from pipeline.host.cross_build import cross_build
 from pipeline.ir import Array, Graph
 from pipeline.ops.conv2d import Conv2d
 from pipeline.preprocess import Normalization, Preprocess, byte_tables
 from pipeline.proof import tflm as oracle
 from pipeline.proof.tflm import tflm_available
 from pipeline.proof.vectors import golden
-from pipeline.stage import Firmware
 
 pytestmark = pytest.mark.cross
 
@@ -392,7 +393,7 @@ def test_a_disk_that_the_compiler_finds_full(tmp_path: Path) -> None:
 def test_a_build_that_is_ended_ends_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What make has started must not go on writing while the folder is removed."""
     (tmp_path / "Makefile").write_text('all:\n\tsh -c "sleep 1; touch late"; touch later\n')
-    monkeypatch.setattr("pipeline.firmware.build.BUILD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("pipeline.host.cross_build.BUILD_TIMEOUT_S", 0.3)
     began = time.monotonic()
     with pytest.raises(BuildError, match=r"`make all` of the firmware took longer than 0\.3 s and was stopped\. Is this"):
         cross_build(tmp_path, "net")
@@ -493,7 +494,7 @@ def test_interrupted_between_the_two_renames(tmp_path: Path, monkeypatch: pytest
         return rename(self, place)
 
     monkeypatch.setattr(Path, "rename", once)
-    with pytest.raises(KeyboardInterrupt), aside(folder) as work:
+    with pytest.raises(KeyboardInterrupt), replaced_whole(folder) as work:
         (work / "manifest.json").write_text("after")
     assert [p.name for p in tmp_path.iterdir()] == ["firmware"]
     assert (folder / "manifest.json").read_text() == "before"

@@ -15,7 +15,7 @@ import pytest
 from example_graphs import small_cnn, two_inputs
 
 from pipeline import target
-from pipeline.compile import CompiledModel, load_firmware
+from pipeline.artifacts import QuantizedModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.devices.linux.computer import energy, open_computer
 from pipeline.devices.linux.measure import LinuxSettings, engines, measure, replay
@@ -23,11 +23,11 @@ from pipeline.devices.linux.process import ProcessChannel
 from pipeline.devices.linux.protocol import Runner, runner_files
 from pipeline.errors import DeviceError, MismatchError, RecipeError, TargetError
 from pipeline.firmware import linux as package_linux
+from pipeline.firmware.folder import CompiledModel, load_firmware
 from pipeline.firmware.linux import FLOAT_FILE, INT8_FILE, write_linux
 from pipeline.firmware.manifest import read_manifest
 from pipeline.fixedpoint import quantize
 from pipeline.preprocess import Normalization, byte_tables
-from pipeline.stage import QuantizedModel
 
 PI = target.load("raspberry-pi-4")
 FILES = {"model.onnx", "model_float.onnx", "model.tflite", "README.md", *(f"runner/{p.name}" for p in runner_files())}

@@ -14,6 +14,7 @@ from example_graphs import small_cnn
 from example_target import BOARD
 
 from pipeline import target
+from pipeline.artifacts import Firmware, Package, QuantizedModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.errors import GraphError, RecipeError
 from pipeline.firmware.linux import LinuxPackage
@@ -23,7 +24,7 @@ from pipeline.preprocess import Normalization, byte_tables
 from pipeline.proof.tflm import tflm_available
 from pipeline.proof.vectors import from_images
 from pipeline.run import settings_of
-from pipeline.stage import Advance, Context, Firmware, Package, QuantizedModel, Stage
+from pipeline.stage import Advance, Context, Stage
 from pipeline.stages.codegen import FIRMWARE_STEPS, LINUX_STEPS, Codegen, _log_linux
 from pipeline.strict import parse
 

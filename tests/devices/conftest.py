@@ -9,11 +9,11 @@ from example_graphs import small_cnn, two_inputs
 from probe_firmware import build_probe
 
 from pipeline import target
+from pipeline.artifacts import Firmware, QuantizedModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.firmware.cortex_m import write_firmware
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess, byte_tables
-from pipeline.stage import Firmware, QuantizedModel
 
 GRAPHS = {"small_cnn": small_cnn, "two_inputs": two_inputs}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pipeline.artifacts import Firmware, QuantizedModel
 from pipeline.codegen.arena import plan
 from pipeline.data.dataset import Dataset
-from pipeline.firmware.build import cross_build
 from pipeline.firmware.skeleton import write_skeleton
+from pipeline.host.cross_build import cross_build
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.ops.relu import Relu
-from pipeline.stage import Firmware, QuantizedModel
 from pipeline.target import Target
 
 

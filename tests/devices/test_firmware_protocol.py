@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from pipeline.artifacts import Firmware
 from pipeline.fixedpoint import dequantize
 from pipeline.proof.vectors import random
-from pipeline.stage import Firmware
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 

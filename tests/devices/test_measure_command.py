@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from wire import Answer, board, serial_line
 
-from pipeline.stage import Firmware
+from pipeline.artifacts import Firmware
 
 pytestmark = [
     pytest.mark.cross,

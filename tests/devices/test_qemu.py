@@ -18,6 +18,7 @@ import pytest
 from probe_firmware import build_probe
 
 from pipeline import target
+from pipeline.artifacts import Firmware
 from pipeline.data.dataset import Dataset
 from pipeline.devices import open_device, require_device
 from pipeline.devices.board.board import Board
@@ -27,7 +28,6 @@ from pipeline.devices.board.serial import SerialBoard
 from pipeline.errors import DeviceError
 from pipeline.ir import Array
 from pipeline.proof.vectors import random
-from pipeline.stage import Firmware
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 

@@ -18,15 +18,16 @@ import serial
 from wire import Answer, board, rfc2217_line, serial_line, tcp_line
 
 from pipeline import target
+from pipeline.artifacts import Firmware, QuantizedModel
 from pipeline.devices import open_device, require_device
+from pipeline.devices.bench import bench_entry, read_bench
 from pipeline.devices.board.cores import fewest_cycles
 from pipeline.devices.board.link import Link
 from pipeline.devices.board.protocol import identify, run_loaded, stack_use, upload
-from pipeline.devices.board.serial import SerialBoard, bench_entry, read_bench
+from pipeline.devices.board.serial import SerialBoard
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.ops.fully_connected import FullyConnected
-from pipeline.stage import Firmware, QuantizedModel
 
 TARGET = target.load("cortex-m4")
 QUANT = Quant((0.1,))

@@ -14,16 +14,16 @@ from ppk2_simulator import Simulator
 
 from pipeline import target
 from pipeline.codegen.onnx.to_onnx import Raw, save, to_onnx
-from pipeline.devices.board.serial import read_bench
+from pipeline.devices.bench import read_bench
 from pipeline.devices.linux import measure as linux_measure
 from pipeline.devices.linux.computer import energy, open_computer, open_meter
-from pipeline.devices.linux.figures import LinuxMeasurement
 from pipeline.devices.linux.measure import LinuxSettings, measure
 from pipeline.devices.linux.process import ProcessComputer
 from pipeline.devices.linux.protocol import Runner
 from pipeline.devices.linux.ssh import SshComputer
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Array
+from pipeline.measurement.linux import LinuxMeasurement
 from pipeline.power.base import Samples, meter_energy
 from pipeline.power.ppk2 import Ppk2
 from pipeline.preprocess import Normalization, Preprocess

@@ -15,6 +15,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from pipeline.compile import prove_imported
 from pipeline.errors import GraphError, MismatchError
+from pipeline.evidence import SourceProof
 from pipeline.importers.onnx import nodes as onnx_nodes
 from pipeline.importers.onnx.builder import OnnxBuilder
 from pipeline.importers.onnx.file import OnnxNode
@@ -22,7 +23,6 @@ from pipeline.importers.onnx.importer import import_onnx
 from pipeline.ops.pad import Pad
 from pipeline.passes import optimize
 from pipeline.proof import source_onnx
-from pipeline.proof.source_tflite import SourceProof
 
 FILES = Path(__file__).resolve().parent.parent / "importers" / "files"
 QDQ = sorted(path.stem for path in FILES.glob("*_qdq.onnx"))

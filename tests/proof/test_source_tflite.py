@@ -15,6 +15,7 @@ from example_graphs import activation
 
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import BuildError, GraphError
+from pipeline.evidence import SourceProof
 from pipeline.importers.tflite import builtins as tflite_builtins
 from pipeline.importers.tflite.importer import import_tflite
 from pipeline.importers.tflite.node import Node
@@ -29,7 +30,7 @@ from pipeline.ops.split import Split
 from pipeline.ops.strided_slice import StridedSlice
 from pipeline.passes import optimize
 from pipeline.proof import source_tflite
-from pipeline.proof.source_tflite import SourceProof, prove_source
+from pipeline.proof.source_tflite import prove_source
 from pipeline.proof.vectors import golden, random
 from tests.importers.tflite_edit import Edit, append_constant, edited, operator
 

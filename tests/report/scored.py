@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.measurement.kind import Kind
 from pipeline.report.figures import Figure, StageResult
-from pipeline.stage import Kind
 
 
 def scored(name: str, recall: dict[str, float], *, accuracy: float | None = None, kind: Kind = "computed") -> StageResult:

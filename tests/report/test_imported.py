@@ -14,15 +14,15 @@ from finished import measured
 from rich.console import Console
 
 from pipeline import target
+from pipeline.artifacts import Firmware
 from pipeline.evaluate import Scores
-from pipeline.measurement import Measurement
+from pipeline.measurement.board import Measurement
 from pipeline.replay import Result
 from pipeline.report.agreement import compare_targets
 from pipeline.report.figures import Report
 from pipeline.report.imported import compiled_json, measured_json, print_compiled, print_measured
 from pipeline.report.listing import print_target, print_targets
 from pipeline.report.table import print_outcome
-from pipeline.stage import Firmware
 
 
 def layer(index: int, kind: str, name: str) -> dict[str, Any]:

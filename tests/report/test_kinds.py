@@ -12,11 +12,11 @@ import pytest
 from json_outputs import SCHEMAS, check, faults, without_kind
 from test_linux import on_linux
 
+from pipeline.measurement.kind import Kind
 from pipeline.report.agreement import TargetAgreement
 from pipeline.report.figures import Figure, Report, StageResult
 from pipeline.report.kinds import FORMAT, kinds
 from pipeline.report.write import outcome_text
-from pipeline.stage import Kind
 
 
 def read(*reports: Report) -> Any:

@@ -11,12 +11,12 @@ from typing import Literal
 from rich.console import Console
 
 from pipeline import target
-from pipeline.devices.linux.figures import Conditions, LinuxMeasurement, ModelFigures, Timing
-from pipeline.proof.onnxruntime import Comparison, Differences
+from pipeline.evidence import BitExact, Comparison, Differences
+from pipeline.measurement.kind import Kind
+from pipeline.measurement.linux import Conditions, LinuxMeasurement, ModelFigures, Timing
 from pipeline.report.figures import Figure, Report, warnings
 from pipeline.report.table import print_summary
 from pipeline.report.write import outcome_text, write_report
-from pipeline.stage import BitExact, Kind
 
 DIFFERENCES = Differences({0: 3_596, 1: 3, -2: 1})
 

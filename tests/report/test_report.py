@@ -14,8 +14,10 @@ from example_graphs import activation, small_cnn, two_inputs
 from rich.console import Console
 from scored import scored
 
+from pipeline.artifacts import Package
 from pipeline.codegen.arena import plan
 from pipeline.codegen.sizes import layer_sizes
+from pipeline.evidence import BitExact
 from pipeline.ir import Graph
 from pipeline.ops.split import Split
 from pipeline.report import plots, table
@@ -23,7 +25,6 @@ from pipeline.report.figures import KINDS, Figure, Report, StageResult, as_json,
 from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
 from pipeline.report.write import outcome_text, write_report
-from pipeline.stage import BitExact, Package
 
 HALVES = {"x": activation(1, 3, 4, 6), "a": activation(1, 3, 4, 3), "b": activation(1, 3, 4, 3)}
 SPLIT = Graph("split", HALVES, (Split(inputs=("x",), outputs=("a", "b"), axis=3),), ("x",), ("a", "b")).checked()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import target
-from pipeline.stage import Advance, Context, Kind
+from pipeline.measurement.kind import Kind
+from pipeline.stage import Advance, Context
 
 
 @dataclass

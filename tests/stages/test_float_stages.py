@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from recording import context
 from torch import Tensor, nn
 
+from pipeline.artifacts import FloatModel
 from pipeline.data import source
 from pipeline.data.checkpoint import load_checkpoint
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import PipelineError, RecipeError
-from pipeline.stage import FloatModel
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.train import Train

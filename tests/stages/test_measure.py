@@ -16,17 +16,20 @@ import pytest
 from example_graphs import small_cnn
 
 from pipeline import target
+from pipeline.artifacts import Firmware, QuantizedModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.errors import MismatchError
 from pipeline.evaluate import scores
-from pipeline.firmware.build import cross_build
 from pipeline.firmware.cortex_m import write_firmware
+from pipeline.host.cross_build import cross_build
 from pipeline.ir import Graph, Tensor
+from pipeline.measurement.kind import Kind
 from pipeline.power.model import energy_uj
 from pipeline.preprocess import byte_tables
 from pipeline.proof import tflm as oracle
-from pipeline.stage import Advance, Context, Firmware, Kind, QuantizedModel
-from pipeline.stages.measure import Measure, rows
+from pipeline.proof.session import rows
+from pipeline.stage import Advance, Context
+from pipeline.stages.measure import Measure
 from pipeline.target import Power
 
 M4 = target.load("cortex-m4")

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from recording import context
 from torch import Tensor, nn
 
+from pipeline.artifacts import FloatModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
-from pipeline.stage import FloatModel
 from pipeline.stages.prune import Criterion, Prune
 from pipeline.training.channels import find_groups
 from pipeline.training.cost import cost

@@ -12,6 +12,7 @@ import torch
 from recording import Recorded, context
 from torch import Tensor, nn
 
+from pipeline.artifacts import FloatModel, QuantizedModel
 from pipeline.data import source
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.data.source import ModelRecipe
@@ -19,7 +20,6 @@ from pipeline.errors import GraphError, RecipeError
 from pipeline.evaluate import scores
 from pipeline.ir import Quant
 from pipeline.preprocess import Normalization, to_int8
-from pipeline.stage import FloatModel, QuantizedModel
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize

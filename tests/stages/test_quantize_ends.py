@@ -10,11 +10,11 @@ import torch
 from recording import context
 from torch import Tensor, nn
 
+from pipeline.artifacts import FloatModel
 from pipeline.data.dataset import DataRecipe, load
 from pipeline.data.source import ModelRecipe
 from pipeline.fixedpoint import dequantize
 from pipeline.preprocess import to_int8
-from pipeline.stage import FloatModel
 from pipeline.stages.quantize import Quantize
 from pipeline.training.fit import batch_of
 

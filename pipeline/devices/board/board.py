@@ -10,13 +10,13 @@ from typing import Self
 
 import numpy as np
 
+from pipeline.artifacts import Firmware
 from pipeline.devices.board.link import INFER_TIMEOUT_S, Link
 from pipeline.devices.board.plugin import Counts
 from pipeline.devices.board.protocol import Identity, Run, identify, run_loaded, stack_use, upload
 from pipeline.errors import DeviceError
 from pipeline.ir import Array
-from pipeline.measurement import Clock, Measurement
-from pipeline.stage import Firmware
+from pipeline.measurement.board import Clock, Measurement
 from pipeline.target import Target
 
 

@@ -13,7 +13,7 @@ from pipeline.errors import DeviceError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.stage import Firmware
+    from pipeline.artifacts import Firmware
     from pipeline.target import Target
 
 VERSION = 1

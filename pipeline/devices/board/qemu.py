@@ -13,13 +13,13 @@ from typing import IO, Literal
 
 import serial
 
+from pipeline.artifacts import Firmware
 from pipeline.devices.board import plugin
 from pipeline.devices.board.board import Board
 from pipeline.devices.board.link import WRITE_TIMEOUT_S, Link
 from pipeline.devices.board.plugin import Counts
 from pipeline.devices.board.protocol import Run
 from pipeline.errors import DeviceError, did_you_mean
-from pipeline.stage import Firmware
 from pipeline.target import Target
 
 Counter = Literal["plugin", "systick"]

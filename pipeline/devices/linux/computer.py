@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
-from pipeline.devices.board.serial import BENCH, BenchEntry, bench_entry, require_bench
-from pipeline.devices.linux.figures import LinuxMeasurement
+from pipeline.devices.bench import BENCH, BenchEntry, bench_entry, require_bench
 from pipeline.devices.linux.process import ProcessComputer
 from pipeline.devices.linux.ssh import SshComputer
 from pipeline.devices.linux.ssh_connect import SshHost
 from pipeline.errors import DeviceError, RecipeError
+from pipeline.measurement.linux import LinuxMeasurement
 from pipeline.power.base import EnergyMeter
 from pipeline.power.model import energy_uj
 from pipeline.power.ppk2 import Ppk2

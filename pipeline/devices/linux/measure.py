@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipeline.devices.linux import replies
-from pipeline.devices.linux.figures import (
+from pipeline.devices.linux.protocol import ConnectionLost, Runner
+from pipeline.display import short
+from pipeline.errors import DeviceError, MismatchError
+from pipeline.ir import Array
+from pipeline.measurement.board import Clock
+from pipeline.measurement.linux import (
     ComputerInfo,
     Conditions,
     LinuxMeasurement,
@@ -21,11 +26,6 @@ from pipeline.devices.linux.figures import (
     warnings,
     why_invalid,
 )
-from pipeline.devices.linux.protocol import ConnectionLost, Runner
-from pipeline.display import short
-from pipeline.errors import DeviceError, MismatchError
-from pipeline.ir import Array
-from pipeline.measurement import Clock
 from pipeline.power.base import EnergyMeter, MeterEnergy, Samples, WindowEnergy, meter_energy
 from pipeline.power.pmic import rail_energy
 from pipeline.strict import limits

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.devices.linux.protocol import RUNNER, Runner
 from pipeline.errors import DeviceError
-from pipeline.measurement import Clock
+from pipeline.measurement.board import Clock
 
 
 class ProcessChannel:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.devices.linux.figures import MAX_CORES, EngineOptions, Operator
 from pipeline.display import short
 from pipeline.ir import Array
+from pipeline.measurement.linux import MAX_CORES, EngineOptions, Operator
 from pipeline.strict import limits
 
 SLACK = 0.02  # clocks of one computer drift less than this, in a window of seconds

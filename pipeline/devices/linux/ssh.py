@@ -18,14 +18,14 @@ from typing import Self, TypeVar
 import paramiko
 
 from pipeline.devices.linux import ssh_files, ssh_wheels
-from pipeline.devices.linux.figures import ComputerInfo
 from pipeline.devices.linux.protocol import ConnectionLost, Refusal, Runner, runner_archive
 from pipeline.devices.linux.replies import MAX_QUOTED
 from pipeline.devices.linux.ssh_connect import SshHost, connect
 from pipeline.devices.linux.ssh_files import FOLDER, DiskError
 from pipeline.display import short
 from pipeline.errors import DeviceError
-from pipeline.measurement import Clock
+from pipeline.measurement.board import Clock
+from pipeline.measurement.linux import ComputerInfo
 
 PYTHON = "python3"
 REQUIREMENTS = ("numpy", "onnxruntime")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import paramiko
 
-from pipeline.devices.linux.figures import ComputerInfo
 from pipeline.devices.linux.ssh_files import FOLDER, place
+from pipeline.measurement.linux import ComputerInfo
 
 
 def fetch(info: ComputerInfo, packages: Sequence[str], folder: Path) -> str:

@@ -46,28 +46,28 @@ def permute(b: Builder, node: Node) -> None:
     rank = len(x.shape)
     if node.target is aten.transpose.int:
         axes = list(plain(rank))
-        i, j = (int(cast(int, d)) % rank for d in node.args[1:3])
+        i, j = (int(cast("int", d)) % rank for d in node.args[1:3])
         axes[i], axes[j] = axes[j], axes[i]
     elif node.target is aten.t.default:
         axes = [1, 0]
     else:
-        axes = [int(d) % rank for d in cast(list[int], node.args[1])]
+        axes = [int(d) % rank for d in cast("list[int]", node.args[1])]
     b.alias(node, x.permuted(axes))
 
 
 def pixel_shuffle(b: Builder, node: Node) -> None:
-    b.alias(node, b.pixel_shuffled(b.value(node.args[0]), int(cast(int, node.args[1]))))
+    b.alias(node, b.pixel_shuffled(b.value(node.args[0]), int(cast("int", node.args[1]))))
 
 
 def pixel_unshuffle(b: Builder, node: Node) -> None:
-    x, r = b.value(node.args[0]), int(cast(int, node.args[1]))
+    x, r = b.value(node.args[0]), int(cast("int", node.args[1]))
     _, c, h, w = x.shape
     gathered = b.reshape(x, (1, c, h // r, r, w // r, r)).permuted((0, 1, 3, 5, 2, 4))
     b.alias(node, b.reshape(gathered, (1, c * r**2, h // r, w // r)))
 
 
 def channel_shuffle(b: Builder, node: Node) -> None:
-    x, groups = b.value(node.args[0]), int(cast(int, node.args[1]))
+    x, groups = b.value(node.args[0]), int(cast("int", node.args[1]))
     _, c, *space = x.shape
     split = b.reshape(x, (1, groups, c // groups, *space)).permuted((0, 2, 1, *range(3, len(space) + 3)))
     b.alias(node, b.reshape(split, x.shape))
@@ -91,7 +91,7 @@ def select(b: Builder, node: Node) -> None:
 
 def flip(b: Builder, node: Node) -> None:
     x = b.value(node.args[0])
-    for axis in cast(list[int], node.args[1]):
+    for axis in cast("list[int]", node.args[1]):
         x = _taken(b, node, x, axis, x.shape[axis] - 1, -1, -1)
     b.alias(node, x)
 
@@ -111,7 +111,7 @@ def _taken(b: Builder, node: Node, x: Value, axis: int, start: int, end: int, st
 
 def part(b: Builder, node: Node) -> None:
     """One of an operator's several results."""
-    source, index = cast(Node, node.args[0]), int(cast(int, node.args[1]))
+    source, index = cast("Node", node.args[0]), int(cast("int", node.args[1]))
     if source.target in _aten_layers.PART_READERS:
         _aten_layers.PART_READERS[source.target](b, node)
         return

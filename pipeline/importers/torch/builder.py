@@ -62,7 +62,7 @@ class Builder(StoredGraph):
 
     def arguments(self, node: Node) -> dict[str, Any]:
         """By the names of the operator's schema, defaults filled in."""
-        schema = cast(Any, node.target)._schema.arguments
+        schema = cast("Any", node.target)._schema.arguments
         given = dict(zip((a.name for a in schema), node.args, strict=False))
         return {a.name: a.default_value for a in schema if a.has_default_value()} | given | dict(node.kwargs)
 
@@ -70,7 +70,7 @@ class Builder(StoredGraph):
         """The quantisation of the node's result."""
         for user in node.users:
             if str(user.target) == QUANTIZE:
-                return Quant((float(cast(float, user.args[1])),), int(cast(int, user.args[2])))
+                return Quant((float(cast("float", user.args[1])),), int(cast("int", user.args[2])))
         raise self.fail(node, f"the result of {_aten.name_of(node)} is not quantised")
 
     def fused(self, node: Node) -> tuple[Node, Activation | None]:
@@ -92,7 +92,7 @@ class Builder(StoredGraph):
         """int8 values in torch's layout, when an operand is a parameter or constant; None for activations."""
         if not isinstance(node, Node) or str(node.target) != DEQUANTIZE or node in self.values:
             return None
-        return self.constant(node.args[0]), Quant((float(cast(float, node.args[1])),), int(cast(int, node.args[2])))
+        return self.constant(node.args[0]), Quant((float(cast("float", node.args[1])),), int(cast("int", node.args[2])))
 
     def weight(self, node: Any) -> tuple[Array, Array]:
         """(int8 values, scales) of a per-channel quantised parameter, in torch's layout."""
@@ -172,5 +172,5 @@ class Builder(StoredGraph):
 def _computed(node: Node) -> Node:
     """The call whose result `node` is, behind quantisation."""
     while str(node.target) in (QUANTIZE, DEQUANTIZE):
-        node = cast(Node, node.args[0])
+        node = cast("Node", node.args[0])
     return node

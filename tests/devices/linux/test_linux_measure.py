@@ -13,12 +13,12 @@ import pytest
 from loopback import TARGET, Pi, script
 
 from pipeline.devices.linux import measure as linux_measure
-from pipeline.devices.linux.figures import Conditions, LinuxMeasurement, Operator, warnings, why_invalid
 from pipeline.devices.linux.measure import LinuxSettings, measure, replay
 from pipeline.devices.linux.process import ProcessComputer
 from pipeline.devices.linux.replies import Elapsed
 from pipeline.devices.linux.ssh import SshComputer
 from pipeline.errors import DeviceError
+from pipeline.measurement.linux import Conditions, LinuxMeasurement, Operator, warnings, why_invalid
 from pipeline.power.pmic import power_mw, rail_energy
 
 QUICK = LinuxSettings(seconds=0.5, min_seconds=0.1, interval=0.2, throughput_seconds=0.1)

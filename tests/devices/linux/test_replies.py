@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from loopback import TARGET
 
-from pipeline.devices.linux.figures import ComputerInfo, LinuxMeasurement
 from pipeline.devices.linux.measure import LinuxSettings, engines, measure, replay
 from pipeline.devices.linux.process import ProcessChannel, ProcessComputer
 from pipeline.devices.linux.protocol import CHUNK_BYTES, Runner
@@ -24,6 +23,7 @@ from pipeline.devices.linux.ssh_wheels import fetch
 from pipeline.errors import DeviceError
 from pipeline.firmware.linux import LinuxPackage
 from pipeline.ir import Graph
+from pipeline.measurement.linux import ComputerInfo, LinuxMeasurement
 from pipeline.stages._measure_linux import _answers
 
 STAND_IN = Path(__file__).with_name("stand_in.py")

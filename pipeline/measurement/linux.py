@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from pipeline.measurement import Clock
+from pipeline.measurement.board import Clock
 from pipeline.power.base import MeterEnergy, WindowEnergy
 from pipeline.strict import limits
 

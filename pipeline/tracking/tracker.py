@@ -1,0 +1,36 @@
+"""Recording a run: what a tracker must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from pipeline.stage import StageLog
+
+if TYPE_CHECKING:
+    pass
+
+
+class RunLog(StageLog, Protocol):
+    """The log of a run: what a stage may write, and the data set, folders and texts that only the parent records."""
+
+    def text(self, text: str, name: str) -> None: ...
+    def dataset(self, name: str, sha256: str, source: str, profile: Mapping[str, Any]) -> None: ...
+    def files(self, folder: Path, name: str) -> None: ...
+
+
+class Tracker(Protocol):
+    """Used in a `with` block, which is the parent run: leaving it normally marks it FINISHED; an exception, Ctrl-C or
+    SIGTERM marks it FAILED with the message in the tag `error`. `page` says where a browser finds the run."""
+
+    run_id: str
+    page: str
+
+    @property
+    def log(self) -> RunLog: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None: ...
+    def stage(self, name: str, params: Mapping[str, Any]) -> AbstractContextManager[RunLog]:
+        """A nested run, ended as the parent is."""
