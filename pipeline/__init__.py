@@ -50,9 +50,9 @@ def run_recipe(
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        import importlib.metadata
+        from pipeline.locations import version
 
-        return importlib.metadata.version("tinyml-pipeline")
+        return version()
     if name in _HOME:
         import importlib
 

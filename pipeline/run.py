@@ -17,7 +17,7 @@ from pipeline.data.source import Source
 from pipeline.devices import require_device
 from pipeline.devices.bench import bench_entry, require_bench
 from pipeline.firmware.cortex_m import require_target
-from pipeline.host import tools as doctor
+from pipeline.host import tools
 from pipeline.host.signals import end_if_asked
 from pipeline.importers.torch.importer import check_supported
 from pipeline.measurement.kind import Kind
@@ -79,7 +79,7 @@ def run_targets(
             "creating the MLflow store (first time only)" if is_new(store_uri()) else "opening the MLflow store"
         ):
             tracker = stack.enter_context(MlflowTracker(recipe.name, folder.final.name))
-        versions = doctor.versions()
+        versions = tools.versions()
         _describe(tracker.log, recipe, targets, versions)
         with display.step("loading data and model"):
             first = load_source(recipe)
@@ -122,8 +122,8 @@ def _check_tools(target: Target, bench: Path | None) -> None:
     there, RecipeError for a wrong bench file."""
     require_bench(bench)
     entry = bench_entry(target, bench)
-    tools = doctor.needed(target, attached=entry is not None and bool(entry.port))
-    doctor.require(tools, f"target {target.name}")
+    tools = tools.needed(target, attached=entry is not None and bool(entry.port))
+    tools.require(tools, f"target {target.name}")
     if target.family == "cortex_m":
         require_target(target)
     require_device(target, bench)

@@ -51,6 +51,14 @@ class Context:
     name: str = "model"
 
 
+def keep_text(text: str, ctx: Context, stage: str, name: str) -> None:
+    """Write `<stage>/<name>` in the run's folder, and record it."""
+    path = ctx.folder / stage / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    ctx.log.file(path)
+
+
 class Stage(Protocol):
     """`consumes` and `produces` are artifact classes; `run.check_order` compares them before anything runs."""
 

@@ -60,7 +60,7 @@ def parse(cls: type[T], table: Any, where: str, error: type[PipelineError] = Rec
         elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise error(f"{key_prefix}{name} is missing. It must be given.")
     try:
-        return typing.cast("T", cls(**values))
+        return typing.cast(T, cls(**values))
     except ValueError as e:  # a dataclass's own __post_init__ check
         raise error(f"{top}: {e}") from None
 

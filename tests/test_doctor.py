@@ -14,8 +14,8 @@ from rich.console import Console
 
 from pipeline import target
 from pipeline.errors import BuildError
-from pipeline.host import tools as doctor
-from pipeline.proof.host_c import find_compiler
+from pipeline.host import tools
+from pipeline.host.tools import find_compiler
 from pipeline.report.listing import print_findings
 
 CORTEX_M4 = target.load("cortex-m4")
@@ -37,23 +37,23 @@ SYSTEMS = {
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_how_to_get_on_this_system(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     release, commands = SYSTEMS[name]
-    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    monkeypatch.setattr(tools.sys, "platform", "linux")
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: release)
-    assert doctor.how_to_get([doctor.QEMU, doctor.MAKE]) == commands
+    assert tools.how_to_get([tools.QEMU, tools.MAKE]) == commands
 
 
 def test_one_command_gets_everything_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.sys, "platform", "darwin")
-    assert doctor.how_to_get(doctor.TOOLS) == (
+    monkeypatch.setattr(tools.sys, "platform", "darwin")
+    assert tools.how_to_get(tools.TOOLS) == (
         "macOS with Homebrew: xcode-select --install && brew install arm-none-eabi-gcc qemu"
     )
-    assert doctor.how_to_get([doctor.GIT]) == "macOS with Homebrew: xcode-select --install"
+    assert tools.how_to_get([tools.GIT]) == "macOS with Homebrew: xcode-select --install"
 
 
 def test_a_board_on_the_bench_needs_no_emulator() -> None:
-    assert doctor.QEMU in doctor.needed(CORTEX_M4)
-    assert doctor.QEMU not in doctor.needed(CORTEX_M4, attached=True)
-    assert doctor.needed(replace(CORTEX_M4, family="linux")) == ()
+    assert tools.QEMU in tools.needed(CORTEX_M4)
+    assert tools.QEMU not in tools.needed(CORTEX_M4, attached=True)
+    assert tools.needed(replace(CORTEX_M4, family="linux")) == ()
 
 
 def test_what_is_missing_is_named_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_what_is_missing_is_named_together(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(
         BuildError, match=r"^the board needs git \(.*\) and make \(.*\), not found on this machine\. Install: "
     ):
-        doctor.require([doctor.GIT, doctor.MAKE], "the board")
+        tools.require([tools.GIT, tools.MAKE], "the board")
 
 
 def test_a_tool_that_can_not_start_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_a_tool_that_can_not_start_is_not_found(tmp_path: Path, monkeypatch: pyt
     stand_in.write_text("#!/bin/sh\nexit 1\n")
     stand_in.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.find(doctor.GIT) == doctor.Finding(doctor.GIT, None, "")
+    assert tools.find(tools.GIT) == tools.Finding(tools.GIT, None, "")
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_the_version_is_the_tools_own(said: str, version: str, tmp_path: Path, m
     tool.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert doctor.find(doctor.GIT) == doctor.Finding(doctor.GIT, str(tool), version)
+    assert tools.find(tools.GIT) == tools.Finding(tools.GIT, str(tool), version)
 
 
 def test_doctor_gives_one_command_that_can_be_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    monkeypatch.setattr(tools.sys, "platform", "linux")
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "debian"})
     monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package"))
     out = io.StringIO()
@@ -107,7 +107,7 @@ def test_doctor_gives_one_command_that_can_be_copied(tmp_path: Path, monkeypatch
 
 
 def test_versions_name_tools_and_packages() -> None:
-    found = doctor.versions()
+    found = tools.versions()
     assert found["python"] == platform.python_version()
     assert {"torch", "numpy", "mlflow"} <= set(found)
 
@@ -119,5 +119,5 @@ def test_the_host_compiler_found_is_the_one_that_is_run(tmp_path: Path, monkeypa
     monkeypatch.setenv("PATH", str(tmp_path))
     for value, wanted in (("mycc", "mycc"), (str(tmp_path / "gcc"), "gcc"), ("", "cc"), ("no-such-compiler", "cc")):
         monkeypatch.setenv("CC", value)
-        found = doctor.find(doctor.HOST_COMPILER)
+        found = tools.find(tools.HOST_COMPILER)
         assert (found.path, found.said) == (find_compiler(), f"{wanted} 1.2.3")

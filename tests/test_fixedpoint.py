@@ -27,8 +27,9 @@ from pipeline.fixedpoint import (
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
+from pipeline.host.tools import find_compiler
 from pipeline.locations import data_dir
-from pipeline.proof.host_c import WARNINGS, find_compiler
+from pipeline.proof.host_c import WARNINGS
 
 int32 = st.integers(INT32_MIN, INT32_MAX) | st.sampled_from([INT32_MIN, INT32_MIN + 1, -1, 0, 1, INT32_MAX - 1, INT32_MAX])
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data import models
 from pipeline.data.dataset import Dataset
-from pipeline.data.users_code import ANY_ERROR, failure, import_from, place, told
 from pipeline.errors import RecipeError, did_you_mean
+from pipeline.host.users_code import ANY_ERROR, failure, import_from, place, wrap_user_errors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +79,7 @@ def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, 
     function = _user_factory(name, folder) if ":" in name else models.find(name)
     assert function is not None  # require_model
     _check_arguments(name, function, recipe.arguments)
-    with told(f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes"):
+    with wrap_user_errors(f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes"):
         module = function(input_shape, classes, **recipe.arguments)
     if not isinstance(module, torch.nn.Module):
         raise RecipeError(f"model.factory {name!r} must return a torch.nn.Module, got {type(module).__name__}.")

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.data.dataset import Dataset
-from pipeline.data.users_code import ANY_ERROR, frames_in, place_in, told
 from pipeline.errors import RecipeError
+from pipeline.host.users_code import ANY_ERROR, frames_in, place_in, wrap_user_errors
 
 
 def try_inference(module: nn.Module, data: Dataset, name: str, loaded: bool) -> None:
     """RecipeError unless `module`, in eval mode, gives logits for images; `loaded`: its weights come from a checkpoint."""
-    with told(f"{name} does not take the data's images, {data.input_shape} (C, H, W)"), torch.no_grad():
+    with wrap_user_errors(f"{name} does not take the data's images, {data.input_shape} (C, H, W)"), torch.no_grad():
         y = module(_images(data))
     _require_logits(y, data, name)
     if not torch.isfinite(y).all():
@@ -40,7 +40,7 @@ def try_training(module: nn.Module, data: Dataset, name: str) -> None:
         torch.random.fork_rng(devices=[]),
         torch.autograd.set_detect_anomaly(True, check_nan=False),  # on an error in backward, torch warns with forward's line
         warnings.catch_warnings(record=True) as warned,
-        told(f"{name} fails in training mode, with two of the data's images"),
+        wrap_user_errors(f"{name} fails in training mode, with two of the data's images"),
     ):
         warnings.simplefilter("always")
         y = copy.deepcopy(module).train()(_images(data))

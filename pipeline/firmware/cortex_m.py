@@ -1,4 +1,4 @@
-"""A firmware folder that builds by itself, proven before it is delivered: written beside its place, built, replayed, renamed."""
+"""A firmware folder that builds by itself, proven before it gets its name: written, built, replayed, renamed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from pipeline.evidence import Proof
 from pipeline.firmware.atomic import replaced_whole
 from pipeline.firmware.manifest import read_manifest, write_manifest
 from pipeline.firmware.skeleton import driver, write_skeleton
-from pipeline.host import cross_build as build
-from pipeline.host import tools as doctor
+from pipeline.host import build, tools
 from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess
 from pipeline.proof.prove import RANDOM_VECTORS, Report, prove
@@ -88,7 +87,7 @@ def write_firmware(
 def require_target(target: Target) -> None:
     """What can be known before any work: BuildError for a missing tool, TargetError for a core that the compiler does not
     know, or a driver that does not exist."""
-    build.require_tools(doctor.HOST_COMPILER, doctor.CROSS_COMPILER, doctor.MAKE)
+    build.require_tools(tools.HOST_COMPILER, tools.CROSS_COMPILER, tools.MAKE)
     build.require_core(target)
     driver(target)
 

@@ -19,7 +19,7 @@ from pipeline.devices.linux.protocol import RUNNER, runner_files
 from pipeline.errors import MismatchError, TargetError
 from pipeline.firmware.atomic import replaced_whole
 from pipeline.firmware.manifest import FORMAT, MANIFEST, file_digests
-from pipeline.host import tools as doctor
+from pipeline.host import tools
 from pipeline.ir import Array, Graph
 from pipeline.proof.onnxruntime import Agreement, agreement, compare, session
 from pipeline.proof.prove import prove_tflm
@@ -181,7 +181,7 @@ def _write_manifest(
         "model": {"name": graph.name, "id": graph.sha256()[:16], "sha256": graph.sha256(), "macs": graph.macs()},
         "target": asdict(target),
         "float_from": float_from,
-        "toolchain": {n: v for n in packages if (v := doctor.package_version(n))},
+        "toolchain": {n: v for n in packages if (v := tools.package_version(n))},
         "agreement": asdict(found),
         "proven": {"vectors": found.end_to_end.vectors, "tflm": tflm},
         "files": files,

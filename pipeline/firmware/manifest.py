@@ -16,8 +16,7 @@ from pipeline.display import short
 from pipeline.errors import RecipeError
 from pipeline.evidence import Proof
 from pipeline.firmware.skeleton import io_tensors
-from pipeline.host import cross_build as build
-from pipeline.host import tools as doctor
+from pipeline.host import build, tools
 from pipeline.ir import Graph
 from pipeline.preprocess import Normalization, Preprocess
 from pipeline.target import Target
@@ -25,7 +24,7 @@ from pipeline.target import Target
 MANIFEST = "manifest.json"
 FORMAT = 2
 MAX_BYTES = 16 << 20  # a large network's has a few hundred thousand
-TOOLCHAIN = (doctor.CROSS_COMPILER, doctor.HOST_COMPILER, doctor.MAKE)
+TOOLCHAIN = (tools.CROSS_COMPILER, tools.HOST_COMPILER, tools.MAKE)
 
 
 def write_manifest(
@@ -138,11 +137,11 @@ def _no_firmware(folder: Path, why: str) -> RecipeError:
 
 
 def _toolchain(target: Target) -> dict[str, str]:
-    found = {tool.name: doctor.find(tool) for tool in TOOLCHAIN}
+    found = {tool.name: tools.find(tool) for tool in TOOLCHAIN}
     programs = {name: f.version for name, f in found.items()}
-    host = found[doctor.HOST_COMPILER.name]  # $CC's, or another: its version alone does not tell which
+    host = found[tools.HOST_COMPILER.name]  # $CC's, or another: its version alone does not tell which
     programs[host.tool.name] = f"{Path(host.path or '').name}: {host.said}"
-    packages = {n: v for n in ("tinyml-pipeline", "tflite-micro") if (v := doctor.package_version(n))}
+    packages = {n: v for n in ("tinyml-pipeline", "tflite-micro") if (v := tools.package_version(n))}
     flags = {
         "cpu_flags": build.cpu_flags(target),
         "model_flags": build.MODEL_OPTIMISE,

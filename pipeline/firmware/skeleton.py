@@ -14,7 +14,7 @@ from pipeline.codegen.c_header import io_scale, shape_text
 from pipeline.codegen.c_text import comment_text, float_literal
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import TargetError, did_you_mean
-from pipeline.host import cross_build as build
+from pipeline.host import build
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
 from pipeline.preprocess import Normalization, Preprocess

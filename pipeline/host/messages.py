@@ -54,7 +54,7 @@ def reported() -> Iterator[None]:
     except SystemExit as e:
         if isinstance(e.__context__, BrokenPipeError):  # rich's way to end when nobody reads on
             raise
-        from pipeline.data.users_code import failure
+        from pipeline.host.users_code import failure
 
         _complain(" ".join((f"Error: the model's code ended the program: {failure(e)}.", *_notes(e))))
         raise typer.Exit(2) from None

@@ -165,3 +165,13 @@ def versions() -> dict[str, str]:
     tools = {f.tool.name: f.version for f in map(find, TOOLS) if f.path}
     packages = {n: v for n in (*PACKAGES, *OPTIONAL_PACKAGES) if (v := package_version(n))}
     return {"python": platform.python_version(), **tools, **packages}
+
+
+def find_compiler() -> str:
+    """The host's C compiler: $CC, cc, gcc or clang. BuildError when there is none."""
+    if path := locate(HOST_COMPILER):
+        return path
+    raise BuildError(
+        f"{HOST_COMPILER.name} not found (looked for $CC, cc, gcc, clang): it {HOST_COMPILER.purpose}. "
+        f"Install: {how_to_get([HOST_COMPILER])}."
+    )

@@ -68,19 +68,19 @@ class StoredGraph:
         return self.reshaped(self.write(cls, inputs, wide, quant, f"{label}.wide", **attributes), shape, label)
 
     def quant_of(self, value: Value) -> Quant:
-        return cast("Quant", self.tensors[value.name].quant)
+        return cast(Quant, self.tensors[value.name].quant)
 
     def add_constant(self, name: str, data: Array, quant: Quant) -> str:
         """A new constant tensor; its name is made unique."""
         unique = self.unique(name)
-        self.tensors[unique] = Tensor(data.shape, cast("Any", str(data.dtype)), quant, data)
+        self.tensors[unique] = Tensor(data.shape, cast(Any, str(data.dtype)), quant, data)
         return unique
 
     def reshaped(self, x: str, shape: Sequence[int], label: str) -> str:
         """`x` under another stored shape, by a free reshape."""
         if self.tensors[x].shape == tuple(shape):
             return x
-        return self.write(Reshape, (x,), shape, cast("Quant", self.tensors[x].quant), label)
+        return self.write(Reshape, (x,), shape, cast(Quant, self.tensors[x].quant), label)
 
     def stored_as(self, value: Value, order: Axes) -> Value:
         """`value` with its axes stored in `order`, moved if need be."""

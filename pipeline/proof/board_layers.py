@@ -14,7 +14,7 @@ from pipeline.artifacts import Firmware
 from pipeline.devices.board.link import INFER_TIMEOUT_S
 from pipeline.devices.board.protocol import upload
 from pipeline.devices.board.qemu import QemuBoard
-from pipeline.host.cross_build import cross_build
+from pipeline.host.build import cross_build
 from pipeline.ir import Array
 from pipeline.target import Target
 

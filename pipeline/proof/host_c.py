@@ -15,8 +15,8 @@ import numpy as np
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import BuildError, GraphError, MismatchError
-from pipeline.host import tools as doctor
 from pipeline.host.processes import run_group
+from pipeline.host.tools import find_compiler
 from pipeline.ir import Array, Graph, Tensor
 from pipeline.locations import data_dir
 from pipeline.preprocess import Preprocess
@@ -25,16 +25,6 @@ WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 COMPILE_TIMEOUT_S = 300
 REPLAY_TIMEOUT_S = 600
-
-
-def find_compiler() -> str:
-    """The host's C compiler: $CC, cc, gcc or clang. BuildError when there is none."""
-    if path := doctor.locate(doctor.HOST_COMPILER):
-        return path
-    raise BuildError(
-        f"{doctor.HOST_COMPILER.name} not found (looked for $CC, cc, gcc, clang): it {doctor.HOST_COMPILER.purpose}. "
-        f"Install: {doctor.how_to_get([doctor.HOST_COMPILER])}."
-    )
 
 
 class HostC:

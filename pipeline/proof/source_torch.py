@@ -58,8 +58,8 @@ class _Kept(Interpreter):
 
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
-        if str(n.target) == QUANTIZE and (name := cast("Node", n.args[0]).name) in self.wanted and name not in self.found:
-            scale, zero = float(cast("float", n.args[1])), int(cast("int", n.args[2]))
+        if str(n.target) == QUANTIZE and (name := cast(Node, n.args[0]).name) in self.wanted and name not in self.found:
+            scale, zero = float(cast(float, n.args[1])), int(cast(int, n.args[2]))
             self.found[name] = (result.numpy().astype(np.float64) - zero) * scale
         return result
 

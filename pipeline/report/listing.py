@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.host import tools as doctor
+from pipeline.host import tools
 from pipeline.report.figures import show
 from pipeline.target import Target
 
@@ -76,7 +76,7 @@ def _print_row(console: Console, name: str, value: object) -> None:
 
 def print_findings(console: Console) -> bool:
     """One row per tool and package, and one command that installs what is missing. False when something required is."""
-    findings = [doctor.find(tool) for tool in doctor.TOOLS]
+    findings = [tools.find(tool) for tool in tools.TOOLS]
     tools = [f.tool for f in findings if f.path is None]
     table = Table.grid(padding=(0, 2))
     table.add_column(width=7)
@@ -86,14 +86,14 @@ def print_findings(console: Console) -> bool:
     for f in findings:
         place = Text(f.path, style="dim") if f.path else Text(f.tool.purpose)
         table.add_row(_state(f.path is not None, f.tool.required), f.tool.name, f.version, place)
-    versions = {name: doctor.package_version(name) for name in (*doctor.PACKAGES, *doctor.OPTIONAL_PACKAGES)}
+    versions = {name: tools.package_version(name) for name in (*tools.PACKAGES, *tools.OPTIONAL_PACKAGES)}
     for name, version in versions.items():
-        why = "" if version else doctor.OPTIONAL_PACKAGES.get(name, "a required Python package")
-        table.add_row(_state(version is not None, name in doctor.PACKAGES), name, version or "", why)
+        why = "" if version else tools.OPTIONAL_PACKAGES.get(name, "a required Python package")
+        table.add_row(_state(version is not None, name in tools.PACKAGES), name, version or "", why)
     console.print(table)
     console.print()
-    packages = [name for name in doctor.PACKAGES if versions[name] is None]
-    commands = doctor.install_commands(tools) if tools else []
+    packages = [name for name in tools.PACKAGES if versions[name] is None]
+    commands = tools.install_commands(tools) if tools else []
     if packages:
         commands.append(("Python", f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"))
     for where, command in commands:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +25,7 @@ from pipeline.proof.onnxruntime import compare
 from pipeline.proof.prove import prove_tflm
 from pipeline.proof.session import equal, rows
 from pipeline.proof.vectors import from_images
-from pipeline.stage import Context
-from pipeline.stages.measure import keep
+from pipeline.stage import Context, keep_text
 
 
 def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSettings) -> Measured:
@@ -75,7 +75,8 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
         }
     )
     ctx.log.tags({"device": m.device, "worst_class": score.worst_class, "valid": "; ".join(m.invalid) or "yes"})
-    keep(ctx, _record(package, m, ctx))
+    record = json.dumps(_record(package, m, ctx), indent=2, allow_nan=False)
+    keep_text(record + "\n", ctx, "measure", "measurement.json")
     return Measured(
         package=package,
         measurement=m,

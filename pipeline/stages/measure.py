@@ -21,7 +21,7 @@ from pipeline.measurement.board import Measurement
 from pipeline.power.model import energy_uj
 from pipeline.proof.session import device_mismatch, equal, host_oracles, rows, timed
 from pipeline.proof.vectors import from_images
-from pipeline.stage import Context, refuse_unused
+from pipeline.stage import Context, keep_text, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
 
@@ -108,7 +108,8 @@ class Measure:
             }
         )
         ctx.log.tags({"device": measurement.device, "counter": measurement.counter, "worst_class": score.worst_class})
-        keep(ctx, _record(artifact, measurement, bit_exact, ctx, energy))
+        record = _record(artifact, measurement, bit_exact, ctx, energy)
+        keep_text(json.dumps(record, indent=2, allow_nan=False) + "\n", ctx, self.name, "measurement.json")
         outputs = answers.view(np.int8)
         return Measured(artifact, measurement, bit_exact, outputs, score.accuracy, energy, "estimated")
 
@@ -147,11 +148,3 @@ def _cycles_from(core: str, m: Measurement) -> str:
     if m.clock == "device":
         return f"the board's own timer ({m.counter})"
     return CORES[core].source if m.counter == "plugin" else f"instructions x {CPI} ({CPI_LOW} to {CPI_HIGH}) cycles each"
-
-
-def keep(ctx: Context, record: dict[str, Any]) -> None:
-    """The record as measure/measurement.json in the run's folder, and with the run in MLflow."""
-    path = ctx.folder / "measure" / "measurement.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    ctx.log.file(path)

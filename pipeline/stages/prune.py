@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from pipeline.artifacts import FloatModel
-from pipeline.stage import Context, refuse_unused
+from pipeline.stage import Context, keep_text, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
-
-Criterion = Literal["magnitude", "taylor", "bn_scale", "random"]
+from pipeline.training.channels import Criterion
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Prune:
         from pipeline.training.cost import cost
         from pipeline.training.cut import cut, report
         from pipeline.training.fit import Schedule, cross_entropy, deterministic, fit
-        from pipeline.training.record import keep_text, record
+        from pipeline.training.record import record
 
         module, data = copy.deepcopy(artifact.module), artifact.data
         before = cost(module, data.input_shape)

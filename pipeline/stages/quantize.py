@@ -12,7 +12,7 @@ from pipeline.data.calibration import CalibrationSet, Selection, find, select
 from pipeline.data.dataset import Dataset
 from pipeline.evaluate import scores
 from pipeline.passes import optimize
-from pipeline.stage import Context, refuse_unused
+from pipeline.stage import Context, keep_text, refuse_unused
 from pipeline.strict import limits
 from pipeline.target import Target
 
@@ -54,23 +54,22 @@ class Quantize:
         refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> QuantizedModel:
-        from pipeline.training import int8 as _int8
-        from pipeline.training.fit import batch_of, deterministic, predict
-        from pipeline.training.record import keep_text
+        from pipeline.training import int8
+        from pipeline.training.fit import Schedule, batch_of, deterministic, predict
 
         data = artifact.data
         chosen = self.select(data)
         with deterministic(ctx.seed, artifact.module, data.input_shape):
             before = scores(data.y_test, predict(artifact.module, data, data.x_test), data.classes)
-            prepared = _int8.prepare(self, artifact.module, chosen, data)
+            prepared = int8.prepare(artifact.module, chosen, data, qat=self.mode == "qat", observer=self.observer)
             if self.mode == "qat":
-                _int8.train(self, prepared, data, ctx)
-            expected = _int8.float_values(prepared, batch_of(data, chosen.images[:_SQNR_IMAGES]))
-            imported, converted = _int8.to_graph(prepared, data, ctx.name)
-        model = _int8.quantized_model(optimize(imported.graph), data)
-        source_max_lsb = _int8.proven(imported, converted, model, chosen.images[:_SQNR_IMAGES])
-        layers = _int8.layer_sqnr(imported, expected, model, chosen.images[:_SQNR_IMAGES])
-        after = scores(data.y_test, _int8.answers(model, data.x_test, ctx), data.classes)
+                int8.train(Schedule(self.epochs, self.learning_rate, self.batch_size), prepared, data, ctx)
+            expected = int8.float_values(prepared, batch_of(data, chosen.images[:_SQNR_IMAGES]))
+            imported, converted = int8.to_graph(prepared, data, ctx.name)
+        model = int8.quantized_model(optimize(imported.graph), data)
+        source_max_lsb = int8.proven(imported, converted, model, chosen.images[:_SQNR_IMAGES])
+        layers = int8.layer_sqnr(imported, expected, model, chosen.images[:_SQNR_IMAGES])
+        after = scores(data.y_test, int8.answers(model, data.x_test, ctx), data.classes)
         weights = [t for t in model.graph.used_constants().values() if t.dtype == "int8"]
         ctx.log.metrics(
             {**after.metrics(), "float_accuracy": before.accuracy, "accuracy_drop": before.accuracy - after.accuracy}
@@ -82,7 +81,7 @@ class Quantize:
         ctx.log.metrics({"sqnr_db_worst_layer": min(layers.values()), "source_max_lsb": source_max_lsb})
         ctx.log.params({"calibration_images": len(chosen.images), "calibration_sha256": chosen.sha256})
         ctx.log.tags({"graph_sha256": model.graph.sha256()})
-        keep_text(_int8.report(imported.graph, layers), ctx, self.name, "layers.md")
+        keep_text(int8.report(imported.graph, layers), ctx, self.name, "layers.md")
         return replace(model, float_module=artifact.module)
 
     def select(self, data: Dataset) -> Selection:

@@ -11,15 +11,14 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.pruner import function as cut
 
-from pipeline.data.users_code import ANY_ERROR
-from pipeline.stages.prune import Criterion
+from pipeline.host.users_code import ANY_ERROR
 
 _IMPORTANCE: dict[Criterion, Callable[[], Any]] = {
     "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2),
@@ -171,3 +170,6 @@ def _silence(module: nn.Module, twin: nn.Module, group: Any) -> None:
 
 def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+Criterion = Literal["magnitude", "taylor", "bn_scale", "random"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.data.dataset import Dataset
-from pipeline.data.users_code import told
 from pipeline.errors import PipelineError, RecipeError
-from pipeline.stages.prune import Prune
-from pipeline.training.channels import Groups, NotSafe, cut_all, find_groups, remove_channels
+from pipeline.host.users_code import wrap_user_errors
+from pipeline.training.channels import Criterion, Groups, NotSafe, cut_all, find_groups, remove_channels
 from pipeline.training.cost import Cost, cost
 from pipeline.training.fit import batch_of
 
@@ -20,7 +20,24 @@ _LEVELS = 200
 _TAYLOR_IMAGES = 1024
 
 
-def cut(settings: Prune, module: nn.Module, data: Dataset, target: int) -> tuple[nn.Module, Mapping[str, str]]:
+class CutSettings(Protocol):
+    """What is cut, and how: the keys of a recipe's [prune], which say what they mean in stages/prune.py."""
+
+    @property
+    def keep(self) -> float: ...
+    @property
+    def criterion(self) -> Criterion: ...
+    @property
+    def scope(self) -> Literal["layer", "global"]: ...
+    @property
+    def round_to(self) -> int: ...
+    @property
+    def min_channels(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+
+
+def cut(settings: CutSettings, module: nn.Module, data: Dataset, target: int) -> tuple[nn.Module, Mapping[str, str]]:
     """A copy of `module` (in eval mode) with at most `target` MACs, and the groups that were left whole, with why."""
     if cost(module, data.input_shape).macs <= target:
         return module, {}
@@ -42,7 +59,7 @@ def cut(settings: Prune, module: nn.Module, data: Dataset, target: int) -> tuple
 
 
 def _fewest(
-    settings: Prune, module: nn.Module, data: Dataset, example: Tensor, groups: Groups, target: int
+    settings: CutSettings, module: nn.Module, data: Dataset, example: Tensor, groups: Groups, target: int
 ) -> dict[str, list[int]]:
     """The removal of the lowest level that meets `target`, by bisection: MACs fall as the level rises."""
 
@@ -73,7 +90,7 @@ def _fewest(
 
 
 def _given_back(
-    settings: Prune,
+    settings: CutSettings,
     module: nn.Module,
     data: Dataset,
     example: Tensor,
@@ -98,7 +115,7 @@ def _given_back(
     return kept
 
 
-def _removed(settings: Prune, groups: Groups, level: int) -> dict[str, list[int]]:
+def _removed(settings: CutSettings, groups: Groups, level: int) -> dict[str, list[int]]:
     """Channels to remove by group at `level` (of _LEVELS: all but the minimum)."""
     fraction = level / _LEVELS
     sizes = [len(scores) for scores in groups.importance.values()]
@@ -120,7 +137,7 @@ def _gradients(module: nn.Module, data: Dataset, batch_size: int) -> None:
     module.zero_grad(set_to_none=True)  # the last fine-tuning batch left its own
     for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)), batch_size):
         x, y = batch_of(data, data.x_train[i : i + batch_size]), torch.from_numpy(data.y_train[i : i + batch_size])
-        with told("prune: the model gives no gradients in eval mode, which the taylor criterion needs"):
+        with wrap_user_errors("prune: the model gives no gradients in eval mode, which the taylor criterion needs"):
             nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
 
 

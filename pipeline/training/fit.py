@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.trial import try_training
-from pipeline.data.users_code import told
 from pipeline.errors import PipelineError
+from pipeline.host.users_code import wrap_user_errors
 from pipeline.ir import Array
 from pipeline.stage import Context
 from pipeline.training.cost import cost
@@ -80,7 +80,7 @@ def batch_of(data: Dataset, raw: Array) -> Tensor:
 
 def predict(module: nn.Module, data: Dataset, raw: Array) -> Array:
     """Logits (n, classes) of raw images. RecipeError when the user's forward fails."""
-    with torch.no_grad(), told(f"the model fails in eval mode, with batches of {min(_BATCH, len(raw))} images"):
+    with torch.no_grad(), wrap_user_errors(f"the model fails in eval mode, with batches of {min(_BATCH, len(raw))} images"):
         parts = [module(batch_of(data, raw[i : i + _BATCH])).numpy() for i in range(0, len(raw), _BATCH)]
     return np.concatenate(parts)
 
@@ -126,7 +126,7 @@ def fit(
             for chosen in np.array_split(rng.permutation(len(data.y_train)), batches):
                 x = augment(data, batch_of(data, data.x_train[chosen]), rng)
                 y = torch.from_numpy(data.y_train[chosen])
-                with told(f"{stage}: the model fails in training mode, with a batch of {len(x)} images"):
+                with wrap_user_errors(f"{stage}: the model fails in training mode, with a batch of {len(x)} images"):
                     value = loss(x, module(x), y)
                     if not torch.isfinite(value):
                         raise _diverged(stage, epoch, schedule)

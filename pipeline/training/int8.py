@@ -16,7 +16,7 @@ from pipeline.data.calibration import Selection
 from pipeline.data.dataset import Dataset
 from pipeline.errors import GraphError
 from pipeline.fixedpoint import dequantize
-from pipeline.importers.torch.annotate import Int8Quantizer, convert_pt2e, prepare_pt2e, prepare_qat_pt2e
+from pipeline.importers.torch.annotate import Int8Quantizer, Observer, convert_pt2e, prepare_pt2e, prepare_qat_pt2e
 from pipeline.importers.torch.float_graph import trace
 from pipeline.importers.torch.importer import Imported, import_converted, refuse_unsupported
 from pipeline.importers.torch.source_line import place_of
@@ -24,18 +24,16 @@ from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess, byte_tables, to_int8
 from pipeline.proof.source_torch import prove_torch
 from pipeline.stage import Context
-from pipeline.stages.quantize import Quantize
 from pipeline.training.fit import Schedule, batch_of, cross_entropy, fit
 
 _BATCH = 64
 
 
-def prepare(settings: Quantize, module: nn.Module, chosen: Selection, data: Dataset) -> GraphModule:
+def prepare(module: nn.Module, chosen: Selection, data: Dataset, *, qat: bool, observer: Observer) -> GraphModule:
     """The module as a float graph with observers (PTQ) or fake quantisation (QAT), calibrated."""
     graph = trace(module, batch_of(data, chosen.images[:2].repeat(2, axis=0)[:2]))
     refuse_unsupported(graph)
-    qat = settings.mode == "qat"
-    quantizer = Int8Quantizer(data.normalization.input_quant(data.raw_dtype), qat=qat, observer=settings.observer)
+    quantizer = Int8Quantizer(data.normalization.input_quant(data.raw_dtype), qat=qat, observer=observer)
     prepared: GraphModule = (prepare_qat_pt2e if qat else prepare_pt2e)(graph, quantizer)
     calibration = _Visited(prepared, _refuse_overflow)
     with torch.no_grad():
@@ -44,14 +42,14 @@ def prepare(settings: Quantize, module: nn.Module, chosen: Selection, data: Data
     return prepared
 
 
-def train(settings: Quantize, prepared: GraphModule, data: Dataset, ctx: Context) -> None:
+def train(schedule: Schedule, prepared: GraphModule, data: Dataset, ctx: Context) -> None:
+    """Quantisation-aware training, with fake quantisation in place."""
     from torchao.quantization.pt2e import disable_observer, enable_observer
 
     def set_mode(training: bool) -> None:
         prepared.apply(enable_observer if training else disable_observer)
 
-    schedule = Schedule(settings.epochs, settings.learning_rate, settings.batch_size)
-    best = fit(prepared, data, schedule, cross_entropy(), ctx, stage=settings.name, set_mode=set_mode)
+    best = fit(prepared, data, schedule, cross_entropy(), ctx, stage="quantize", set_mode=set_mode)
     ctx.log.metrics({"best_epoch": best})
 
 

@@ -19,11 +19,3 @@ def record(module: nn.Module, data: Dataset, ctx: Context, stage: str) -> Scores
     ctx.log.metrics({**result.metrics(), "macs": price.macs, "parameters": price.parameters})
     ctx.log.file(save_weights(module, ctx.folder / stage / "weights.npz"))
     return result
-
-
-def keep_text(text: str, ctx: Context, stage: str, name: str) -> None:
-    """Write `<stage>/<name>` in the run's folder, and log it."""
-    path = ctx.folder / stage / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    ctx.log.file(path)

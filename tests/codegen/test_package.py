@@ -24,8 +24,8 @@ from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError
 from pipeline.firmware.atomic import replaced_whole
 from pipeline.firmware.cortex_m import require_target, write_firmware
 from pipeline.firmware.manifest import FORMAT, read_manifest
-from pipeline.host import cross_build as build
-from pipeline.host.cross_build import cross_build
+from pipeline.host import build
+from pipeline.host.build import cross_build
 from pipeline.ir import Array, Graph
 from pipeline.ops.conv2d import Conv2d
 from pipeline.preprocess import Normalization, Preprocess, byte_tables
@@ -393,7 +393,7 @@ def test_a_disk_that_the_compiler_finds_full(tmp_path: Path) -> None:
 def test_a_build_that_is_ended_ends_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What make has started must not go on writing while the folder is removed."""
     (tmp_path / "Makefile").write_text('all:\n\tsh -c "sleep 1; touch late"; touch later\n')
-    monkeypatch.setattr("pipeline.host.cross_build.BUILD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("pipeline.host.build.BUILD_TIMEOUT_S", 0.3)
     began = time.monotonic()
     with pytest.raises(BuildError, match=r"`make all` of the firmware took longer than 0\.3 s and was stopped\. Is this"):
         cross_build(tmp_path, "net")

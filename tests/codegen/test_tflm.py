@@ -15,7 +15,7 @@ from pipeline.codegen.arena import plan
 from pipeline.codegen.tflm import arena_estimate, arena_kind, operators, resolver_method, tflm_sources
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.firmware.cortex_m import write_firmware
-from pipeline.host import cross_build as build
+from pipeline.host import build
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
 from pipeline.preprocess import Preprocess

@@ -16,7 +16,7 @@ from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
 from pipeline.devices.board import plugin
 from pipeline.devices.board.qemu import find_qemu
-from pipeline.host.cross_build import MODEL_OPTIMISE, TOOLS, cpu_flags
+from pipeline.host.build import MODEL_OPTIMISE, TOOLS, cpu_flags
 from pipeline.ir import Array, Graph
 from pipeline.locations import data_dir
 from pipeline.target import Target

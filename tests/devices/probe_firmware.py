@@ -9,7 +9,7 @@ from pipeline.artifacts import Firmware, QuantizedModel
 from pipeline.codegen.arena import plan
 from pipeline.data.dataset import Dataset
 from pipeline.firmware.skeleton import write_skeleton
-from pipeline.host.cross_build import cross_build
+from pipeline.host.build import cross_build
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.ops.relu import Relu
 from pipeline.target import Target

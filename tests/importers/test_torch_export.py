@@ -17,9 +17,9 @@ from pipeline.errors import GraphError
 from pipeline.fixedpoint import quantize
 from pipeline.importers.layout import channels_last
 from pipeline.importers.torch.annotate import Int8Quantizer, convert_pt2e, prepare_pt2e
-from pipeline.importers.torch.aten import TABLE
 from pipeline.importers.torch.float_graph import trace
 from pipeline.importers.torch.importer import check_supported, import_converted, refuse_unsupported
+from pipeline.importers.torch.operators import TABLE
 from pipeline.ir import Array, Graph
 from pipeline.passes import optimize
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.fixedpoint import INT32_MAX
+from pipeline.host.tools import find_compiler
 from pipeline.locations import data_dir
 from pipeline.ops._gemmlowp import exp_on_negative_values, logistic, one_over_one_plus_x, tanh
-from pipeline.proof.host_c import WARNINGS, find_compiler
+from pipeline.proof.host_c import WARNINGS
 
 Q0 = 2.0**31
 TAYLOR = 2.0**-22  # what gemmlowp's exp loses by ending its series at x**4

@@ -21,7 +21,7 @@ from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.errors import MismatchError
 from pipeline.evaluate import scores
 from pipeline.firmware.cortex_m import write_firmware
-from pipeline.host.cross_build import cross_build
+from pipeline.host.build import cross_build
 from pipeline.ir import Graph, Tensor
 from pipeline.measurement.kind import Kind
 from pipeline.power.model import energy_uj

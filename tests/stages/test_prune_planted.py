@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from pipeline.artifacts import FloatModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
-from pipeline.stages.prune import Criterion, Prune
-from pipeline.training.channels import find_groups
+from pipeline.stages.prune import Prune
+from pipeline.training.channels import Criterion, find_groups
 from pipeline.training.cost import cost
 from pipeline.training.fit import batch_of
 

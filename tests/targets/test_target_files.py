@@ -14,7 +14,7 @@ from pipeline.codegen.library import write_library
 from pipeline.devices.board.plugin import CORES
 from pipeline.errors import TargetError
 from pipeline.firmware.skeleton import write_skeleton
-from pipeline.host.cross_build import DoesNotFitError, cross_build
+from pipeline.host.build import DoesNotFitError, cross_build
 from pipeline.locations import data_dir
 from pipeline.target import Target
 

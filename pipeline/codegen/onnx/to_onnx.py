@@ -18,11 +18,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from pipeline import __version__
 from pipeline.codegen.onnx.nodes import write_op
 from pipeline.codegen.onnx.writer import OFFSET, FloatWriter, QdqWriter, Writer
 from pipeline.errors import GraphError
 from pipeline.ir import Graph
+from pipeline.locations import version
 from pipeline.preprocess import Normalization, Preprocess
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _model(
     body = helper.make_graph(w.nodes, graph.name, inputs, outputs, list(w.constants.values()))
     model = helper.make_model(
         body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-        producer_name="tinyml-pipeline", producer_version=__version__, doc_string=f"{graph.name} ({form})",
+        producer_name="tinyml-pipeline", producer_version=version(), doc_string=f"{graph.name} ({form})",
     )  # fmt: skip
     helper.set_model_props(model, _metadata(w, raw, classes))
     try:

@@ -77,7 +77,7 @@ def counts(line: str, model: Core) -> Counts:
 
 def build(qemu: str) -> Path:
     """The plugin's shared library for this QEMU program, compiled on first use. DeviceError when this machine can not."""
-    from pipeline.proof.host_c import find_compiler  # the only user of numpy here
+    from pipeline.host.tools import find_compiler
 
     api = _api(qemu)
     source = data_dir("firmware_templates") / "qemu_plugin" / "cortex_m_cycles.c"

@@ -80,7 +80,7 @@ class OnnxNode:
         value = self.attributes.get(name, default)
         if not isinstance(value, kinds) or (isinstance(value, float) and not math.isfinite(value)):
             raise self.fail(f"attribute {name} = {value!r} must be a finite {kinds[0].__name__}")
-        return cast("T", value)
+        return cast(T, value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

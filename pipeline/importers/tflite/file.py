@@ -73,7 +73,7 @@ class Options:
             value = getattr(self.table, name)()
         if isinstance(value, float) and not math.isfinite(value):
             raise GraphError(f"{self.where}: option {name} = {value} is not a finite number")
-        return cast("int | float | bool", value)
+        return cast(int | float | bool, value)
 
     def integer(self, name: str) -> int:
         return int(self[name])

@@ -96,7 +96,7 @@ class _Reader:
     def _array(self, table: Any, vector: str, limit: int = MAX_OPERANDS, itemsize: int = 4) -> Array:
         """A vector of numbers as a view of the file; empty when absent."""
         n = self._count(f"entries in {vector}", getattr(table, f"{vector}Length")(), limit, itemsize)
-        return cast("Array", getattr(table, f"{vector}AsNumpy")()) if n else np.zeros(0, np.uint8)
+        return cast(Array, getattr(table, f"{vector}AsNumpy")()) if n else np.zeros(0, np.uint8)
 
     def _indexes(self, where: str, table: Any, vector: str, low: int = 0) -> tuple[int, ...]:
         indexes = tuple(int(i) for i in self._array(table, vector))

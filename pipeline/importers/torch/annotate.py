@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 from torch.fx import GraphModule, Node
 
-from pipeline.importers.torch import aten as _aten
+from pipeline.importers.torch.calls import activation_of
+from pipeline.importers.torch.operators import TABLE, is_size
+from pipeline.importers.torch.row import Output
 from pipeline.ir import Quant
 
 os.environ.setdefault("TORCHAO_FORCE_SKIP_LOADING_SO_FILES", "1")  # GPU kernels: not used, and their absence is announced
@@ -61,8 +63,8 @@ class Int8Quantizer(Quantizer):  # type: ignore[misc]
         for node in model.graph.nodes:
             if node.op == "placeholder":
                 node.meta[_KEY] = QuantizationAnnotation(output_qspec=self.input, _annotated=True)
-            elif node.op == "call_function" and node.target in _aten.TABLE and node not in fused and not _aten.is_size(node):
-                row = _aten.TABLE[node.target]
+            elif node.op == "call_function" and node.target in TABLE and node not in fused and not is_size(node):
+                row = TABLE[node.target]
                 weights = {} if row.weight is None else {node.args[row.weight]: self.weight[row.channel_axis]}
                 if row.constants:
                     weights = {n: self.activation for n in node.all_input_nodes if n.op == "get_attr"}
@@ -77,12 +79,12 @@ class Int8Quantizer(Quantizer):  # type: ignore[misc]
         return model
 
     def validate(self, model: GraphModule) -> None:
-        """Unsupported operators are refused before (`torch_export.refuse_unsupported`)."""
+        """Unsupported operators are refused before (`importer.refuse_unsupported`)."""
 
-    def _output(self, node: Node, output: _aten.Output) -> Any:
+    def _output(self, node: Node, output: Output) -> Any:
         if output == "shared":
             source: Any = node.args[0]
-            if source.target in _aten.TABLE and _aten.TABLE[source.target].output == "none":  # one of several results
+            if source.target in TABLE and TABLE[source.target].output == "none":  # one of several results
                 source = source.args[0]
             return SharedQuantizationSpec(source)
         if output == "joined":
@@ -106,7 +108,7 @@ def _root(node: Node) -> Node:
 def _end(node: Node) -> Node:
     """The clamp that alone reads `node`, which then becomes part of it; else `node`."""
     users = list(node.users)
-    return users[0] if len(users) == 1 and _aten.activation_of(users[0]) is not None else node
+    return users[0] if len(users) == 1 and activation_of(users[0]) is not None else node
 
 
 def _fixed(quant: Quant) -> Any:

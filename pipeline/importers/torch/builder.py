@@ -1,9 +1,9 @@
-"""What the functions of `_aten.py` read a quantised torch graph with and write an int8 Graph with."""
+"""What the functions of `operators.py` read a quantised torch graph with and write an int8 Graph with."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 from pipeline.errors import GraphError
 from pipeline.importers.layout import Axes, channels_last, plain
 from pipeline.importers.stored import StoredGraph, Value
-from pipeline.importers.torch import aten as _aten
+from pipeline.importers.torch.calls import activation_of, name_of
 from pipeline.importers.torch.float_graph import constant_of
 from pipeline.importers.torch.source_line import path_of, place_of
 from pipeline.ir import Array, Op, Quant, Tensor
@@ -28,15 +28,17 @@ _BIAS_LIMIT = 2**30
 
 
 class Builder(StoredGraph):
-    """`values` maps torch nodes to what they are in the Graph; `nodes` maps activations of the Graph back."""
+    """`known` are the targets of calls that have an int8 form, and whether they have weights. `values` maps torch
+    nodes to what they are in the Graph; `nodes` maps activations of the Graph back."""
 
-    def __init__(self, module: GraphModule, name: str) -> None:
+    def __init__(self, module: GraphModule, name: str, known: Mapping[Any, bool]) -> None:
         super().__init__()
         self.module = module
         self.name = name
+        self._weighted = known
         self.values: dict[Node, Value] = {}
         self.nodes: dict[str, tuple[str, Value]] = {}
-        self.calls = Counter(path_of(n) for n in module.graph.nodes if n.target in _aten.TABLE)
+        self.calls = Counter(path_of(n) for n in module.graph.nodes if n.target in known)
 
     def fail(self, node: Node, message: str) -> GraphError:
         return GraphError(f"{place_of(node)}: {message}.")
@@ -55,14 +57,14 @@ class Builder(StoredGraph):
         if shape[:1] != (1,):
             raise self.fail(
                 node,
-                f"{_aten.name_of(node)} mixes the batch with other axes ({shape} for one input); keep the first axis, as "
+                f"{name_of(node)} mixes the batch with other axes ({shape} for one input); keep the first axis, as "
                 "x.flatten(1) and x.squeeze(-1) do",
             )
         return shape
 
     def arguments(self, node: Node) -> dict[str, Any]:
         """By the names of the operator's schema, defaults filled in."""
-        schema = cast("Any", node.target)._schema.arguments
+        schema = cast(Any, node.target)._schema.arguments
         given = dict(zip((a.name for a in schema), node.args, strict=False))
         return {a.name: a.default_value for a in schema if a.has_default_value()} | given | dict(node.kwargs)
 
@@ -70,14 +72,14 @@ class Builder(StoredGraph):
         """The quantisation of the node's result."""
         for user in node.users:
             if str(user.target) == QUANTIZE:
-                return Quant((float(cast("float", user.args[1])),), int(cast("int", user.args[2])))
-        raise self.fail(node, f"the result of {_aten.name_of(node)} is not quantised")
+                return Quant((float(cast(float, user.args[1])),), int(cast(int, user.args[2])))
+        raise self.fail(node, f"the result of {name_of(node)} is not quantised")
 
     def fused(self, node: Node) -> tuple[Node, Activation | None]:
         """The node whose result is quantised, and the activation in it: `node` itself, or the relu that alone reads it."""
         users = list(node.users)
         if len(users) == 1 and str(users[0].target) not in (QUANTIZE, DEQUANTIZE):
-            activation = _aten.activation_of(users[0])
+            activation = activation_of(users[0])
             if activation is not None:
                 return users[0], activation
         return node, None
@@ -92,7 +94,7 @@ class Builder(StoredGraph):
         """int8 values in torch's layout, when an operand is a parameter or constant; None for activations."""
         if not isinstance(node, Node) or str(node.target) != DEQUANTIZE or node in self.values:
             return None
-        return self.constant(node.args[0]), Quant((float(cast("float", node.args[1])),), int(cast("int", node.args[2])))
+        return self.constant(node.args[0]), Quant((float(cast(float, node.args[1])),), int(cast(int, node.args[2])))
 
     def weight(self, node: Any) -> tuple[Array, Array]:
         """(int8 values, scales) of a per-channel quantised parameter, in torch's layout."""
@@ -102,10 +104,10 @@ class Builder(StoredGraph):
 
     def label(self, node: Node) -> str:
         """The module's path, with the call's name behind where the module makes several and this one has no weights."""
-        path, row = path_of(node), _aten.TABLE.get(node.target)
-        if path and (self.calls[path] == 1 or (row is not None and row.weight is not None)):
+        path = path_of(node)
+        if path and (self.calls[path] == 1 or self._weighted.get(node.target)):
             return path
-        name = _aten.name_of(node).replace(" ", "_")
+        name = name_of(node).replace(" ", "_")
         return f"{path}.{name}" if path else name
 
     def emit(
@@ -172,5 +174,5 @@ class Builder(StoredGraph):
 def _computed(node: Node) -> Node:
     """The call whose result `node` is, behind quantisation."""
     while str(node.target) in (QUANTIZE, DEQUANTIZE):
-        node = cast("Node", node.args[0])
+        node = cast(Node, node.args[0])
     return node

@@ -2,7 +2,7 @@
 
 torch is NCHW, the Graph NHWC. Each value therefore carries the order in which its torch axes are stored; permuting axes
 costs nothing, and a flatten of stored NHWC is repaired in the weights of the linear layer that reads it. What each ATen
-operator becomes is in `_aten.py`, one function each.
+operator becomes is in `operators.py`, one function each.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from pipeline.errors import GraphError
 from pipeline.importers.stored import Value
-from pipeline.importers.torch import aten as _aten
 from pipeline.importers.torch.builder import DEQUANTIZE, DEQUANTIZE_CHANNEL, QUANTIZE, Builder
+from pipeline.importers.torch.calls import name_of, name_of_target
 from pipeline.importers.torch.float_graph import check_batch, constant_of, trace
+from pipeline.importers.torch.operators import TABLE, describe, is_known, is_size, names
+from pipeline.importers.torch.row import Row
 from pipeline.importers.torch.source_line import place_of
 from pipeline.ir import Graph
 
@@ -56,9 +58,9 @@ def refuse_unsupported(graph: GraphModule) -> None:
     """GraphError naming the modules of a float graph (from `trace`) that make calls without an int8 form."""
     bad: dict[str, dict[str, bool]] = {}  # by place, by call: whether it computes from a tensor
     for node in graph.graph.nodes:
-        if node.op == "call_function" and not _aten.is_known(node):
+        if node.op == "call_function" and not is_known(node):
             reads = any(isinstance(n.meta.get("val"), TorchTensor) for n in node.all_input_nodes)
-            bad.setdefault(place_of(node), {})[_aten.describe(node)] = reads
+            bad.setdefault(place_of(node), {})[describe(node)] = reads
     if bad:
         # Where an LSTM makes its zeros, it is the LSTM that counts.
         found = {place: [n for n, reads in calls.items() if reads] or list(calls) for place, calls in bad.items()}
@@ -66,10 +68,10 @@ def refuse_unsupported(graph: GraphModule) -> None:
         raise GraphError(
             f"{_listed([f'{place} uses {_listed(names)}' for place, names in found.items()], '; ')}, which "
             f"{'has' if single else 'have'} no int8 form. Replace {'it' if single else 'them'}; what can be compiled: "
-            f"{', '.join(_aten.names())}."
+            f"{', '.join(names())}."
         )
     for node in graph.graph.nodes:
-        row = _aten.TABLE.get(node.target)
+        row = TABLE.get(node.target)
         if row is not None:
             _refuse_parameters(graph, node, row)
         elif node.op == "placeholder" and not node.users:
@@ -78,13 +80,13 @@ def refuse_unsupported(graph: GraphModule) -> None:
             raise GraphError("an output of the model's forward is not computed from its input; leave it out.")
 
 
-def _refuse_parameters(graph: GraphModule, node: Node, row: _aten.Row) -> None:
+def _refuse_parameters(graph: GraphModule, node: Node, row: Row) -> None:
     """GraphError when a call has parameters where activations must stand, or the other way round."""
-    name = _aten.name_of(node)
+    name = name_of(node)
     if row.weight is not None and constant_of(graph, node.args[row.weight]) is None:
         raise GraphError(f"{place_of(node)}: the weights of {name} are computed in forward; they must be parameters.")
     if not row.constants and any(constant_of(graph, n) is not None for n in _flat(node.args[:1])):
-        operators = ", ".join(sorted(_aten.name_of_target(target) for target, row in _aten.TABLE.items() if row.constants))
+        operators = ", ".join(sorted(name_of_target(target) for target, row in TABLE.items() if row.constants))
         raise GraphError(
             f"{place_of(node)}: {name} of a parameter or constant has no int8 form; it may be an operand of {operators}, "
             "which broadcast by themselves."
@@ -100,7 +102,7 @@ def import_converted(converted: GraphModule, example: TorchTensor, name: str) ->
     """The int8 Graph of `converted`, made by convert_pt2e; `example` is one input, (1, ...). GraphError names the layer."""
     with torch.no_grad():
         ShapeProp(converted).propagate(example)
-    b = Builder(converted, name)
+    b = Builder(converted, name, {target: row.weight is not None for target, row in TABLE.items()})
     inputs: list[str] = []
     outputs: list[str] = []
     for node in converted.graph.nodes:
@@ -113,9 +115,9 @@ def import_converted(converted: GraphModule, example: TorchTensor, name: str) ->
         elif str(node.target) in (QUANTIZE, DEQUANTIZE):
             if node.args[0] in b.values:
                 b.values[node] = b.values[node.args[0]]
-        elif node.op == "call_function" and node.target in _aten.TABLE and not _aten.is_size(node):
-            _aten.TABLE[node.target].lower(b, node)
-        elif str(node.target) != DEQUANTIZE_CHANNEL and not _aten.is_size(node):
+        elif node.op == "call_function" and node.target in TABLE and not is_size(node):
+            TABLE[node.target].lower(b, node)
+        elif str(node.target) != DEQUANTIZE_CHANNEL and not is_size(node):
             raise b.fail(node, f"no int8 form for {node.target}")
     graph = Graph(name, b.tensors, tuple(b.ops), tuple(inputs), tuple(outputs)).checked()
     return Imported(graph, b.nodes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch.fx import Node
 
-from pipeline.data.users_code import Frame, frames_in, frames_of, whose
+from pipeline.host.users_code import Frame, frames_in, frames_of, whose
 
 _MAX_CODE = 100
 

@@ -1,11 +1,9 @@
-"""What the table of operators is made of, and which calls are clamps."""
+"""How a call in a torch graph is named, and which calls are clamps."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.fx import Node
@@ -13,26 +11,10 @@ from torch.fx import Node
 from pipeline.ops._activation import Activation
 
 if TYPE_CHECKING:
-    from pipeline.importers.torch.builder import Builder
+    pass
+
 
 aten = torch.ops.aten
-
-Output = Literal["own", "shared", "joined", "unit", "tanh", "none"]
-"""How a result is quantised: by its own range; as the first input; with all inputs by one range, since the operator never
-rescales; over 0..1 with scale 1/256; over -1..1 with scale 1/128; not at all, because only parts of it are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """`weight`: the argument that holds per-channel weights, whose output channels are `channel_axis`. `fuses`: a relu that
-    alone reads the result becomes a clamp in the operator. `constants`: parameters may stand among its operands."""
-
-    lower: Callable[[Builder, Node], None]
-    output: Output = "own"
-    weight: int | None = None
-    channel_axis: int = 0
-    fuses: bool = False
-    constants: bool = False
 
 
 def name_of(node: Node) -> str:
@@ -69,4 +51,6 @@ _CLAMPING: dict[Any, tuple[float | None, float | None]] = {
     aten.clamp.default: (None, None),
     aten.clamp_min.default: (None, None),
 }
+
+
 _CLAMPS: dict[Any, Activation] = {(0.0, 6.0): "relu6", (-1.0, 1.0): "relu_n1_to_1", (0.0, None): "relu"}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch.fx import Node
 
 from pipeline.importers.layout import Axes, channels_last, plain
-from pipeline.importers.torch.aten_row import Row, aten
+from pipeline.importers.torch.calls import aten
+from pipeline.importers.torch.row import Row
 from pipeline.ops._window import Pads, Pair, same_pads
 from pipeline.ops.average_pool2d import AveragePool2d
 from pipeline.ops.conv2d import Conv2d

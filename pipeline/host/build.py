@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import BuildError, TargetError
-from pipeline.host import tools as doctor
+from pipeline.host import tools
 from pipeline.host.processes import run_group
 from pipeline.target import Target
 
@@ -54,12 +54,12 @@ class DoesNotFitError(BuildError):
         self.region, self.excess_bytes = region, excess_bytes
 
 
-def require_tools(*tools: doctor.Tool) -> None:
+def require_tools(*tools: tools.Tool) -> None:
     """BuildError naming what is missing and how to get it, before any work."""
-    missing = [tool for tool in tools if doctor.find(tool).path is None]
+    missing = [tool for tool in tools if tools.find(tool).path is None]
     if missing:
         names = " and ".join(f"{t.name} ({t.purpose})" for t in missing)
-        raise BuildError(f"{names} not found on this machine. Install: {doctor.how_to_get(missing)}.")
+        raise BuildError(f"{names} not found on this machine. Install: {tools.how_to_get(missing)}.")
 
 
 def cpu_flags(target: Target) -> str:
@@ -70,7 +70,7 @@ def cpu_flags(target: Target) -> str:
 
 def require_core(target: Target) -> None:
     """TargetError, in the compiler's words, when it can not compile for the target's core and FPU."""
-    require_tools(doctor.CROSS_COMPILER)
+    require_tools(tools.CROSS_COMPILER)
     command = [f"{TOOLS}gcc", *cpu_flags(target).split(), "-ffreestanding", "-x", "c", "-S", "-", "-o", os.devnull]
     source = "#if __ARM_ARCH < 7\n#error the firmware needs Armv7-M or Armv8-M Mainline\n#endif\nint x;\n"
     done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=60)
@@ -90,7 +90,7 @@ def cross_build(folder: Path, name: str, tflm_dir: Path | None = None, options: 
     """Run `make` in `folder`, warnings as errors, with further compiler `options`; leaves build/<name>.{elf,bin,hex,map}, no
     objects. With `tflm_dir` also build/<name>_tflm.elf. BuildError with the compiler's first complaint, DoesNotFitError with
     the linker's."""
-    require_tools(doctor.CROSS_COMPILER, doctor.MAKE)
+    require_tools(tools.CROSS_COMPILER, tools.MAKE)
     _make(folder, "all", f"WARNINGS={STRICT} {options}".rstrip())
     if tflm_dir is not None:
         _make(folder, "tflm", f"TFLM_DIR={tflm_dir.resolve()}")
@@ -117,7 +117,7 @@ def build_id(binary: Path) -> str:
 
 
 def _make(folder: Path, goal: str, *variables: str) -> None:
-    make = doctor.find(doctor.MAKE).path
+    make = tools.find(tools.MAKE).path
     assert make is not None  # require_tools
     # Flags meant for the user's own programs would change the firmware.
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS")}

@@ -13,14 +13,13 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 
-import pipeline
 from pipeline.display import short
 from pipeline.errors import PipelineError, RecipeError
+from pipeline.locations import PACKAGE
 
 ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
 """What a user's code may raise: anything. SystemExit: a script not written to be imported, or sys.exit in a forward."""
 
-_OURS = Path(pipeline.__file__).parent
 _PYTHON = Path(sysconfig.get_path("stdlib"))
 _INSTALLED = ("site-packages", "dist-packages")
 _TORCH = ("torch", "torchao", "torch_pruning")
@@ -32,7 +31,7 @@ Frame = tuple[str, int, str]
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def wrap_user_errors(what: str) -> Iterator[None]:
     """Whatever the user's code raises inside becomes a RecipeError, "<what>: <failure>."; this package's own errors pass."""
     try:
         yield
@@ -77,7 +76,7 @@ def whose(file: str) -> int:
     path = Path(file)
     if any(name in path.parts for name in _INSTALLED):
         return 0 if any(name in path.parts for name in _TORCH) else 1
-    return 0 if file.startswith("<") or path.is_relative_to(_OURS) or path.is_relative_to(_PYTHON) else 2
+    return 0 if file.startswith("<") or path.is_relative_to(PACKAGE) or path.is_relative_to(_PYTHON) else 2
 
 
 def import_from(name: str, folders: Sequence[Path]) -> ModuleType:

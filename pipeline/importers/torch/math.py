@@ -9,7 +9,8 @@ import torch
 from torch.fx import Node
 
 from pipeline.importers.layout import plain
-from pipeline.importers.torch.aten_row import Row, activation_of, aten, clamp_bounds, name_of
+from pipeline.importers.torch.calls import activation_of, aten, clamp_bounds, name_of
+from pipeline.importers.torch.row import Row
 from pipeline.ir import Array
 from pipeline.ops.add import Add
 from pipeline.ops.hard_swish import HardSwish

@@ -9,8 +9,9 @@ import numpy as np
 from torch.fx import Node
 
 from pipeline.importers.layout import Axes, plain
-from pipeline.importers.torch import aten_layers as _aten_layers
-from pipeline.importers.torch.aten_row import Row, aten
+from pipeline.importers.torch import layers
+from pipeline.importers.torch.calls import aten
+from pipeline.importers.torch.row import Row
 from pipeline.ops.concatenation import Concatenation
 from pipeline.ops.pad import Pad
 from pipeline.ops.resize_nearest_neighbor import ResizeNearestNeighbor
@@ -31,7 +32,7 @@ def view(b: Builder, node: Node) -> None:
 
 def _feeds_linear(node: Node) -> bool:
     """Whether all that reads a value, through quantisation and operators that work value by value, is linear layers."""
-    from pipeline.importers.torch.aten_math import TABLE as MATH
+    from pipeline.importers.torch.math import TABLE as MATH
 
     transparent = {op for op in MATH if op not in (aten.prelu.default, aten.softmax.int)}
     readers = _readers(node)
@@ -46,28 +47,28 @@ def permute(b: Builder, node: Node) -> None:
     rank = len(x.shape)
     if node.target is aten.transpose.int:
         axes = list(plain(rank))
-        i, j = (int(cast("int", d)) % rank for d in node.args[1:3])
+        i, j = (int(cast(int, d)) % rank for d in node.args[1:3])
         axes[i], axes[j] = axes[j], axes[i]
     elif node.target is aten.t.default:
         axes = [1, 0]
     else:
-        axes = [int(d) % rank for d in cast("list[int]", node.args[1])]
+        axes = [int(d) % rank for d in cast(list[int], node.args[1])]
     b.alias(node, x.permuted(axes))
 
 
 def pixel_shuffle(b: Builder, node: Node) -> None:
-    b.alias(node, b.pixel_shuffled(b.value(node.args[0]), int(cast("int", node.args[1]))))
+    b.alias(node, b.pixel_shuffled(b.value(node.args[0]), int(cast(int, node.args[1]))))
 
 
 def pixel_unshuffle(b: Builder, node: Node) -> None:
-    x, r = b.value(node.args[0]), int(cast("int", node.args[1]))
+    x, r = b.value(node.args[0]), int(cast(int, node.args[1]))
     _, c, h, w = x.shape
     gathered = b.reshape(x, (1, c, h // r, r, w // r, r)).permuted((0, 1, 3, 5, 2, 4))
     b.alias(node, b.reshape(gathered, (1, c * r**2, h // r, w // r)))
 
 
 def channel_shuffle(b: Builder, node: Node) -> None:
-    x, groups = b.value(node.args[0]), int(cast("int", node.args[1]))
+    x, groups = b.value(node.args[0]), int(cast(int, node.args[1]))
     _, c, *space = x.shape
     split = b.reshape(x, (1, groups, c // groups, *space)).permuted((0, 2, 1, *range(3, len(space) + 3)))
     b.alias(node, b.reshape(split, x.shape))
@@ -91,7 +92,7 @@ def select(b: Builder, node: Node) -> None:
 
 def flip(b: Builder, node: Node) -> None:
     x = b.value(node.args[0])
-    for axis in cast("list[int]", node.args[1]):
+    for axis in cast(list[int], node.args[1]):
         x = _taken(b, node, x, axis, x.shape[axis] - 1, -1, -1)
     b.alias(node, x)
 
@@ -111,9 +112,9 @@ def _taken(b: Builder, node: Node, x: Value, axis: int, start: int, end: int, st
 
 def part(b: Builder, node: Node) -> None:
     """One of an operator's several results."""
-    source, index = cast("Node", node.args[0]), int(cast("int", node.args[1]))
-    if source.target in _aten_layers.PART_READERS:
-        _aten_layers.PART_READERS[source.target](b, node)
+    source, index = cast(Node, node.args[0]), int(cast(int, node.args[1]))
+    if source.target in layers.PART_READERS:
+        layers.PART_READERS[source.target](b, node)
         return
     a = b.arguments(source)
     x = b.value(a["self"])
@@ -183,7 +184,7 @@ def upsample_nearest(b: Builder, node: Node) -> None:
     """Whole factors or any size; "nearest-exact" takes pixel centres."""
     image, _ = b.image(b.value(node.args[0]))
     exact = "exact" in str(node.target)
-    _aten_layers.emit_image(b, node, ResizeNearestNeighbor, (image,), half_pixel_centers=exact)
+    layers.emit_image(b, node, ResizeNearestNeighbor, (image,), half_pixel_centers=exact)
 
 
 def expand(b: Builder, node: Node) -> None:
@@ -205,7 +206,7 @@ def _readers(node: Node) -> list[Node]:
 _BROADCASTS = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.maximum.default, aten.minimum.default)
 _VIEW, _PERMUTE = Row(view, output="shared"), Row(permute, output="shared")
 _UPSAMPLE = Row(upsample_nearest, output="shared")
-_PARTS = Row(_aten_layers.parts, output="none")
+_PARTS = Row(layers.parts, output="none")
 
 TABLE: dict[Any, Row] = {
     aten.reshape.default: _VIEW,

@@ -1,4 +1,4 @@
-"""What each ATen operator becomes. A new operator is a function in `_aten_layers.py`, `_aten_math.py` or `_aten_moves.py`,
+"""What each ATen operator becomes. A new operator is a function in `layers.py`, `math.py` or `moves.py`,
 and a row in that file's TABLE."""
 
 from __future__ import annotations
@@ -9,25 +9,11 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from pipeline.importers.torch import aten_layers as _aten_layers
-from pipeline.importers.torch import aten_math as _aten_math
-from pipeline.importers.torch import aten_moves as _aten_moves
-from pipeline.importers.torch.aten_row import Output, Row, activation_of, aten, name_of, name_of_target
+from pipeline.importers.torch import layers, math, moves
+from pipeline.importers.torch.calls import aten, name_of, name_of_target
+from pipeline.importers.torch.row import Row
 
-__all__ = [
-    "TABLE",
-    "Output",
-    "Row",
-    "activation_of",
-    "describe",
-    "is_known",
-    "is_size",
-    "name_of",
-    "name_of_target",
-    "names",
-]
-
-TABLE: dict[Any, Row] = {**_aten_layers.TABLE, **_aten_math.TABLE, **_aten_moves.TABLE}
+TABLE: dict[Any, Row] = {**layers.TABLE, **math.TABLE, **moves.TABLE}
 
 _RECURRENT = "recurrent; use convolutions over time"
 _PRODUCT = "a product of two activations, as in attention; use linear layers, convolutions or pooling"
@@ -68,7 +54,7 @@ def is_size(node: Node) -> bool:
 def is_known(node: Node) -> bool:
     """Whether a call has an int8 form. What reads a call's several results is known when that is, but for some results."""
     if node.target is operator.getitem and isinstance(node.args[0], Node):
-        return not (node.args[0].target in _aten_layers.PART_READERS and node.args[1])
+        return not (node.args[0].target in layers.PART_READERS and node.args[1])
     return node.target in TABLE or is_size(node)
 
 
