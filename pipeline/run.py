@@ -122,8 +122,8 @@ def _check_tools(target: Target, bench: Path | None) -> None:
     there, RecipeError for a wrong bench file."""
     require_bench(bench)
     entry = bench_entry(target, bench)
-    tools = tools.needed(target, attached=entry is not None and bool(entry.port))
-    tools.require(tools, f"target {target.name}")
+    needed = tools.needed(target, attached=entry is not None and bool(entry.port))
+    tools.require(needed, f"target {target.name}")
     if target.family == "cortex_m":
         require_target(target)
     require_device(target, bench)

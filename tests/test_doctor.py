@@ -94,7 +94,7 @@ def test_doctor_gives_one_command_that_can_be_copied(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(tools.sys, "platform", "linux")
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "debian"})
-    monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package"))
+    monkeypatch.setattr(tools, "PACKAGES", ("numpy", "no-such-package"))
     out = io.StringIO()
     assert not print_findings(Console(file=out, width=80))
     lines = out.getvalue().splitlines()

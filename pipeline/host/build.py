@@ -54,9 +54,9 @@ class DoesNotFitError(BuildError):
         self.region, self.excess_bytes = region, excess_bytes
 
 
-def require_tools(*tools: tools.Tool) -> None:
+def require_tools(*needed: tools.Tool) -> None:
     """BuildError naming what is missing and how to get it, before any work."""
-    missing = [tool for tool in tools if tools.find(tool).path is None]
+    missing = [tool for tool in needed if tools.find(tool).path is None]
     if missing:
         names = " and ".join(f"{t.name} ({t.purpose})" for t in missing)
         raise BuildError(f"{names} not found on this machine. Install: {tools.how_to_get(missing)}.")

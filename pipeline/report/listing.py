@@ -77,7 +77,7 @@ def _print_row(console: Console, name: str, value: object) -> None:
 def print_findings(console: Console) -> bool:
     """One row per tool and package, and one command that installs what is missing. False when something required is."""
     findings = [tools.find(tool) for tool in tools.TOOLS]
-    tools = [f.tool for f in findings if f.path is None]
+    missing = [f.tool for f in findings if f.path is None]
     table = Table.grid(padding=(0, 2))
     table.add_column(width=7)
     table.add_column(style="bold", no_wrap=True)
@@ -93,12 +93,12 @@ def print_findings(console: Console) -> bool:
     console.print(table)
     console.print()
     packages = [name for name in tools.PACKAGES if versions[name] is None]
-    commands = tools.install_commands(tools) if tools else []
+    commands = tools.install_commands(missing) if missing else []
     if packages:
         commands.append(("Python", f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"))
     for where, command in commands:
         console.print(Text.assemble(f"To install what is missing ({where}):\n  ", (command, "bold")), soft_wrap=True)
-    complete = not packages and not any(tool.required for tool in tools)
+    complete = not packages and not any(tool.required for tool in missing)
     if complete:
         console.print(Text("Everything a run needs is here.", style="green"))
     else:
