@@ -24,7 +24,7 @@ __all__ = ["Result", "__version__", "compile_model", "load_firmware", "measure",
 
 _HOME = {
     "compile_model": "pipeline.compile",
-    "load_firmware": "pipeline.compile",
+    "load_firmware": "pipeline.firmware.folder",
     "measure": "pipeline.replay",
     "Result": "pipeline.replay",
 }

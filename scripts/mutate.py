@@ -33,7 +33,14 @@ from typing import Any
 from mutants import Mutant, draw
 
 ROOT = Path(__file__).resolve().parent.parent
-SUBJECTS = ("pipeline/fixedpoint.py", "pipeline/codegen/arena.py", "pipeline/ops", "pipeline/passes", "pipeline/stages")
+SUBJECTS = (
+    "pipeline/fixedpoint.py",
+    "pipeline/codegen/arena.py",
+    "pipeline/ops",
+    "pipeline/passes",
+    "pipeline/stages",
+    "pipeline/training",
+)
 TESTS = (
     "tests/codegen", "tests/importers", "tests/ops", "tests/passes", "tests/stages", "tests/targets",
     "tests/test_fixedpoint.py", "tests/test_ir.py", "tests/test_oracle.py", "tests/test_recipe.py",

@@ -21,10 +21,10 @@ from pipeline.importers.tflite import builtins as tflite_builtins
 from pipeline.importers.tflite.importer import import_tflite
 from pipeline.ir import Graph
 from pipeline.ops.sub import Sub
+from pipeline.proof import session
 from pipeline.proof.tflm import tflm_available
 from pipeline.proof.vectors import Vectors
 from pipeline.replay import Result, measure
-from pipeline.stages import measure as measure_stage
 from pipeline.target import load as load_target
 
 FILES = Path(__file__).parent / "importers" / "files"
@@ -92,13 +92,13 @@ def test_the_file_itself_is_run_at_compile_and_at_measure(byte_firmware: Path, m
         "note": proven["source"]["note"]
     }
     asked: list[bytes] = []
-    real = measure_stage.prove_source
+    real = session.prove_source
 
     def watched(content: bytes, graph: Graph, vectors: Vectors) -> SourceProof:
         asked.append(content)
         return real(content, graph, vectors)
 
-    monkeypatch.setattr(measure_stage, "prove_source", watched)
+    monkeypatch.setattr(session, "prove_source", watched)
     exact(measure(byte_firmware, limit=2, runs=1), 2)
     assert asked == [given]
 

@@ -22,6 +22,7 @@ from pipeline.errors import PipelineError, Terminated, TrackError
 from pipeline.tracking import mlflow as track
 from pipeline.tracking import store as store_address
 from pipeline.tracking.mlflow import MlflowTracker
+from pipeline.tracking.ui import serve_ui
 
 
 @pytest.fixture(scope="module")
@@ -322,17 +323,17 @@ def _get(url: str, patience_s: float) -> bytes:
 def test_ui_refuses_what_it_can_not_serve(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     with pytest.raises(TrackError, match="Nothing is recorded"):
-        store_address.serve_ui(5000)
+        serve_ui(5000)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracker.example")
     with pytest.raises(TrackError, match="open it in a browser"):
-        store_address.serve_ui(5000)
+        serve_ui(5000)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(TrackError, match=rf"Port {port} can not be used.*--port {port + 1}"):
-            store_address.serve_ui(port)
+            serve_ui(port)
 
 
 def test_logging_levels_are_quiet() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import Firmware
+from pipeline.artifacts import Firmware, QuantizedModel
+from pipeline.devices import open_device
 from pipeline.devices.board.board import Board
-from pipeline.devices.board.qemu import QemuBoard
+from pipeline.devices.board.qemu import Counter, QemuBoard
 from pipeline.errors import MismatchError
+from pipeline.evidence import BitExact
 from pipeline.ir import Array
 from pipeline.measurement.board import Measurement
 from pipeline.proof import tflm as oracle
@@ -18,7 +22,46 @@ from pipeline.proof.host_c import HostC
 from pipeline.proof.prove import prove_tflm
 from pipeline.proof.source_tflite import prove_source
 from pipeline.proof.vectors import Vectors
+from pipeline.stage import Progress
 from pipeline.target import Target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """What a board did. `answers` are its own to every vector, uint8 (n, bytes of all outputs), each proven right;
+    `measurement` is the timing of the first."""
+
+    answers: Array
+    measurement: Measurement
+    bit_exact: BitExact
+
+
+def replay(
+    firmware: Firmware,
+    target: Target,
+    golden: Vectors,
+    progress: Progress,
+    *,
+    what: str = "images",
+    runs: int,
+    counter: Counter = "plugin",
+    bench: Path | None = None,
+) -> Session:
+    """Replay `golden` through the device that runs `firmware`, time `runs` inferences of the first vector, then ask the
+    oracles on this host. DeviceError; MismatchError when anybody answers with other bytes than the reference."""
+    n = len(golden)
+    with open_device(firmware, target, counter=counter, bench=bench) as device:
+        answers = np.empty((n, rows(golden.outputs).shape[1]), np.uint8)
+        with progress(f"{what} replayed", n) as advance:
+            for i, answer in enumerate(device.replay(rows(golden.inputs))):
+                answers[i] = answer.view(np.uint8)
+                advance()
+        right = equal(golden, answers)
+        if not right.all():
+            raise device_mismatch(firmware, target, golden, right, device)
+        measurement = timed(device, golden, runs)
+    oracles = {"tflm": None, "device": n, **host_oracles(firmware, golden)}
+    return Session(answers, measurement, BitExact(n, min(k for k in oracles.values() if k is not None), oracles))
 
 
 def rows(tensors: tuple[Array, ...]) -> Array:
@@ -65,9 +108,13 @@ def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, int]:
 def device_mismatch(firmware: Firmware, target: Target, golden: Vectors, right: Array, device: Board) -> MismatchError:
     """What to say when the device answers wrongly: which layer, found with the first wrong vector."""
     wrong = np.flatnonzero(~right)
+    if isinstance(firmware.model, QuantizedModel) or firmware.model.graph.sha256()[:16] == firmware.model_id:
+        culprit = f"{_culprit(firmware, target, golden, wrong[:1], device)}."
+    else:  # read back from a file that says some operators in several steps: its layers are not the firmware's own
+        culprit = "Compile the model anew to learn which layer it is."
     return MismatchError(
         f"{device.where} answered {len(wrong)} of {len(right)} vectors with other bytes than the integer reference, first "
-        f"vector {wrong[0]}. {_culprit(firmware, target, golden, wrong[:1], device)}."
+        f"vector {wrong[0]}. {culprit}"
     )
 
 

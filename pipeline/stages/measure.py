@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from pipeline.artifacts import Firmware, Measured, Package
-from pipeline.devices import open_device
 from pipeline.devices.board.plugin import CORES
 from pipeline.devices.board.qemu import CPI, CPI_HIGH, CPI_LOW
 from pipeline.errors import RecipeError
@@ -19,7 +18,7 @@ from pipeline.evaluate import scores
 from pipeline.evidence import BitExact
 from pipeline.measurement.board import Measurement
 from pipeline.power.model import energy_uj
-from pipeline.proof.session import device_mismatch, equal, host_oracles, rows, timed
+from pipeline.proof.session import replay
 from pipeline.proof.vectors import from_images
 from pipeline.stage import Context, keep_text, refuse_unused
 from pipeline.strict import limits
@@ -79,23 +78,13 @@ class Measure:
         return measure_linux(artifact, ctx, n, settings)
 
     def _board(self, artifact: Firmware, ctx: Context, n: int) -> Measured:
-        data, graph = artifact.data, artifact.model.graph
-        golden = from_images(graph, data.x_test[:n], data.normalization, artifact.model.preprocess)
-        with open_device(artifact, ctx.target, counter=self.counter, bench=ctx.bench) as device:
-            with ctx.progress("images replayed", n) as advance:
-                answers = np.empty((n, rows(golden.outputs).shape[1]), np.uint8)
-                for i, answer in enumerate(device.replay(rows(golden.inputs))):
-                    answers[i] = answer.view(np.uint8)
-                    advance()
-            right = equal(golden, answers)
-            if not right.all():
-                raise device_mismatch(artifact, ctx.target, golden, right, device)
-            measurement = timed(device, golden, self.runs)
-        oracles = {"tflm": None, "device": n, **host_oracles(artifact, golden)}
-        bit_exact = BitExact(n, min(k for k in oracles.values() if k is not None), oracles)
+        data = artifact.data
+        golden = from_images(artifact.model.graph, data.x_test[:n], data.normalization, artifact.model.preprocess)
+        session = replay(artifact, ctx.target, golden, ctx.progress, runs=self.runs, counter=self.counter, bench=ctx.bench)
+        measurement, bit_exact, outputs = session.measurement, session.bit_exact, session.answers.view(np.int8)
         latency_us = statistics.median(measurement.latency_us)
         energy = energy_uj(ctx.target.power, latency_us)
-        score = scores(data.y_test[:n], answers.view(np.int8), data.classes)
+        score = scores(data.y_test[:n], outputs, data.classes)
         ctx.log.metrics({**score.metrics(), **_timings(measurement)}, measurement.kind)
         ctx.log.metrics({"energy_uj": energy}, "estimated")
         ctx.log.metrics(
@@ -110,7 +99,6 @@ class Measure:
         ctx.log.tags({"device": measurement.device, "counter": measurement.counter, "worst_class": score.worst_class})
         record = _record(artifact, measurement, bit_exact, ctx, energy)
         keep_text(json.dumps(record, indent=2, allow_nan=False) + "\n", ctx, self.name, "measurement.json")
-        outputs = answers.view(np.int8)
         return Measured(artifact, measurement, bit_exact, outputs, score.accuracy, energy, "estimated")
 
 

@@ -10,6 +10,7 @@ from example_graphs import random_inputs, small_cnn, two_inputs
 
 from pipeline.codegen.library import write_library
 from pipeline.errors import BuildError, GraphError, MismatchError
+from pipeline.host import tools
 from pipeline.proof import host_c as host
 from pipeline.proof.host_c import HostC
 
@@ -71,4 +72,4 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(BuildError, match=r"(?s)C compiler.*install"):
-        host.find_compiler()
+        tools.find_compiler()

@@ -21,6 +21,7 @@ from example_target import BOARD
 from pipeline.artifacts import Firmware
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, RecipeError, TargetError
+from pipeline.evidence import SourceProof
 from pipeline.firmware.atomic import replaced_whole
 from pipeline.firmware.cortex_m import require_target, write_firmware
 from pipeline.firmware.manifest import FORMAT, read_manifest
@@ -43,6 +44,7 @@ class Model:
     graph: Graph
     preprocess: Preprocess | None
     source: bytes | None = None
+    proof: SourceProof | None = None
 
 
 def model_of(graph: Graph, raw: bool = False) -> Model:

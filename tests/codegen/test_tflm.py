@@ -14,6 +14,7 @@ from example_target import BOARD
 from pipeline.codegen.arena import plan
 from pipeline.codegen.tflm import arena_estimate, arena_kind, operators, resolver_method, tflm_sources
 from pipeline.codegen.to_tflite import to_tflite
+from pipeline.evidence import SourceProof
 from pipeline.firmware.cortex_m import write_firmware
 from pipeline.host import build
 from pipeline.ir import Graph
@@ -69,6 +70,7 @@ class Model:
     graph: Graph
     preprocess: Preprocess | None = None
     source: bytes | None = None
+    proof: SourceProof | None = None
 
 
 def tflm_library(folder: Path, *options: str) -> Path:
