@@ -8,7 +8,7 @@ void hal_init(void);
 /* Sends one byte, waiting for room. Works with interrupts off, so that a fault can be reported. */
 void hal_put(char c);
 
-/* The handler of BOARD_UART_IRQ: hands the bytes that have arrived to console_received, until it says false. */
+/* The handler of BOARD_UART_IRQ: hands the bytes that have arrived to receive_byte, until it says false. */
 void hal_uart_interrupt(void);
 
 #endif

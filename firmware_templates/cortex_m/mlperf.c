@@ -1,13 +1,14 @@
-/* The commands of MLPerf Tiny's device protocol. */
+#include "mlperf.h"
+
 #include "board.h"
 #include "clock.h"
-#include "command.h"
 #include "console.h"
 
 /* The number of microseconds wraps after 71 minutes, as the protocol has it. */
-void timestamp(void)
+void mlperf_timestamp(session *s)
 {
-    put_message("lap-us", (uint32_t)clock_us());
+    (void)s;
+    command_message("lap-us", (uint32_t)clock_us());
 }
 
 /* scale * (q - zero_point) to four significant digits of the scale: finer than what int8 can tell apart. */
@@ -21,123 +22,125 @@ static void put_real(const model_tensor *t, int8_t q)
     for (; step >= 10000.0f; exponent++)
         step /= 10.0f;
     const float value = (float)(q - t->zero_point) * step;
-    put_decimal((int32_t)(value < 0 ? value - 0.5f : value + 0.5f), exponent);
+    console_decimal((int32_t)(value < 0 ? value - 0.5f : value + 0.5f), exponent);
 }
 
-static void results(void)
+static void results(session *s)
 {
-    put_text("m-results-[");
-    for (int i = 0; i < the->output_count; i++)
-        for (uint32_t j = 0; j < the->outputs[i].bytes; j++) {
+    console_text("m-results-[");
+    for (int i = 0; i < s->model->output_count; i++)
+        for (uint32_t j = 0; j < s->model->outputs[i].bytes; j++) {
             if (i || j)
-                put_text(",");
-            put_real(&the->outputs[i], the->output(i)[j]);
+                console_text(",");
+            put_real(&s->model->outputs[i], s->model->output(i)[j]);
         }
-    put_line("]");
+    command_line("]");
 }
 
-static void name(void)
+static void name(session *s)
 {
-    put_line("m-name-dut-[" BOARD_NAME "]");
+    (void)s;
+    command_line("m-name-dut-[" BOARD_NAME "]");
 }
 
-static void profile(void)
+static void profile(session *s)
 {
-    put_line("m-profile-[ULPMark for tinyML Firmware V0.0.1]");     /* the string hosts know this protocol by */
-    put_text("m-model-[");
-    put_text(the->name);
-    put_line("]");
+    command_line("m-profile-[ULPMark for tinyML Firmware V0.0.1]");     /* the string hosts know this protocol by */
+    console_text("m-model-[");
+    console_text(s->model->name);
+    command_line("]");
 }
 
-static void db_load(void)
+static void db_load(session *s)
 {
-    const int64_t n = number(word[2], 10);
+    const int64_t n = command_number(s->word[2], 10);
 
-    if (n <= 0 || n > the->loaded_bytes) {
-        put_text("e-[db load takes 1 to ");
-        put_unsigned(the->loaded_bytes);
-        put_line(" bytes]");
+    if (n <= 0 || n > s->model->loaded_bytes) {
+        console_text("e-[db load takes 1 to ");
+        console_unsigned(s->model->loaded_bytes);
+        command_line(" bytes]");
         return;
     }
-    input_expected = (uint32_t)n;
-    input_received = 0;
-    put_text("m-[Expecting ");
-    put_unsigned(input_expected);
-    put_line(" bytes]");
+    s->expected = (uint32_t)n;
+    s->received = 0;
+    console_text("m-[Expecting ");
+    console_unsigned(s->expected);
+    command_line(" bytes]");
 }
 
-static void db_print(void)
+static void db_print(session *s)
 {
-    for (uint32_t i = 0; i < input_expected; i++) {
-        put_text(i % 8 ? "-" : "m-buffer-");
-        put_hex(the->loaded[i], 2);
-        if (i % 8 == 7 || i + 1 == input_expected)
-            put_line_end();
+    for (uint32_t i = 0; i < s->expected; i++) {
+        console_text(i % 8 ? "-" : "m-buffer-");
+        console_hex(s->model->loaded[i], 2);
+        if (i % 8 == 7 || i + 1 == s->expected)
+            console_line_end();
     }
 }
 
-static void db_hex(const char *digits)
+static void db_hex(session *s, const char *digits)
 {
-    if (input_received == input_expected) {
-        put_line("e-[Command 'db load N' must come first]");
+    if (s->received == s->expected) {
+        command_line("e-[Command 'db load N' must come first]");
         return;
     }
     for (const char *p = digits; *p; p++)
-        if (hex_digit(*p) < 0) {
-            put_line("e-[Invalid hex digit]");
+        if (command_hex_digit(*p) < 0) {
+            command_line("e-[Invalid hex digit]");
             return;
         }
     for (; digits[0] && digits[1]; digits += 2) {
-        the->loaded[input_received++] = (uint8_t)(hex_digit(digits[0]) << 4 | hex_digit(digits[1]));
-        if (input_received == input_expected) {
-            put_line("m-load-done");
+        s->model->loaded[s->received++] = (uint8_t)(command_hex_digit(digits[0]) << 4 | command_hex_digit(digits[1]));
+        if (s->received == s->expected) {
+            command_line("m-load-done");
             return;
         }
     }
     if (digits[0])
-        put_line("e-[Insufficient number of hex digits]");
+        command_line("e-[Insufficient number of hex digits]");
 }
 
-static void db(void)
+static void db(session *s)
 {
-    if (!*word[1])
-        put_line("e-[Command 'db' requires a subcommand]");
-    else if (same_text(word[1], "load"))
-        db_load();
-    else if (same_text(word[1], "print"))
-        db_print();
+    if (!*s->word[1])
+        command_line("e-[Command 'db' requires a subcommand]");
+    else if (command_is(s->word[1], "load"))
+        db_load(s);
+    else if (command_is(s->word[1], "print"))
+        db_print(s);
     else
-        db_hex(word[1]);
+        db_hex(s, s->word[1]);
 }
 
-static void infer_once(void)
+static void infer_once(const model *m)
 {
-    load_inputs();
-    the->run();
+    command_load_inputs(m);
+    m->run();
 }
 
-static void infer(void)
+static void infer(session *s)
 {
-    const int64_t n = *word[1] ? number(word[1], 10) : 1, warm_up = *word[2] ? number(word[2], 10) : 10;
+    const int64_t n = *s->word[1] ? command_number(s->word[1], 10) : 1;
+    const int64_t warm_up = *s->word[2] ? command_number(s->word[2], 10) : 10;
 
     if (n <= 0 || warm_up < 0) {
-        put_line(n <= 0 ? "e-[Inference iterations must be >0]" : "e-[Inference warmup must be >=0]");
+        command_line(n <= 0 ? "e-[Inference iterations must be >0]" : "e-[Inference warmup must be >=0]");
         return;
     }
-    put_message("warmup-start", (uint64_t)warm_up);
+    command_message("warmup-start", (uint64_t)warm_up);
     for (int64_t i = 0; i < warm_up; i++)
-        infer_once();
-    put_line("m-warmup-done");
-    put_message("infer-start", (uint64_t)n);
-    timestamp();
+        infer_once(s->model);
+    command_line("m-warmup-done");
+    command_message("infer-start", (uint64_t)n);
+    mlperf_timestamp(s);
     for (int64_t i = 0; i < n; i++)
-        infer_once();
-    timestamp();
-    put_line("m-infer-done");
-    results();
+        infer_once(s->model);
+    mlperf_timestamp(s);
+    command_line("m-infer-done");
+    results(s);
 }
 
 const command mlperf_commands[] = {
-    { "name", name },           { "profile", profile }, { "timestamp", timestamp }, { "db", db },
+    { "name", name },           { "profile", profile }, { "timestamp", mlperf_timestamp }, { "db", db },
     { "infer", infer },         { "results", results }, { 0, 0 },
 };

@@ -13,73 +13,11 @@
 
 #include "command.h"
 #include "console.h"
+#include "extensions.h"
+#include "mlperf.h"
+#include "receive.h"
 
 enum { COMMAND_BYTES = 80 };
-
-const model *the;
-const char *word[WORDS];
-uint32_t input_expected, input_received;
-
-void put_line(const char *text)
-{
-    put_text(text);
-    put_line_end();
-}
-
-void put_message(const char *key, uint64_t value)
-{
-    put_text("m-");
-    put_text(key);
-    put_text("-");
-    put_unsigned(value);
-    put_line_end();
-}
-
-bool same_text(const char *a, const char *b)
-{
-    while (*a && *a == *b)
-        a++, b++;
-    return *a == *b;
-}
-
-int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-int64_t number(const char *text, uint32_t base)
-{
-    int64_t value = 0;
-
-    if (!*text)
-        return -1;
-    for (; *text; text++) {
-        const int digit = hex_digit(*text);
-        if (digit < 0 || (uint32_t)digit >= base)
-            return -1;
-        value = value * base + digit;
-        if (value > UINT32_MAX)
-            return -1;
-    }
-    return value;
-}
-
-void load_inputs(void)
-{
-    const uint8_t *from = the->loaded;
-
-    for (int i = 0; i < the->input_count; i++) {
-        uint8_t *to = the->input(i);
-        for (uint32_t j = 0; j < the->inputs[i].bytes; j++)
-            *to++ = *from++;
-    }
-}
 
 /* Up to the '%', without it and without line ends. False when it is too long to be a command; then it is skipped. */
 static bool read_command(char *text)
@@ -87,7 +25,7 @@ static bool read_command(char *text)
     uint32_t n = 0;
 
     for (;;) {
-        const char c = (char)console_get();
+        const char c = (char)receive_get();
         if (c == '%')
             break;
         if (c == '\r' || c == '\n')
@@ -100,10 +38,10 @@ static bool read_command(char *text)
     return n < COMMAND_BYTES;
 }
 
-static void split(char *text)
+static void split(session *s, char *text)
 {
-    for (int i = 0; i < WORDS; i++) {
-        word[i] = text;
+    for (int i = 0; i < COMMAND_WORDS; i++) {
+        s->word[i] = text;
         while (*text && *text != ' ')
             text++;
         if (*text)
@@ -111,11 +49,11 @@ static void split(char *text)
     }
 }
 
-static bool answered_by(const command *c)
+static bool answered_by(const command *c, session *s)
 {
     for (; c->name; c++)
-        if (same_text(word[0], c->name)) {
-            c->answer();
+        if (command_is(s->word[0], c->name)) {
+            c->answer(s);
             return true;
         }
     return false;
@@ -124,31 +62,31 @@ static bool answered_by(const command *c)
 void protocol_run(const model *m)
 {
     char text[COMMAND_BYTES + 1];
+    session s = { .model = m };
 
-    the = m;
-    put_line("m-timestamp-mode-performance");
-    timestamp();
-    put_line("m-init-done");
+    command_line("m-timestamp-mode-performance");
+    mlperf_timestamp(&s);
+    command_line("m-init-done");
     for (;;) {
-        put_line("m-ready");
-        if (bulk_is_announced()) {
-            bulk_receive();
+        command_line("m-ready");
+        if (s.bulk_announced) {
+            extensions_receive(&s);
             continue;
         }
         const bool fits = read_command(text);
-        if (console_has_lost()) {
-            put_line("e-[Bytes were lost: send less before m-ready]");
+        if (receive_has_lost()) {
+            command_line("e-[Bytes were lost: send less before m-ready]");
             continue;
         }
         if (!fits) {
-            put_line("e-[Command longer than 80 characters]");
+            command_line("e-[Command longer than 80 characters]");
             continue;
         }
-        split(text);
-        if (!answered_by(mlperf_commands) && !answered_by(own_commands)) {
-            put_text("e-[Unknown command: ");
-            put_text(word[0]);
-            put_line("]");
+        split(&s, text);
+        if (!answered_by(mlperf_commands, &s) && !answered_by(extensions_commands, &s)) {
+            console_text("e-[Unknown command: ");
+            console_text(s.word[0]);
+            command_line("]");
         }
     }
 }

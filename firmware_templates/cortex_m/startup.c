@@ -88,12 +88,12 @@ void start(void)
         wait_for_interrupt();
 }
 
-uint32_t stack_bytes(void)
+uint32_t startup_stack_bytes(void)
 {
     return (uint32_t)((uintptr_t)stack_top - (uintptr_t)stack_bottom);
 }
 
-uint32_t stack_used_bytes(void)
+uint32_t startup_stack_used_bytes(void)
 {
     const volatile uint32_t *p = stack_bottom;
     while (p < stack_top && *p == PAINT)
@@ -101,7 +101,7 @@ uint32_t stack_used_bytes(void)
     return (uint32_t)((uintptr_t)stack_top - (uintptr_t)p);
 }
 
-uint32_t ram_bytes(void)
+uint32_t startup_ram_bytes(void)
 {
     return (uint32_t)((uintptr_t)bss_end - (uintptr_t)stack_bottom);
 }
@@ -127,22 +127,22 @@ void fault_report(const uint32_t *frame)
     const uint32_t cause = SCB_CFSR;
 
     interrupts_off();
-    put_text("\r\ne-[fault: ");
+    console_text("\r\ne-[fault: ");
     if (frame < stack_bottom || frame + 8 > stack_top || (cause & stack_errors)) {
-        put_text("stack overflow");
+        console_text("stack overflow");
     } else {
-        put_text("at 0x");
-        put_hex(frame[6], 8);
+        console_text("at 0x");
+        console_hex(frame[6], 8);
     }
-    put_text(", CFSR 0x");
-    put_hex(cause, 8);
-    put_text(", HFSR 0x");
-    put_hex(SCB_HFSR, 8);
+    console_text(", CFSR 0x");
+    console_hex(cause, 8);
+    console_text(", HFSR 0x");
+    console_hex(SCB_HFSR, 8);
     if (cause & (1u << 15)) {
-        put_text(", address 0x");
-        put_hex(SCB_BFAR, 8);
+        console_text(", address 0x");
+        console_hex(SCB_BFAR, 8);
     }
-    put_text("]\r\n");
+    console_text("]\r\n");
     for (;;)
         wait_for_interrupt();
 }

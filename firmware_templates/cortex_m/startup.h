@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-uint32_t stack_bytes(void);         /* reserved */
-uint32_t stack_used_bytes(void);    /* the most that was ever in use: how much of the start-up's paint is gone */
-uint32_t ram_bytes(void);           /* stack, variables and arena */
+uint32_t startup_stack_bytes(void);         /* reserved */
+uint32_t startup_stack_used_bytes(void);    /* the most that was ever in use: how much of the start-up's paint is gone */
+uint32_t startup_ram_bytes(void);           /* stack, variables and arena */
 
 #endif

@@ -303,7 +303,7 @@ def test_a_firmware_from_before_there_were_build_ids(firmware: Callable[..., Fir
     built = firmware()
     folder = shutil.copytree(built.folder, tmp_path / "copy")
     answers = folder / "src" / "extensions.c"
-    answers.write_text(answers.read_text().replace("    put_line(build_id);\n", ""))
+    answers.write_text(answers.read_text().replace("    command_line(build_id);\n", ""))
     subprocess.run(["make", "-C", str(folder)], check=True, capture_output=True)
     with pytest.raises(DeviceError, match=r"in QEMU .* does not say which build it runs: .* older version .* Flash /"):
         open_device(replace(built, elf=folder / "build" / "small_cnn.elf"), M4).__enter__()

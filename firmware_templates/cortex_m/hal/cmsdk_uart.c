@@ -2,9 +2,9 @@
 #include <stdint.h>
 
 #include "board.h"
-#include "console.h"
 #include "core.h"
 #include "hal.h"
+#include "receive.h"
 
 typedef struct {
     volatile uint32_t data, state, control, interrupt, baud_divider;
@@ -35,8 +35,8 @@ void hal_uart_interrupt(void)
     UART->interrupt = RX_PENDING;   /* cleared first: a byte that arrives while we read asks again */
     if (UART->state & RX_OVERRUN) {
         UART->state = RX_OVERRUN;
-        console_lost();
+        receive_lost();
     }
     for (bool room = true; room && UART->state & RX_FULL;)
-        room = console_received((uint8_t)UART->data);
+        room = receive_byte((uint8_t)UART->data);
 }

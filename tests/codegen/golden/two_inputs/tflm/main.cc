@@ -36,9 +36,9 @@ const int8_t* Output(int index) { return interpreter->output(index)->data.int8; 
 
 // Says why on the console, and stops.
 void Stop(const char* why) {
-  put_text("e-[TFLM: ");
-  put_text(why);
-  put_text("]\r\n");
+  console_text("e-[TFLM: ");
+  console_text(why);
+  console_text("]\r\n");
   for (;;) {
   }
 }
