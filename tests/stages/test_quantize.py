@@ -12,6 +12,7 @@ import torch
 from recording import Recorded, context
 from torch import Tensor, nn
 
+from pipeline import recipe
 from pipeline.artifacts import FloatModel, QuantizedModel
 from pipeline.data import source
 from pipeline.data.dataset import DataRecipe, Dataset, load
@@ -20,10 +21,8 @@ from pipeline.errors import GraphError, RecipeError
 from pipeline.evaluate import scores
 from pipeline.ir import Quant
 from pipeline.preprocess import Normalization, to_int8
-from pipeline.stages.distill import Distill
-from pipeline.stages.prune import Prune
+from pipeline.run import PER_TARGET, load_source
 from pipeline.stages.quantize import Quantize
-from pipeline.stages.train import Train
 from pipeline.training.cost import cost
 from pipeline.training.fit import predict
 
@@ -36,19 +35,13 @@ class Chain:
     logs: dict[str, Recorded]
 
 
-def run_chain(folder: Path, seed: int = 0) -> Chain:
+def run_chain(folder: Path) -> Chain:
     """The digits recipe up to the Graph."""
-    data = load(DataRecipe(), seed)
-    stages = (
-        Train(epochs=30, learning_rate=0.01, weight_decay=0.1),
-        Prune(keep=0.4, epochs=10, learning_rate=0.003),
-        Distill(epochs=20, learning_rate=0.003),
-        Quantize(calibration="digits"),
-    )
-    artifact: object = source.load(ModelRecipe(), data, seed)
+    digits = recipe.load(recipe.default_path())
+    artifact: object = load_source(digits)
     artifacts, logs = {}, {}
-    for stage in stages:
-        ctx, logs[stage.name] = context(folder, seed)
+    for stage in (s for s in digits.stages if s.name not in PER_TARGET):
+        ctx, logs[stage.name] = context(folder, digits.seed)
         artifact = artifacts[stage.name] = stage.run(artifact, ctx)  # type: ignore[arg-type]
     return Chain(artifacts["train"], artifacts["distill"], artifacts["quantize"], logs)  # type: ignore[arg-type]
 
@@ -58,15 +51,15 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     return run_chain(tmp_path_factory.mktemp("chain"))
 
 
-def test_digits_keep_their_accuracy_with_less_than_half_the_macs(chain: Chain) -> None:
+def test_digits_keep_their_accuracy_with_a_fifth_of_the_macs(chain: Chain) -> None:
     figures = {name: log.metrics_ for name, log in chain.logs.items()}
-    assert figures["train"]["accuracy"] >= 0.98
-    assert figures["distill"]["accuracy"] >= 0.975
-    assert figures["quantize"]["accuracy"] >= 0.97
+    assert figures["train"]["accuracy"] >= 0.975
+    assert figures["distill"]["accuracy"] >= 0.96
+    assert figures["quantize"]["accuracy"] >= 0.96
     assert figures["quantize"]["worst_class_recall"] >= 0.85
     assert figures["quantize"]["float_accuracy"] == figures["distill"]["accuracy"]
-    assert figures["quantize"]["macs"] <= 0.4 * figures["train"]["macs"]
-    assert figures["quantize"]["weight_bytes"] < 12_000
+    assert figures["quantize"]["macs"] <= 0.2 * figures["train"]["macs"]
+    assert figures["quantize"]["weight_bytes"] < 6_000
 
 
 def test_the_logged_accuracy_is_the_graphs_own(chain: Chain) -> None:
@@ -114,7 +107,7 @@ def test_qat_trains_with_the_rounding_in_the_loop(chain: Chain, tmp_path: Path) 
     model = stage.run(chain.distilled, ctx)
     assert len(log.epochs) == 3
     assert log.epochs[-1][1]["train_loss"] < log.epochs[0][1]["train_loss"]
-    assert log.metrics_["accuracy"] >= 0.97
+    assert log.metrics_["accuracy"] >= 0.96
     assert log.metrics_["sqnr_db_output"] > 20
     assert model.graph.sha256() != chain.int8.graph.sha256()
     assert stage.run(chain.distilled, context(tmp_path)[0]).graph.sha256() == model.graph.sha256()
@@ -129,7 +122,7 @@ def test_quantize_leaves_the_float_model_alone(chain: Chain, tmp_path: Path) -> 
 def test_the_histogram_observer_cuts_extremes_off(chain: Chain, tmp_path: Path) -> None:
     ctx, log = context(tmp_path)
     model = Quantize(observer="histogram").run(chain.distilled, ctx)
-    assert log.metrics_["accuracy"] >= 0.97
+    assert log.metrics_["accuracy"] >= 0.96
     ours, theirs = chain.int8.graph, model.graph
     first = ours.ops[0].output
     assert theirs[first].scale < ours[first].scale

@@ -1,0 +1,110 @@
+"""Accuracy after each stage up to int8, a row a seed: `python scripts/seeds.py`, which takes a minute. Or of another recipe:
+
+python scripts/seeds.py my-model/recipe.toml --seeds 1 2 3 --set prune.keep=0.4 train.epochs=50
+
+Nothing is built or recorded. A seed decides the first weights, the order of the images and the validation split; the test
+split is the same for all. Settings are chosen with `--held-out`: a fifth of the other images stands for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from pipeline import recipe, target
+from pipeline.data import dataset, source
+from pipeline.data.dataset import Dataset, stratified
+from pipeline.errors import PipelineError
+from pipeline.measurement.kind import Kind
+from pipeline.run import PER_TARGET, load_source
+from pipeline.stage import Advance, Context
+from pipeline.stages.quantize import Quantize
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", nargs="?", type=Path, default=recipe.default_path())
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--held-out", action="store_true", help="leave the test split alone, to choose settings by")
+    arguments = parser.parse_args()
+    found: list[Mapping[str, float]] = []
+    try:
+        for seed in arguments.seeds:
+            wanted = recipe.load(arguments.recipe, [*arguments.overrides, f"seed={seed}"])
+            found.append(accuracies(wanted, arguments.held_out))
+            if len(found) == 1:
+                print(_line(["seed", *found[0]]), _line(["---", *("--:" for _ in found[0])]), sep="\n")
+            print(_line([str(seed), *map(_percent, found[-1].values())]), flush=True)
+    except PipelineError as e:
+        print(f"Error: {e}", file=sys.stderr)
+        return e.exit_code
+    print(_line(["mean", *(_percent(mean(row[name] for row in found)) for name in found[0])]))
+    return 0
+
+
+def accuracies(wanted: recipe.Recipe, on_held_out: bool = False) -> dict[str, float]:
+    """Accuracy on the test split, or on what is held out in its place, after each stage, by the stage's name."""
+    found = {}
+    artifact: Any = load_source(wanted)
+    if on_held_out:
+        artifact = source.load(wanted.model, held_out(wanted), wanted.seed, wanted.folder)
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in (s for s in wanted.stages if s.name not in PER_TARGET):
+            if on_held_out and isinstance(stage, Quantize):
+                stage = replace(stage, calibration="")  # a set may name images that are held out
+            log = _Log()
+            context = Context(target.load("cortex-m4"), Path(folder), wanted.seed, log, _silent, name=wanted.name)
+            artifact = stage.run(artifact, context)
+            found[stage.name] = log.figures["accuracy"]
+    return found
+
+
+def held_out(wanted: recipe.Recipe) -> Dataset:
+    """The recipe's data without its test split: a fifth of the other images, drawn by the seed, is in its place."""
+    data = dataset.load(wanted.data, 0, wanted.folder)
+    x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
+    rest, held = stratified(y, 0.2, 1000 + wanted.seed)
+    train, val = (rest[part] for part in stratified(y[rest], wanted.data.validation, wanted.seed))
+    return replace(data, x_train=x[train], y_train=y[train], x_val=x[val], y_val=y[val], x_test=x[held], y_test=y[held])
+
+
+class _Log:
+    """Keeps the final figures of one stage."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+
+    def metrics(self, values: Mapping[str, float], kind: Kind = "computed", step: int | None = None) -> None:
+        if step is None:
+            self.figures.update(values)
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+    def tags(self, values: Mapping[str, str]) -> None: ...
+    def file(self, path: Path, folder: str = "") -> None: ...
+
+
+@contextlib.contextmanager
+def _silent(description: str, total: int) -> Iterator[Advance]:
+    yield lambda steps=1, note="": None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
