@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.codegen.arena import ALIGNMENT, Plan
-from pipeline.codegen.c_text import comment_text, integer_rows
+from pipeline.codegen.c_text import integer_rows
+from pipeline.codegen.templates import render
 from pipeline.codegen.to_c import prefix
 from pipeline.codegen.to_tflite import tflite_nodes
 from pipeline.errors import RecipeError
 from pipeline.ir import Graph
 from pipeline.measurement.kind import Kind
 
+SOURCES = ("model_data.h", "model_data.c", "op_resolver.h")
 LIBRARY = "libtensorflow-microlite.a"
 # MicroMutableOpResolver's methods are the builtin names in camel case, but for these.
 METHODS = {"PADV2": "AddPadV2", "BATCH_TO_SPACE_ND": "AddBatchToSpaceNd", "SPACE_TO_BATCH_ND": "AddSpaceToBatchNd"}
@@ -61,55 +63,17 @@ def arena_estimate(graph: Graph, plan: Plan) -> int:
 
 def tflm_sources(graph: Graph, model: bytes, arena_bytes: int, arena_note: str) -> dict[str, str]:
     """`model_data.h`, `model_data.c` and `op_resolver.h` by file name. `arena_note` says how the size was found."""
-    p, ops = prefix(graph), operators(graph)
-    up = p.upper()
-    camel = "".join(word.capitalize() for word in p.split("_"))
-    rows = integer_rows(np.frombuffer(model, np.uint8), 4)
-    adds = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.{resolver_method(op)}());" for op in ops)
-    header = f"""\
-/* {comment_text(graph.name)}: the .tflite file as an array for TensorFlow Lite Micro. Generated; do not edit. */
-#ifndef {up}_MODEL_DATA_H
-#define {up}_MODEL_DATA_H
-
-#define {up}_MODEL_DATA_BYTES {len(model)}
-
-/* {comment_text(arena_note)} */
-#define {up}_TFLM_ARENA_BYTES {arena_bytes}
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-extern const unsigned char {p}_model_data[{up}_MODEL_DATA_BYTES];
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-    source = f"""\
-/* {comment_text(graph.name)}: the bytes of model.tflite. Generated; do not edit. */
-#include "model_data.h"
-
-__attribute__((aligned({ALIGNMENT}))) const unsigned char {p}_model_data[{up}_MODEL_DATA_BYTES] = {{
-{rows}
-}};
-"""
-    resolver = f"""\
-// {comment_text(graph.name)}: exactly the TensorFlow Lite Micro operators that its file uses. Generated; do not edit.
-#ifndef {up}_OP_RESOLVER_H_
-#define {up}_OP_RESOLVER_H_
-
-#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
-
-using {camel}OpResolver = tflite::MicroMutableOpResolver<{len(ops)}>;
-
-inline TfLiteStatus {p}_register_ops({camel}OpResolver& resolver) {{
-{adds}
-  return kTfLiteOk;
-}}
-
-#endif  // {up}_OP_RESOLVER_H_
-"""
-    return {"model_data.h": header, "model_data.c": source, "op_resolver.h": resolver}
+    p = prefix(graph)
+    values = {
+        "name": graph.name,
+        "p": p,
+        "P": p.upper(),
+        "camel": "".join(word.capitalize() for word in p.split("_")),
+        "bytes": len(model),
+        "rows": integer_rows(np.frombuffer(model, np.uint8), 4),
+        "alignment": ALIGNMENT,
+        "arena_bytes": arena_bytes,
+        "arena_note": arena_note,
+        "methods": [resolver_method(op) for op in operators(graph)],
+    }
+    return {name: render(f"cortex_m/tflm/{name}.j2", **values) for name in SOURCES}

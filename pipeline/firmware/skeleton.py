@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from pipeline.codegen.arena import Plan
 from pipeline.codegen.c_header import io_scale, shape_text
-from pipeline.codegen.c_text import comment_text, float_literal
+from pipeline.codegen.templates import render
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import TargetError, did_you_mean
 from pipeline.host import build
@@ -85,18 +83,10 @@ def write_skeleton(
     values = _values(graph, preprocess, target, arena, [*sources, f"model/{prefix(graph)}.c"])
     values["takes_floats"] = normalization is not None and preprocess is None
     values["has_source"] = has_source
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(source),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    environment.filters["c_float"] = float_literal
-    environment.filters["comment"] = comment_text
     for name in templates:
         place = work / ("" if name in TOP or "/" in name else "src") / name.removesuffix(".j2")
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(environment.get_template(name).render(values), encoding="utf-8")
+        place.write_text(render(f"cortex_m/{name}", **values), encoding="utf-8")
 
 
 def _values(graph: Graph, preprocess: Preprocess | None, target: Target, arena: Plan, sources: list[str]) -> dict[str, Any]:

@@ -3,10 +3,10 @@
  * All memory is one arena of SMALL_CNN_ARENA_BYTES bytes, 16-byte aligned: yours, or small_cnn_static_arena when this
  * library and your code are compiled with -DSMALL_CNN_STATIC_ARENA. One inference of raw uint8 values:
  *
- *     memcpy(small_cnn_input(arena, 0), values, SMALL_CNN_INPUT_0_BYTES);
+ *     memcpy(small_cnn_input_image(arena), values, SMALL_CNN_INPUT_0_BYTES);
  *     small_cnn_preprocess(arena);
  *     small_cnn_invoke(arena);
- *     const int8_t *answer = (const int8_t *)small_cnn_output(arena, 0);
+ *     const int8_t *answer = small_cnn_output_probabilities(arena);
  *
  * Inference overwrites the inputs: write them again before each call. Outputs stay until the arena is written to. In memory
  * the last axis (channels) runs fastest. Nothing is kept outside the arena: each thread may have one of its own.
@@ -39,9 +39,20 @@
 extern "C" {
 #endif
 
-/* Input `index` to write before, output `index` to read after an inference; NULL when there is no such index. */
+/* Input `index` to write before, output `index` to read after an inference; a null pointer when there is no such index. */
 void *small_cnn_input(void *arena, int index);
 const void *small_cnn_output(const void *arena, int index);
+
+/* The same by name. */
+static inline uint8_t *small_cnn_input_image(void *arena)
+{
+    return (uint8_t *)small_cnn_input(arena, 0);
+}
+
+static inline const int8_t *small_cnn_output_probabilities(const void *arena)
+{
+    return (const int8_t *)small_cnn_output(arena, 0);
+}
 
 /* Turns the raw uint8 values in input 0 into the model's int8, in place: before small_cnn_invoke. */
 void small_cnn_preprocess(void *arena);

@@ -3,10 +3,10 @@
  * All memory is one arena of TWO_INPUTS_ARENA_BYTES bytes, 16-byte aligned: yours, or two_inputs_static_arena when this
  * library and your code are compiled with -DTWO_INPUTS_STATIC_ARENA. One inference of int8 values:
  *
- *     memcpy(two_inputs_input(arena, 0), values_0, TWO_INPUTS_INPUT_0_BYTES);
- *     memcpy(two_inputs_input(arena, 1), values_1, TWO_INPUTS_INPUT_1_BYTES);
+ *     memcpy(two_inputs_input_a_left(arena), values_0, TWO_INPUTS_INPUT_0_BYTES);
+ *     memcpy(two_inputs_input_a_left_2(arena), values_1, TWO_INPUTS_INPUT_1_BYTES);
  *     two_inputs_invoke(arena);
- *     const int8_t *answer = (const int8_t *)two_inputs_output(arena, 0);
+ *     const int8_t *answer = two_inputs_output_the_sum_of_both(arena);
  *
  * Inference overwrites the inputs: write them again before each call. Outputs stay until the arena is written to. In memory
  * the last axis (channels) runs fastest. Nothing is kept outside the arena: each thread may have one of its own.
@@ -47,9 +47,30 @@
 extern "C" {
 #endif
 
-/* Input `index` to write before, output `index` to read after an inference; NULL when there is no such index. */
+/* Input `index` to write before, output `index` to read after an inference; a null pointer when there is no such index. */
 void *two_inputs_input(void *arena, int index);
 const void *two_inputs_output(const void *arena, int index);
+
+/* The same by name. */
+static inline int8_t *two_inputs_input_a_left(void *arena)
+{
+    return (int8_t *)two_inputs_input(arena, 0);
+}
+
+static inline int8_t *two_inputs_input_a_left_2(void *arena)
+{
+    return (int8_t *)two_inputs_input(arena, 1);
+}
+
+static inline const int8_t *two_inputs_output_the_sum_of_both(const void *arena)
+{
+    return (const int8_t *)two_inputs_output(arena, 0);
+}
+
+static inline const int8_t *two_inputs_output_positive(const void *arena)
+{
+    return (const int8_t *)two_inputs_output(arena, 1);
+}
 
 /* One inference: from the inputs in the arena to the outputs in it. */
 void two_inputs_invoke(void *arena);
