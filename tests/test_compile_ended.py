@@ -47,6 +47,13 @@ def working_in(folder: Path) -> list[str]:
     return found
 
 
+def catches(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Whether the process has a handler for the signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    mask = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize(
     ("how", "code", "said"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")]
 )
@@ -58,8 +65,10 @@ def test_ended_in_the_middle(moment: str, how: signal.Signals, code: int, said: 
     command = [*COMMAND, "--out", "firmware"]
     with subprocess.Popen(command, text=True, env=environment, cwd=tmp_path, **pipes) as process:
         try:
-            time.sleep(0.3)  # past the start of Python
             end = time.monotonic() + 60
+            # SIGTERM is caught from the moment on when the command runs; before, Python itself is starting.
+            while not catches(process, signal.SIGTERM) and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.002)
             while not MOMENTS[moment](tmp_path) and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.002)
             began = time.monotonic()
