@@ -102,6 +102,27 @@ class Kernel:
     scratch_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Variant:
+    """One way to compute an operator: a named choice among several. `name` is that of its kernel ("conv2d_s8_1x1__dsp").
+
+    `refused` says why these shapes have no use for it; None: they have. `needs` are the features of a core that it is worth
+    nothing without (`cpu.isa` of the target). `cost` is an estimate of its instructions on a core that has them, to compare
+    the variants of one operator. `code_bytes` is about what its code takes in flash beyond the general variant's.
+    """
+
+    name: str
+    kernels: tuple[Kernel, ...]
+    cost: int = 0
+    needs: tuple[str, ...] = ()
+    code_bytes: int = 0
+    refused: str | None = None
+
+    @property
+    def scratch_bytes(self) -> int:
+        return max((k.scratch_bytes for k in self.kernels), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Const:
     """A reference to a constant tensor of the graph inside `Kernel.params`."""
@@ -155,7 +176,15 @@ class Op(ABC):
 
     @abstractmethod
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
-        """The C calls that compute it, in order. Empty only when `storage` is "alias"."""
+        """The C calls of the general variant, in order, which every core can run. Empty only when `storage` is "alias"."""
+
+    def variants(self, graph: Graph) -> tuple[Variant, ...]:
+        """Every way to compute it, the general one first. `pipeline.lowering` chooses; nobody else asks for kernels."""
+        return (self.general(graph),)
+
+    def general(self, graph: Graph, cost: int = 0) -> Variant:
+        kernels = self.kernels(graph)
+        return Variant(kernels[0].name if kernels else "none", kernels, cost)
 
     @abstractmethod
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:

@@ -24,14 +24,18 @@ def _require_names(**values: str) -> None:
             )
 
 
+Isa = Literal["dsp"]
+
+
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """`core` is gcc's -mcpu; `fpu` gcc's -mfpu ("": none, soft float); `clock_hz` the reference clock of all latencies."""
+    """`core` is gcc's -mcpu; `fpu` gcc's -mfpu ("": none, soft float); `clock_hz` the reference clock of all latencies;
+    `isa` the extensions that a kernel may need."""
 
     core: str
     clock_hz: int = limits(low=1, high=10**10)
     fpu: str = ""
-    isa: tuple[str, ...] = ()
+    isa: tuple[Isa, ...] = ()
     cores: int = limits(1, low=1, high=64)
 
     def __post_init__(self) -> None:

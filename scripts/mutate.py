@@ -35,7 +35,7 @@ from mutants import Mutant, draw
 ROOT = Path(__file__).resolve().parent.parent
 SUBJECTS = (
     "pipeline/fixedpoint.py",
-    "pipeline/codegen/arena.py",
+    "pipeline/lowering/arena.py",
     "pipeline/ops",
     "pipeline/passes",
     "pipeline/stages",

@@ -64,6 +64,7 @@ def measured(folder: Path) -> Measured:
         flash_bytes=23456,
         ram_bytes=9216,
         arena_bytes=4096,
+        layer_constant_bytes=(56, 410),
         build_id="fedcba9876543210",
         sha256="ab" * 32,
         model_id="0123456789abcdef",

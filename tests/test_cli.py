@@ -99,7 +99,7 @@ def test_one_target_in_full() -> None:
 def test_of_a_target_is_shown_what_its_family_uses() -> None:
     shown = re.findall(r"^(\w+) {2,}\S", pipeline("targets", "raspberry-pi-4").stdout, re.MULTILINE)
     assert shown == [
-        "name", "family", "description", "source", "tested", "core", "clock_hz", "isa", "cores", "flash_bytes", "ram_bytes",
+        "name", "family", "description", "source", "tested", "core", "clock_hz", "cores", "flash_bytes", "ram_bytes",
         "transport", "model", "active_mw", "source",
     ]  # fmt: skip
     core = pipeline("targets", "cortex-m3").stdout  # without an FPU

@@ -7,12 +7,12 @@ import importlib.util
 import numpy as np
 import pytest
 from example_graphs import random_inputs, small_cnn, strided, two_inputs
+from example_target import host_c
 
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import BuildError
 from pipeline.ir import Graph
 from pipeline.proof import tflm as oracle
-from pipeline.proof.host_c import HostC
 
 needs_tflm = pytest.mark.skipif(not oracle.tflm_available(), reason="the tflite-micro wheel is for Linux x86-64")
 
@@ -29,7 +29,7 @@ def test_layers_are_the_references() -> None:
 def test_host_layers_are_the_references() -> None:
     for graph in (small_cnn(), two_inputs()):
         x = random_inputs(graph, 4)
-        with HostC(graph) as host:
+        with host_c(graph) as host:
             layers = host.layers(*x)
         assert set(layers) == {op.output for op in graph.ops}
         assert oracle.first_difference(graph, x, layers) is None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from pipeline.codegen.arena import Plan
-from pipeline.codegen.c_header import shape_text
 from pipeline.codegen.to_c import describe
 from pipeline.display import plain, short
 from pipeline.ir import Graph
+from pipeline.lowering.arena import Plan
+from pipeline.lowering.lower import Lowered
+from pipeline.lowering.sizes import shape_text
 
 COLUMN, HEIGHT = 64, 420  # px per layer; px of the whole arena
 LEFT, RIGHT, TOP, BOTTOM = 92, 24, 64, 150
@@ -29,8 +30,9 @@ INK, FAINT, PEAK = "#222", "#d9d9d9", "#c00"
 MIN_WIDTH = 560
 
 
-def arena_svg(graph: Graph, plan: Plan) -> str:
+def arena_svg(lowered: Lowered) -> str:
     """An SVG document, complete in itself; hovering over a bar names it."""
+    graph, plan = lowered.graph, lowered.arena
     columns = len(graph.ops) + 2  # the input before the first layer, the output after the last
     width = max(MIN_WIDTH, LEFT + columns * COLUMN + RIGHT)
     height = TOP + HEIGHT + BOTTOM

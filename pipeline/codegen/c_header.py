@@ -7,19 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.codegen.arena import ALIGNMENT, Plan
 from pipeline.codegen.c_text import Names, integer_rows
 from pipeline.codegen.templates import render
 from pipeline.ir import Graph, Tensor
+from pipeline.lowering.arena import ALIGNMENT, Plan
+from pipeline.lowering.sizes import shape_text
 from pipeline.preprocess import Normalization, Preprocess
 
 C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "float"}
-
-
-def shape_text(t: Tensor) -> str:
-    """`8x8x16`: the shape without its leading 1."""
-    dims = t.shape[1:] if len(t.shape) > 1 and t.shape[0] == 1 else t.shape
-    return "x".join(map(str, dims)) or "1"
 
 
 def io_scale(t: Tensor) -> float:

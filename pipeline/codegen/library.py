@@ -5,26 +5,24 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.codegen.arena import Plan, plan
 from pipeline.codegen.to_c import kernel_headers, to_c
-from pipeline.ir import Graph
+from pipeline.lowering.lower import Lowered
 from pipeline.preprocess import Normalization, Preprocess
 
 
 def write_library(
-    graph: Graph,
+    lowered: Lowered,
     folder: Path,
     preprocess: Preprocess | None = None,
-    arena: Plan | None = None,
     normalization: Normalization | None = None,
 ) -> tuple[Path, ...]:
-    """Write the library into `folder` (created); the files written. `arena` defaults to a fresh plan. With a
+    """Write the library into `folder` (created); the files written. With a
     `normalization` and no `preprocess`, raw values are floats, and the library normalises and quantises them."""
     (folder / "kernels").mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in to_c(graph, arena or plan(graph), preprocess, normalization).items():
+    for name, text in to_c(lowered, preprocess, normalization).items():
         (folder / name).write_text(text, encoding="utf-8")
         written.append(folder / name)
-    for header in kernel_headers(graph, floats=normalization is not None and preprocess is None):
+    for header in kernel_headers(lowered, floats=normalization is not None and preprocess is None):
         written.append(Path(shutil.copyfile(header, folder / "kernels" / header.name)))
     return tuple(written)

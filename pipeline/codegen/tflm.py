@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.codegen.arena import ALIGNMENT, Plan
 from pipeline.codegen.c_text import integer_rows
 from pipeline.codegen.templates import render
 from pipeline.codegen.to_c import prefix
 from pipeline.codegen.to_tflite import tflite_nodes
 from pipeline.errors import RecipeError
 from pipeline.ir import Graph
+from pipeline.lowering.arena import ALIGNMENT
+from pipeline.lowering.lower import Lowered
 from pipeline.measurement.kind import Kind
 
 SOURCES = ("model_data.h", "model_data.c", "op_resolver.h")
@@ -53,9 +54,10 @@ def resolver_method(builtin: str) -> str:
     )
 
 
-def arena_estimate(graph: Graph, plan: Plan) -> int:
+def arena_estimate(lowered: Lowered) -> int:
     """Bytes that should do where TFLM can not be run to find out: the activations and, per tensor and operator, TFLM's own
     structures, rounded up generously."""
+    graph, plan = lowered.graph, lowered.arena
     nodes = tflite_nodes(graph)
     channels = sum(sum(graph[n].shape[:1]) for op in graph.ops for n in op.inputs if graph[n].data is not None)
     return -(-(2 * plan.arena_bytes + 4096 + 512 * len(nodes) + 16 * channels) // ALIGNMENT) * ALIGNMENT

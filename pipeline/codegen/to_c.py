@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.codegen.arena import ALIGNMENT, Plan
-from pipeline.codegen.c_header import C_TYPES, float_input_header, preprocess_header, public_header, shape_text
+from pipeline.codegen.c_header import C_TYPES, float_input_header, preprocess_header, public_header
 from pipeline.codegen.c_text import Names, comment_text, identifier, string_text
 from pipeline.codegen.c_values import Constants
 from pipeline.errors import BuildError, did_you_mean
 from pipeline.ir import Graph, Kernel, Op
 from pipeline.locations import data_dir
+from pipeline.lowering.arena import ALIGNMENT, Plan
+from pipeline.lowering.lower import Layer, Lowered
+from pipeline.lowering.sizes import shape_text
 from pipeline.preprocess import Normalization, Preprocess
 
 
@@ -27,18 +29,19 @@ def prefix(graph: Graph) -> str:
 
 
 def to_c(
-    graph: Graph, plan: Plan, preprocess: Preprocess | None = None, normalization: Normalization | None = None
+    lowered: Lowered, preprocess: Preprocess | None = None, normalization: Normalization | None = None
 ) -> dict[str, str]:
     """`<p>.h`, `<p>.c`, `<p>_weights.h` and, with a preprocess or a normalization, `<p>_preprocess.h` as text, by file name.
     Beside them goes `kernels/` with `kernel_headers`. Without a preprocess, raw values of the data are floats."""
+    graph, plan = lowered.graph, lowered.arena
     p = prefix(graph)
     constants = Constants(graph)
     names = Names()
     at = {name: names.unique(name) for name in plan.slots}
-    layers = [_layer(i, op, graph, plan, at, constants) for i, op in enumerate(graph.ops)]
+    layers = [_layer(i, layer, graph, plan, at, constants) for i, layer in enumerate(lowered.layers)]
     places = {n: f"arena + AT_{at[n]}" if n in at else constants.tensor(n) for n in (*graph.inputs, *graph.outputs)}
     raw_input = _raw_input(p, f"AT_{at[graph.inputs[0]]}", preprocess, normalization)
-    source = _source(p, graph, plan, at, layers, places, raw_input)
+    source = _source(p, lowered, at, layers, places, raw_input)
     header = public_header(p, graph, plan, preprocess, normalization)
     files = {f"{p}.h": header, f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
     if preprocess:
@@ -48,10 +51,9 @@ def to_c(
     return files
 
 
-def kernel_headers(graph: Graph, *, floats: bool = False) -> tuple[Path, ...]:
-    """The kernel headers the graph's calls need, and raw `floats` do, those they include among them, sorted by name."""
-    called = {k.name for op in graph.ops for k in op.kernels(graph)}
-    return follow_includes(sorted(called | {"quantize_f32"} if floats else called))
+def kernel_headers(lowered: Lowered, *, floats: bool = False) -> tuple[Path, ...]:
+    """The kernel headers the calls need, and raw `floats` do, those they include among them, sorted by name."""
+    return follow_includes([*lowered.kernel_names, *(["quantize_f32"] if floats else [])])
 
 
 def follow_includes(kernels: Iterable[str]) -> tuple[Path, ...]:
@@ -62,7 +64,7 @@ def follow_includes(kernels: Iterable[str]) -> tuple[Path, ...]:
         name = wanted.pop()
         path = folder / name
         if not path.is_file():
-            known = sorted(f.stem for f in folder.glob("*_s8.h"))
+            known = sorted(f.stem for f in folder.glob("*_s8*.h"))
             raise BuildError(f"there is no kernel {name} in {folder}.{did_you_mean(name, known)} Have: {', '.join(known)}.")
         if name not in found:
             found[name] = path
@@ -88,9 +90,9 @@ def _pointer(name: str, graph: Graph, at: dict[str, str], constants: Constants) 
     return place if dtype == "int8" else f"({C_TYPES[dtype]} *)(void *)({place})"
 
 
-def _layer(i: int, op: Op, graph: Graph, plan: Plan, at: dict[str, str], constants: Constants) -> str:
+def _layer(i: int, layer: Layer, graph: Graph, plan: Plan, at: dict[str, str], constants: Constants) -> str:
+    op, kernels = layer.op, layer.kernels
     lines = [f"    /* {comment_text(describe(i, op, graph))} */"]
-    kernels = op.kernels(graph)
     for j, kernel in enumerate(kernels):
         stem = at[op.output] + (f"_{j}" if len(kernels) > 1 else "")
         params = constants.struct(kernel.name, stem, kernel.params, describe(i, op, graph))
@@ -112,17 +114,15 @@ def _arguments(i: int, kernel: Kernel, graph: Graph, plan: Plan, at: dict[str, s
 
 def _source(
     p: str,
-    graph: Graph,
-    plan: Plan,
+    lowered: Lowered,
     at: dict[str, str],
     layers: list[str],
     io: dict[str, str],
     raw_input: str,
 ) -> str:
     up = p.upper()
-    includes = "\n".join(
-        f'#include "kernels/{k}.h"' for k in sorted({k.name for op in graph.ops for k in op.kernels(graph)})
-    )
+    graph, plan = lowered.graph, lowered.arena
+    includes = "\n".join(f'#include "kernels/{name}.h"' for name in lowered.kernel_names)
     raw = f'#include "{p}_preprocess.h"\n' if raw_input else ""
     end = len(graph.ops)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts import Firmware, Int8Model, QuantizedModel
-from pipeline.codegen import sizes, tflm
-from pipeline.codegen.arena import Plan, plan
+from pipeline.codegen import tflm
 from pipeline.codegen.arena_svg import arena_svg
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
@@ -20,6 +19,8 @@ from pipeline.firmware.manifest import read_manifest, write_manifest
 from pipeline.firmware.skeleton import driver, write_skeleton
 from pipeline.host import build, tools
 from pipeline.ir import Array, Graph
+from pipeline.lowering import sizes
+from pipeline.lowering.lower import Lowered, lower
 from pipeline.preprocess import Preprocess
 from pipeline.proof.prove import RANDOM_VECTORS, Report, prove
 from pipeline.proof.source_tflite import SOURCE
@@ -49,35 +50,35 @@ def write_firmware(
         tflm.require_library(tflm_dir)
     graph = model.graph.checked()
     _require_int8_io(graph)
-    arena = plan(graph)
-    layers = sizes.layer_sizes(graph, arena)
-    sizes.check_fits(graph, arena, layers, target)
+    lowered = lower(graph, target.cpu, target.memory)
+    sizes.check_fits(graph, lowered.arena, lowered.sizes, target)
     vectors = vectors or random(graph, RANDOM_VECTORS, model.preprocess)
     p = prefix(graph)
     normalization = model.data.normalization if isinstance(model, QuantizedModel) else None
     with replaced_whole(folder) as work:
         report("writing C")
-        write_library(graph, work / "model", model.preprocess, arena, normalization)
+        write_library(lowered, work / "model", model.preprocess, normalization)
         tflite = to_tflite(graph)
         (work / "model.tflite").write_bytes(tflite)
-        (work / "arena.svg").write_text(arena_svg(graph, arena), encoding="utf-8")
+        (work / "arena.svg").write_text(arena_svg(lowered), encoding="utf-8")
         report("proving the C on this machine")
         if model.source is not None:
             (work / SOURCE).write_bytes(model.source)
-        proof = prove(model, tflite, vectors, work / "model", arena, report)
+        proof = prove(model, tflite, vectors, work / "model", lowered, report)
         _write_tflm(work / "tflm", graph, tflite, proof)
-        write_skeleton(work, graph, model.preprocess, target, arena, normalization, model.source is not None)
+        write_skeleton(work, lowered, model.preprocess, target, normalization, model.source is not None)
         report("building the firmware")
-        image = _build(work, p, graph, arena, layers, target, tflm_dir)
+        image = _build(work, p, lowered, target, tflm_dir)
         np.savez(work / "vectors.npz", allow_pickle=False, **_arrays(vectors, model.preprocess))
-        write_manifest(work, graph, model.preprocess, normalization, target, arena, layers, image, proof)
+        write_manifest(work, lowered, model.preprocess, normalization, target, image, proof)
     return Firmware(
         folder=folder,
         elf=folder / image.elf.relative_to(work),
         model=model,
         flash_bytes=image.flash_bytes,
         ram_bytes=image.ram_bytes,
-        arena_bytes=arena.arena_bytes,
+        arena_bytes=lowered.arena.arena_bytes,
+        layer_constant_bytes=tuple(layer.constant_bytes for layer in lowered.sizes),
         build_id=image.build_id,
         sha256=read_manifest(folder)["files"][f"build/{p}.bin"],
         model_id=graph.sha256()[:16],
@@ -107,22 +108,15 @@ def _write_tflm(folder: Path, graph: Graph, tflite: bytes, proof: Proof) -> None
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _build(
-    work: Path,
-    p: str,
-    graph: Graph,
-    arena: Plan,
-    layers: tuple[sizes.LayerSize, ...],
-    target: Target,
-    tflm_dir: Path | None,
-) -> build.Image:
+def _build(work: Path, p: str, lowered: Lowered, target: Target, tflm_dir: Path | None) -> build.Image:
+    graph = lowered.graph
     try:
         return build.cross_build(work, p, tflm_dir)
     except build.DoesNotFitError as e:
         if e.region == "FLASH":
-            message = sizes.flash_message(graph, layers, target, target.memory.flash_bytes + e.excess_bytes)
+            message = sizes.flash_message(graph, lowered.sizes, target, target.memory.flash_bytes + e.excess_bytes)
         else:
-            message = sizes.ram_message(graph, arena, target, target.memory.ram_bytes + e.excess_bytes)
+            message = sizes.ram_message(graph, lowered.arena, target, target.memory.ram_bytes + e.excess_bytes)
         raise TargetError(message) from None
 
 

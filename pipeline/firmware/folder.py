@@ -65,6 +65,7 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
             flash_bytes=int(image["flash_bytes"]),
             ram_bytes=int(image["ram_bytes"]),
             arena_bytes=arena_bytes,
+            layer_constant_bytes=tuple(int(layer["constant_bytes"]) for layer in manifest["layers"]),
             build_id=str(image["build_id"]),
             sha256=str(manifest["files"][binary]),
             model_id=model_id,

@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pipeline.codegen import tflm
-from pipeline.codegen.arena import ALIGNMENT, Plan
-from pipeline.codegen.sizes import LayerSize
 from pipeline.display import short
 from pipeline.errors import RecipeError
 from pipeline.evidence import Proof
 from pipeline.firmware.skeleton import io_tensors
 from pipeline.host import build, tools
-from pipeline.ir import Graph
+from pipeline.lowering.arena import ALIGNMENT
+from pipeline.lowering.lower import Candidate, Layer, Lowered
+from pipeline.lowering.sizes import constant_bytes
 from pipeline.preprocess import Normalization, Preprocess
 from pipeline.target import Target
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES = 16 << 20  # a large network's has a few hundred thousand
 TOOLCHAIN = (tools.CROSS_COMPILER, tools.HOST_COMPILER, tools.MAKE)
 
 
 def write_manifest(
     folder: Path,
-    graph: Graph,
+    lowered: Lowered,
     preprocess: Preprocess | None,
     normalization: Normalization | None,
     target: Target,
-    arena: Plan,
-    layers: Sequence[LayerSize],
     image: build.Image,
     proof: Proof,
 ) -> None:
     """Describe every file that is in `folder` now."""
+    graph, arena = lowered.graph, lowered.arena
     manifest = {
         "format": FORMAT,
         "model": {
@@ -46,7 +44,7 @@ def write_manifest(
             "id": graph.sha256()[:16],
             "sha256": graph.sha256(),
             "macs": graph.macs(),
-            "constant_bytes": sum(r.constant_bytes for r in layers),
+            "constant_bytes": constant_bytes(lowered.sizes),
             "tensors": [asdict(t) for side in io_tensors(graph, preprocess) for t in side],
             "preprocess": {"dtype": preprocess.dtype, "offset": preprocess.is_offset} if preprocess else None,
             "normalization": asdict(normalization) if normalization else None,
@@ -67,7 +65,7 @@ def write_manifest(
             "slots": {name: asdict(slot) for name, slot in arena.slots.items()},
             "scratch": {str(i): asdict(slot) for i, slot in arena.scratch.items()},
         },
-        "layers": [asdict(r) for r in layers],
+        "layers": [{**asdict(r), **_variants(layer)} for r, layer in zip(lowered.sizes, lowered.layers, strict=True)],
         "tflm": {
             "arena_bytes": proof.tflm_arena_bytes,
             "arena_note": proof.tflm_arena_note,
@@ -82,6 +80,17 @@ def write_manifest(
         "files": file_digests(folder),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _variants(layer: Layer) -> dict[str, Any]:
+    """Which of the operator's variants computes the layer, and what was to be said of each of them."""
+
+    def row(c: Candidate) -> dict[str, Any]:
+        v = c.variant
+        known = {"cost": v.cost, "needs": list(v.needs), "scratch_bytes": v.scratch_bytes, "code_bytes": v.code_bytes}
+        return {"name": v.name, "possible": c.possible, "why": c.why, **known}
+
+    return {"variant": layer.chosen.name, "variants": [row(c) for c in layer.candidates]}
 
 
 def file_digests(folder: Path) -> dict[str, str]:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.codegen.arena import Plan
-from pipeline.codegen.c_header import io_scale, shape_text
+from pipeline.codegen.c_header import io_scale
 from pipeline.codegen.templates import render
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import TargetError, did_you_mean
 from pipeline.host import build
 from pipeline.ir import Graph
 from pipeline.locations import data_dir
+from pipeline.lowering.lower import Lowered
+from pipeline.lowering.sizes import shape_text
 from pipeline.preprocess import Normalization, Preprocess
 from pipeline.target import Target
 
@@ -63,10 +64,9 @@ def driver(target: Target) -> Path:
 
 def write_skeleton(
     work: Path,
-    graph: Graph,
+    lowered: Lowered,
     preprocess: Preprocess | None,
     target: Target,
-    arena: Plan,
     normalization: Normalization | None = None,
     has_source: bool = False,
 ) -> None:
@@ -80,7 +80,7 @@ def write_skeleton(
     templates = sorted(t.relative_to(source).as_posix() for t in (*source.glob("*.j2"), source / "tflm" / "main.cc.j2"))
     named = [*(f.relative_to(source).as_posix() for f in copied), *(t.removesuffix(".j2") for t in templates)]
     sources = sorted(f"src/{name}" for name in named if name.endswith(".c") and f"src/{name}" != BUILD_ID)
-    values = _values(graph, preprocess, target, arena, [*sources, f"model/{prefix(graph)}.c"])
+    values = _values(lowered, preprocess, target, [*sources, f"model/{prefix(lowered.graph)}.c"])
     values["takes_floats"] = normalization is not None and preprocess is None
     values["has_source"] = has_source
     for name in templates:
@@ -89,8 +89,9 @@ def write_skeleton(
         place.write_text(render(f"cortex_m/{name}", **values), encoding="utf-8")
 
 
-def _values(graph: Graph, preprocess: Preprocess | None, target: Target, arena: Plan, sources: list[str]) -> dict[str, Any]:
+def _values(lowered: Lowered, preprocess: Preprocess | None, target: Target, sources: list[str]) -> dict[str, Any]:
     """What the templates may name."""
+    graph = lowered.graph
     p = prefix(graph)
     inputs, outputs = io_tensors(graph, preprocess)
     return {
@@ -102,7 +103,7 @@ def _values(graph: Graph, preprocess: Preprocess | None, target: Target, arena: 
         "inputs_io": inputs,
         "outputs_io": outputs,
         "input_bytes": sum(t.bytes for t in inputs),
-        "arena_bytes": arena.arena_bytes,
+        "arena_bytes": lowered.arena.arena_bytes,
         "macs": graph.macs(),
         "model_id": graph.sha256()[:16],
         "has_preprocess": preprocess is not None,

@@ -73,6 +73,9 @@ def require_core(target: Target) -> None:
     require_tools(tools.CROSS_COMPILER)
     command = [f"{TOOLS}gcc", *cpu_flags(target).split(), "-ffreestanding", "-x", "c", "-S", "-", "-o", os.devnull]
     source = "#if __ARM_ARCH < 7\n#error the firmware needs Armv7-M or Armv8-M Mainline\n#endif\nint x;\n"
+    for feature in target.cpu.isa:
+        error = f"#error cpu.isa names {feature}, which the core has not"
+        source += f"#ifndef __ARM_FEATURE_{feature.upper()}\n{error}\n#endif\n"
     done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise TargetError(

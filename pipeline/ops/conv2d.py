@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import integer_matmul
-from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode
+from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode, Variant
 from pipeline.ops._convolution import Convolution
+
+POINTWISE_CODE_BYTES = 648  # of mobilenet_v1_025's in tests/counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,36 @@ class Conv2d(Convolution):
         k_c = graph[self.inputs[1]].shape[3]
         params = {"window": self.window(graph), "k_c": k_c, "weights": self.weight_params(graph)}
         return (Kernel("conv2d_s8", params, self.inputs[:1], self.outputs),)
+
+    def variants(self, graph: Graph) -> tuple[Variant, ...]:
+        """Costs are fitted to the networks of tests/counts, on a Cortex-M4."""
+        outputs, macs = graph[self.output].size, self.macs(graph)
+        return (
+            self.general(graph, cost=macs * 11 // 5 + 77 * outputs),
+            self._pointwise(graph, macs * 13 // 10 + 56 * outputs),
+        )
+
+    def _pointwise(self, graph: Graph, cost: int) -> Variant:
+        """Two pixels by two channels, for 1x1 weights; each pair of pixels is widened in the scratch."""
+        name, refused = "conv2d_s8_1x1__dsp", self._not_pointwise(graph)
+        if refused:
+            return Variant(name, (), cost, ("dsp",), refused=refused)
+        y_c, _, _, x_c = graph[self.inputs[1]].shape
+        params = {"pixels": graph[self.output].size // y_c, "x_c": x_c, "y_c": y_c, "weights": self.weight_params(graph)}
+        kernel = Kernel(name, params, self.inputs[:1], self.outputs, scratch_bytes=4 * x_c)
+        return Variant(name, (kernel,), cost, ("dsp",), code_bytes=POINTWISE_CODE_BYTES)
+
+    def _not_pointwise(self, graph: Graph) -> str | None:
+        y_c, *kernel, x_c = graph[self.inputs[1]].shape
+        if kernel != [1, 1]:
+            return f"its weights are {kernel[0]}x{kernel[1]}, not 1x1"
+        if self.stride != (1, 1) or any(self.pads):
+            return "it has a stride or padding"
+        if x_c != graph[self.inputs[0]].shape[3]:
+            return "it has groups"
+        if x_c % 4 or y_c % 2:
+            return f"{x_c} input and {y_c} output channels are not multiples of 4 and 2"
+        return None
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return self.convolution_nodes(graph, "CONV_2D", "Conv2DOptions")

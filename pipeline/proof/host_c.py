@@ -12,7 +12,6 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import BuildError, GraphError, MismatchError
 from pipeline.host.processes import run_group
@@ -28,14 +27,11 @@ REPLAY_TIMEOUT_S = 600
 
 
 class HostC:
-    """A graph's generated library as a host program, usable in a `with` block.
+    """A graph's library in `folder` (`<p>.c` and what it includes) as a host program, usable in a `with` block."""
 
-    `folder` holds the library already written (`<p>.c` and what it includes); without it, one is made.
-    """
-
-    def __init__(self, graph: Graph, preprocess: Preprocess | None = None, folder: Path | None = None) -> None:
+    def __init__(self, graph: Graph, folder: Path, preprocess: Preprocess | None = None) -> None:
         self.graph, self.preprocess = graph, preprocess
-        self._given = folder
+        self._library = folder
         self._program: Path | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
@@ -43,10 +39,7 @@ class HostC:
         self._temporary = tempfile.TemporaryDirectory(prefix="host_c_")
         work = Path(self._temporary.name)
         try:
-            source = self._given or work / "model"
-            if self._given is None:
-                write_library(self.graph, source, self.preprocess)
-            self._program = self._compile(source, work / "replay")
+            self._program = self._compile(self._library, work / "replay")
         except BaseException:
             self._temporary.cleanup()
             raise

@@ -9,10 +9,10 @@ import numpy as np
 
 from pipeline.artifacts import Int8Model
 from pipeline.codegen import tflm
-from pipeline.codegen.arena import Plan
 from pipeline.errors import MismatchError
 from pipeline.evidence import Proof
 from pipeline.ir import Array, Graph
+from pipeline.lowering.lower import Lowered
 from pipeline.proof import tflm as oracle
 from pipeline.proof.host_c import HostC
 from pipeline.proof.source_tflite import prove_source
@@ -26,14 +26,14 @@ Report = Callable[[str], None]
 
 
 def prove(
-    model: Int8Model, tflite: bytes, vectors: Vectors, library: Path, arena: Plan, report: Report = lambda _what: None
+    model: Int8Model, tflite: bytes, vectors: Vectors, library: Path, lowered: Lowered, report: Report = lambda _what: None
 ) -> Proof:
     """Replay `vectors` through the user's own file where there is one, the generated C and TFLM; MismatchError, for the
     user's file GraphError, naming the first layer that differs."""
     graph, source = model.graph, model.proof
     if model.source is not None:
         source = prove_source(model.source, graph, vectors)
-    with HostC(graph, model.preprocess, library) as host:
+    with HostC(graph, library, model.preprocess) as host:
         if not _equal(vectors.outputs, host.run(*vectors.inputs)):
             found = oracle.first_difference(graph, vectors.int8_inputs, host.layers(*vectors.inputs))
             raise MismatchError(f"{_difference(graph, 'the generated C', found)} Nothing is kept.")
@@ -41,7 +41,7 @@ def prove(
     n, by_tflm = len(vectors), prove_tflm(graph, tflite, vectors)
     if by_tflm is None:
         note = "an estimate: TFLM could not run on the machine that generated this"
-        return Proof(n, n, None, tflm.arena_estimate(graph, arena), note, source)
+        return Proof(n, n, None, tflm.arena_estimate(lowered), note, source)
     note = "the smallest that works, found by bisection with TFLM on a 64-bit host; a 32-bit core needs no more"
     return Proof(n, n, by_tflm, oracle.smallest_arena(tflite), note, source)
 

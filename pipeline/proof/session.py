@@ -91,7 +91,7 @@ def host_oracles(firmware: Firmware, golden: Vectors) -> dict[str, int]:
     MismatchError. TFLM gets the user's own .tflite file where there is one, else the one written here. A user's file that
     only LiteRT can run is told apart, by the engine's name; GraphError when it answers otherwise."""
     graph = firmware.model.graph
-    with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
+    with HostC(graph, firmware.folder / "model", firmware.model.preprocess) as host:
         if not equal(golden, rows(host.run(*golden.inputs))).all():
             found = oracle.first_difference(graph, golden.int8_inputs, host.layers(*golden.inputs))
             raise MismatchError(f"the generated C on this host does not answer as the integer reference: {found}.")
@@ -121,7 +121,7 @@ def device_mismatch(firmware: Firmware, target: Target, golden: Vectors, right: 
 def _culprit(firmware: Firmware, target: Target, golden: Vectors, pick: Array, device: Board) -> str:
     graph = firmware.model.graph
     inputs, int8_inputs = (tuple(x[pick] for x in xs) for xs in (golden.inputs, golden.int8_inputs))
-    with HostC(graph, firmware.model.preprocess, firmware.folder / "model") as host:
+    with HostC(graph, firmware.folder / "model", firmware.model.preprocess) as host:
         found = oracle.first_difference(graph, int8_inputs, host.layers(*inputs))
     if found:
         return f"The generated C is wrong on this host too: {found}"

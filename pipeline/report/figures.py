@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import Firmware
-from pipeline.codegen.sizes import constant_sizes
 from pipeline.display import byte_size, scaled, short
 from pipeline.measurement.board import Measurement
 from pipeline.measurement.kind import Kind
@@ -213,7 +212,7 @@ def _unseen(stage: StageResult) -> str:
 def layers(package: Package) -> tuple[Layer, ...]:
     graph = package.model.graph
     if isinstance(package, Firmware):
-        constants = constant_sizes(graph)
+        constants = package.layer_constant_bytes
     else:  # an engine computes its tables when it loads the model
         constants = tuple(sum(graph[n].nbytes for n in op.inputs if graph[n].data is not None) for op in graph.ops)
     return tuple(

@@ -11,9 +11,10 @@ from example_graphs import small_cnn, two_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.codegen.arena import ALIGNMENT, Plan, plan
 from pipeline.errors import GraphError
 from pipeline.ir import Array, Graph, Kernel, Op, Quant, Storage, Tensor, TfliteNode
+from pipeline.lowering.arena import ALIGNMENT, Plan
+from pipeline.lowering.arena import plan as plan_arena
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,10 @@ class Node(Op):
 
     def storage(self, graph: Graph) -> Storage:
         return self.kept
+
+
+def plan(graph: Graph) -> Plan:
+    return plan_arena(graph, [max((k.scratch_bytes for k in op.kernels(graph)), default=0) for op in graph.ops])
 
 
 def tensor(nbytes: int) -> Tensor:

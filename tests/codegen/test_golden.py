@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 from example_graphs import small_cnn, two_inputs
-from example_target import BOARD
+from example_target import BOARD, lowered
 
-from pipeline.codegen.arena import plan
 from pipeline.codegen.arena_svg import arena_svg
 from pipeline.codegen.library import write_library
 from pipeline.codegen.tflm import tflm_sources
@@ -39,11 +38,11 @@ PROJECTS = {"small_cnn": (small_cnn(), raw_image()), "two_inputs": (two_inputs()
 
 
 def generate(folder: Path, graph: Graph, preprocess: Preprocess | None) -> None:
-    arena, model = plan(graph), to_tflite(graph)
-    write_library(graph, folder / "model", preprocess, arena)
-    write_skeleton(folder, graph, preprocess, BOARD, arena)
+    made, model = lowered(graph), to_tflite(graph)
+    write_library(made, folder / "model", preprocess)
+    write_skeleton(folder, made, preprocess, BOARD)
     (folder / "model.tflite").write_bytes(model)
-    (folder / "arena.svg").write_text(arena_svg(graph, arena), encoding="utf-8")
+    (folder / "arena.svg").write_text(arena_svg(made), encoding="utf-8")
     for name, text in tflm_sources(graph, model, 4096, "a size given by the test").items():
         (folder / "tflm" / name).write_text(text, encoding="utf-8")
     templates = {p.read_bytes() for p in data_dir("firmware_templates").rglob("*") if p.is_file()}

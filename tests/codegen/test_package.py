@@ -91,6 +91,25 @@ def test_the_manifest_is_true(firmware: Firmware) -> None:
     assert layers[0]["constant_bytes"] == 72 + 8 * 4 + 8 * 4 + 8  # weights, biases, multipliers, shifts
 
 
+def test_the_manifest_says_which_variants_were_possible_and_why_one_won(firmware: Firmware) -> None:
+    layers = read_manifest(firmware.folder)["layers"]
+    name = "conv2d_s8_1x1__dsp"
+    assert [row["variant"] for row in layers][:4] == ["conv2d_s8", "depthwise_conv2d_s8", name, "add_s8"]
+    assert [row["kernels"] for row in layers][:4] == [[row["variant"]] for row in layers][:4]
+    assert [(v["name"], v["possible"], v["why"]) for v in layers[0]["variants"]] == [
+        ("conv2d_s8", True, "the only one possible"),
+        (name, False, "its weights are 3x3, not 1x1"),
+    ]
+    general, fast = layers[2]["variants"]
+    assert fast == {
+        "name": name, "possible": True, "why": f"about {fast['cost']:,} instructions, the fewest", "cost": fast["cost"],
+        "needs": ["dsp"], "scratch_bytes": 32, "code_bytes": 648,
+    }  # fmt: skip
+    assert general["cost"] > fast["cost"]
+    assert layers[2]["scratch_bytes"] == 32
+    assert (firmware.folder / "model" / "kernels" / f"{name}.h").is_file()
+
+
 def test_sizes_are_the_images(firmware: Firmware) -> None:
     manifest = read_manifest(firmware.folder)
     sections = manifest["image"]["sections"]

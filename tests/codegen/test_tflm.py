@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from example_graphs import small_cnn, strided
-from example_target import BOARD
+from example_target import BOARD, lowered
 
-from pipeline.codegen.arena import plan
 from pipeline.codegen.tflm import arena_estimate, arena_kind, operators, resolver_method, tflm_sources
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.evidence import SourceProof
@@ -62,7 +61,7 @@ def test_the_array_is_the_file() -> None:
 @pytest.mark.skipif(not tflm_available(), reason="the tflite-micro wheel is for Linux x86-64")
 @pytest.mark.parametrize("graph", [small_cnn(), strided()], ids=lambda g: g.name)
 def test_where_tflm_can_not_run_the_estimate_is_enough(graph) -> None:  # type: ignore[no-untyped-def]
-    assert arena_estimate(graph, plan(graph)) >= smallest_arena(to_tflite(graph))
+    assert arena_estimate(lowered(graph)) >= smallest_arena(to_tflite(graph))
 
 
 @dataclass(frozen=True)

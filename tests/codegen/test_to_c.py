@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from example_graphs import activation, random_inputs, small_cnn, strided, two_inputs
+from example_target import host_c, lowered
 
-from pipeline.codegen.arena import plan
 from pipeline.codegen.c_text import Names, comment_text, float_literal, integer_rows
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import follow_includes, kernel_headers, prefix, to_c
@@ -20,20 +20,20 @@ from pipeline.errors import BuildError
 from pipeline.ir import Graph
 from pipeline.ops.reshape import Reshape
 from pipeline.preprocess import Normalization, Preprocess, byte_tables, to_int8
-from pipeline.proof.host_c import WARNINGS, HostC
+from pipeline.proof.host_c import WARNINGS
 from pipeline.proof.vectors import golden, random
 
 
 @pytest.mark.parametrize("graph", [small_cnn(), two_inputs(), strided()], ids=lambda g: g.name)
 def test_generated_c_equals_the_reference(graph: Graph) -> None:
     x = random_inputs(graph, 20)
-    with HostC(graph) as host:
+    with host_c(graph) as host:
         for expected, got in zip(graph.run(*x), host.run(*x), strict=True):
             np.testing.assert_array_equal(got, expected)
 
 
 def test_text_names_layers_and_shapes() -> None:
-    text = to_c(small_cnn(), plan(small_cnn()))["small_cnn.c"]
+    text = to_c(lowered(small_cnn()))["small_cnn.c"]
     assert '/* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */' in text
     assert '/* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */' in text
     assert "conv2d_s8(&layer_stem, arena + AT_image, arena + AT_stem);" in text
@@ -41,11 +41,11 @@ def test_text_names_layers_and_shapes() -> None:
 
 
 def test_only_the_kernels_used_are_shipped(tmp_path: Path) -> None:
-    write_library(two_inputs(), tmp_path)
+    write_library(lowered(two_inputs()), tmp_path)
     shipped = {p.name for p in (tmp_path / "kernels").iterdir()}
     assert {"add_s8.h", "nn.h", "requant.h"} <= shipped
     assert not any("conv" in name for name in shipped)
-    assert shipped == {p.name for p in kernel_headers(two_inputs())}
+    assert shipped == {p.name for p in kernel_headers(lowered(two_inputs()))}
 
 
 def test_an_unknown_kernel_is_named() -> None:
@@ -91,7 +91,7 @@ def test_constant_and_passed_through_outputs(tmp_path: Path) -> None:
     tensors = {"x": activation(1, 2, 2), "flat": activation(1, 4), "c": constant}
     graph = Graph("edges", tensors, (Reshape(inputs=("x",), outputs=("flat",)),), ("x",), ("flat", "c", "x"))
     x = random_inputs(graph, 3)[0]
-    with HostC(graph) as host:
+    with host_c(graph) as host:
         flat, c, same = host.run(x)
     np.testing.assert_array_equal(flat.reshape(3, -1), x.reshape(3, -1))
     np.testing.assert_array_equal(c, np.broadcast_to([[[1, 2, 3, 4]]], (3, 1, 4)))
@@ -115,7 +115,7 @@ def test_raw_input(kind: str) -> None:
     assert preprocess.is_offset == (kind in ("offset", "identity"))
     vectors = random(graph, 16, preprocess)
     assert vectors.inputs[0].dtype == np.dtype(preprocess.dtype)
-    with HostC(graph, preprocess) as host:
+    with host_c(graph, preprocess) as host:
         np.testing.assert_array_equal(host.run(*vectors.inputs)[0], vectors.outputs[0])
 
 
@@ -126,7 +126,7 @@ def test_raw_input_has_a_table_a_channel() -> None:
     preprocess = byte_tables(Normalization((100.0, 120.0), (60.0, 50.0)), "uint8", x, 2)
     assert not np.array_equal(preprocess.tables[0], preprocess.tables[1])
     vectors = random(graph, 16, preprocess)
-    with HostC(graph, preprocess) as host:
+    with host_c(graph, preprocess) as host:
         np.testing.assert_array_equal(host.run(*vectors.inputs)[0], vectors.outputs[0])
 
 
@@ -139,7 +139,7 @@ def test_the_header_says_how_raw_values_are_normalised() -> None:
     assert quant is not None
 
     def header(preprocess: Preprocess | None, normalization: Normalization | None) -> str:
-        return to_c(graph, plan(graph), preprocess, normalization)["small_cnn.h"]
+        return to_c(lowered(graph), preprocess, normalization)["small_cnn.h"]
 
     made = header(byte_tables(raw, "uint8", quant, 1), raw)
     assert " *     small_cnn_preprocess makes it of raw values: real = (raw - 8) / 5\n" in made
@@ -178,7 +178,7 @@ int main() {
 @pytest.mark.parametrize("arena", [[], ["-DSMALL_CNN_STATIC_ARENA"]], ids=["the caller's arena", "its own arena"])
 def test_the_library_links_with_cpp(arena: list[str], tmp_path: Path) -> None:
     graph = small_cnn()
-    write_library(graph, tmp_path)
+    write_library(lowered(graph), tmp_path)
     (tmp_path / "program.cpp").write_text(CPP_PROGRAM)
     strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", str(tmp_path), *arena]
     run = {"check": True, "cwd": tmp_path}
@@ -194,7 +194,7 @@ def test_the_library_links_with_cpp(arena: list[str], tmp_path: Path) -> None:
 @pytest.mark.cross
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m33"])
 def test_the_library_needs_no_c_library_and_no_heap(core: str, tmp_path: Path) -> None:
-    write_library(small_cnn(), tmp_path)
+    write_library(lowered(small_cnn()), tmp_path)
     command = ["arm-none-eabi-gcc", *WARNINGS, f"-mcpu={core}", "-mthumb", "-O2", "-ffreestanding"]
     subprocess.run([*command, "-c", "small_cnn.c", "-o", "small_cnn.o"], check=True, cwd=tmp_path)
     done = subprocess.run(["arm-none-eabi-nm", "small_cnn.o"], check=True, cwd=tmp_path, capture_output=True, text=True)
@@ -209,7 +209,7 @@ def test_the_library_needs_no_c_library_and_no_heap(core: str, tmp_path: Path) -
 def test_raw_floats_are_quantised_as_the_host_does(raw: Normalization, tmp_path: Path) -> None:
     graph = strided()
     library = tmp_path / "model"
-    write_library(graph, library, normalization=raw)
+    write_library(lowered(graph), library, normalization=raw)
     p = prefix(graph)
     (source,) = library.glob("*.c")
     flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic", "-shared", "-fPIC"]
@@ -222,7 +222,7 @@ def test_raw_floats_are_quantised_as_the_host_does(raw: Normalization, tmp_path:
     steps = random.integers(-300, 300, (200, *x.shape)) / np.float32(2)  # many of them just between two values
     values = (steps * np.float32(x.scale) * np.float32(raw.std) + np.float32(raw.mean)).astype(np.float32)
     values.ravel()[:6] = [np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-40]
-    arena = np.zeros(plan(graph).arena_bytes, np.int8)
+    arena = np.zeros(lowered(graph).arena.arena_bytes, np.int8)
     memory = arena.ctypes.data_as(ctypes.c_void_p)
     start = place(memory, 0) - arena.ctypes.data
     for example in values:

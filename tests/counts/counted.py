@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.codegen.arena import plan
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
 from pipeline.devices.board import plugin
 from pipeline.devices.board.qemu import find_qemu
 from pipeline.host.build import MODEL_OPTIMISE, TOOLS, cpu_flags
-from pipeline.ir import Array, Graph
+from pipeline.ir import Array
 from pipeline.locations import data_dir
+from pipeline.lowering.lower import Lowered
 from pipeline.target import Target
 
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def compiler() -> str:
     return done.stdout.splitlines()[0]
 
 
-def count(graphs: tuple[Graph, ...], inputs: tuple[tuple[Array, ...], ...], target: Target, folder: Path) -> list[Counted]:
+def count(graphs: tuple[Lowered, ...], inputs: tuple[tuple[Array, ...], ...], target: Target, folder: Path) -> list[Counted]:
     """One inference of each graph on the target's emulated core, all in one image that is built in `folder`."""
     build = _Build(target, folder)
     with ThreadPoolExecutor(2) as workers:
@@ -53,7 +53,7 @@ def count(graphs: tuple[Graph, ...], inputs: tuple[tuple[Array, ...], ...], targ
     model = plugin.core(target.cpu.core)
     lines = (plugin.counts(line, model).instructions for line in _run(target, folder))
     counted = [
-        Counted(tuple(next(lines) for _ in range(len(graph.ops) + 1)), _functions(file))
+        Counted(tuple(next(lines) for _ in range(len(graph.layers) + 1)), _functions(file))
         for graph, file in zip(graphs, objects, strict=True)
     ]
     assert next(lines, None) is None, "more was counted than there are layers"
@@ -65,19 +65,19 @@ class _Build:
     target: Target
     folder: Path
 
-    def library(self, graph: Graph) -> Path:
+    def library(self, graph: Lowered) -> Path:
         """The graph's generated library, compiled as the firmware's Makefile compiles it, with marks between its layers."""
-        p = prefix(graph)
+        p = prefix(graph.graph)
         place = self.folder / p
         write_library(graph, place)
         self._gcc(MODEL_OPTIMISE, NEXT_LAYER, "-c", str(place / f"{p}.c"), "-o", str(self.folder / f"{p}.o"))
         return self.folder / f"{p}.o"
 
-    def image(self, graphs: tuple[Graph, ...], objects: list[Path]) -> None:
-        prefixes = [prefix(g) for g in graphs]
+    def image(self, graphs: tuple[Lowered, ...], objects: list[Path]) -> None:
+        prefixes = [prefix(g.graph) for g in graphs]
         headers = [f'#include "{p}/{p}.h"' for p in prefixes]
         table = ", ".join(f"{{ {p}_invoke, {p.upper()}_ARENA_BYTES }}" for p in prefixes)
-        largest = max(plan(g).arena_bytes for g in graphs)
+        largest = max(g.arena.arena_bytes for g in graphs)
         facts = [*headers, f"#define LIBRARIES {table}", f"#define LARGEST_ARENA {largest}", ""]
         (self.folder / "libraries.h").write_text("\n".join(facts))
         memory = self.target.memory
@@ -94,8 +94,8 @@ class _Build:
         assert done.returncode == 0, done.stderr
 
 
-def _arena(graph: Graph, inputs: tuple[Array, ...]) -> bytes:
-    arena = plan(graph)
+def _arena(lowered: Lowered, inputs: tuple[Array, ...]) -> bytes:
+    graph, arena = lowered.graph, lowered.arena
     image = np.zeros(arena.arena_bytes, np.uint8)
     for name, x in zip(graph.inputs, inputs, strict=True):
         data = np.ascontiguousarray(x).reshape(-1).view(np.uint8)

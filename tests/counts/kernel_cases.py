@@ -21,7 +21,8 @@ KERNEL_CASES = {
         "one_output_channel",  # one at a time
         "3x3_same_odd",  # four, and one that is left; padded
         "3x3_valid",  # runs that no four values fill
-        "1x1",
+        "1x1",  # two pixels by two outputs
+        "1x1_no_pair",  # the general way
         "1x1_stride2",
         "dilation_same",  # a run for each column
         "groups",

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 from pipeline.artifacts import Firmware, QuantizedModel
-from pipeline.codegen.arena import plan
 from pipeline.data.dataset import Dataset
 from pipeline.firmware.skeleton import write_skeleton
 from pipeline.host.build import cross_build
 from pipeline.ir import Graph, Quant, Tensor
+from pipeline.lowering.lower import lower
 from pipeline.ops.relu import Relu
 from pipeline.target import Target
 
@@ -20,7 +20,7 @@ def build_probe(board: Target, folder: Path, digits: Dataset) -> Firmware:
     tensor = Tensor((1, 16), "int8", Quant((0.5,), 0))
     relu = Relu(inputs=("x",), outputs=("y",))
     graph = Graph("probe", {"x": tensor, "y": tensor}, (relu,), ("x",), ("y",)).checked()
-    write_skeleton(folder, graph, None, board, plan(graph))
+    write_skeleton(folder, lower(graph, board.cpu, board.memory), None, board)
     shutil.copytree(Path(__file__).parent / "probe", folder / "model")
     image = cross_build(folder, "probe")
     model = QuantizedModel(graph, digits, None)
@@ -31,6 +31,7 @@ def build_probe(board: Target, folder: Path, digits: Dataset) -> Firmware:
         flash_bytes=image.flash_bytes,
         ram_bytes=image.ram_bytes,
         arena_bytes=32,
+        layer_constant_bytes=(256,),
         build_id=image.build_id,
         sha256="",
         model_id="feedfacecafebeef",

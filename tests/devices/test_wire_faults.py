@@ -39,6 +39,7 @@ FIRMWARE = Firmware(
     flash_bytes=1,
     ram_bytes=2,
     arena_bytes=3,
+    layer_constant_bytes=(),
     build_id="fedcba9876543210",
     sha256="",
     model_id="0123456789abcdef",

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.codegen.arena import Plan, Slot, plan
 from pipeline.codegen.library import write_library
 from pipeline.codegen.to_c import prefix
-from pipeline.ir import Array, Graph
+from pipeline.ir import Array
 from pipeline.locations import data_dir
+from pipeline.lowering.arena import Plan, Slot
+from pipeline.lowering.lower import Lowered
 
 HERE = Path(__file__).parent
 CPU = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
@@ -23,11 +24,12 @@ FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-ffrees
 GUARD_BYTES, GUARD = 32, 0x5A  # around every activation, and what they must still hold afterwards
 
 
-def run_on_board(graph: Graph, inputs: tuple[Array, ...], folder: Path) -> tuple[Array, ...]:
+def run_on_board(lowered: Lowered, inputs: tuple[Array, ...], folder: Path) -> tuple[Array, ...]:
     """The outputs for n examples, each (n, *tensor.shape), computed in `folder`; AssertionError when a kernel has written
     outside its output."""
-    n, p, spaced = len(inputs[0]), prefix(graph), guarded(graph)
-    write_library(graph, folder / "model", arena=spaced)
+    graph = lowered.graph
+    n, p, spaced = len(inputs[0]), prefix(graph), guarded(lowered)
+    write_library(replace(lowered, arena=spaced), folder / "model")
     command = [
         "arm-none-eabi-gcc", *CPU, *FLAGS, "-I", str(folder / "model"), "-T", str(HERE / "board" / "board.ld"),
         f'-DMODEL_HEADER="{p}.h"', f"-DMODEL(name)={p}_##name", f"-DMODEL_ARENA_BYTES={p.upper()}_ARENA_BYTES",
@@ -54,9 +56,9 @@ def run_on_board(graph: Graph, inputs: tuple[Array, ...], folder: Path) -> tuple
     )
 
 
-def guarded(graph: Graph) -> Plan:
-    """The graph's plan spread out: what shares memory within an operator still does, nothing else, with gaps in between."""
-    tight, end = plan(graph), GUARD_BYTES
+def guarded(lowered: Lowered) -> Plan:
+    """The plan spread out: what shares memory within an operator still does, nothing else, with gaps in between."""
+    graph, tight, end = lowered.graph, lowered.arena, GUARD_BYTES
     slots: dict[str, Slot] = {}
     scratch: dict[int, Slot] = {}
 

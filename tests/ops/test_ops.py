@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from board import run_on_board
 from case import Case, merged, vectors
+from example_target import host_c
 
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import GraphError
-from pipeline.ir import Array
+from pipeline.ir import Array, Graph
+from pipeline.lowering.lower import Layer, Lowered, lowered_with
 from pipeline.ops import all_ops
-from pipeline.proof.host_c import HostC
 from pipeline.proof.tflm import tflm_available, tflm_run
 
 OPS = sorted(all_ops())
@@ -30,6 +31,13 @@ def cases_of(op: str) -> dict[str, Case]:
     return dict(importlib.import_module(f"cases.{op}").CASES)
 
 
+def variants_of(op: str) -> set[str]:
+    """The names of an operator's variants, where there is a choice; "" where there is none."""
+    choices = (row.graph.ops[-1].variants(row.graph) for row in cases_of(op).values())
+    return {v.name for variants in choices if len(variants) > 1 for v in variants} or {""}
+
+
+WAYS = [(op, variant) for op in OPS for variant in sorted(variants_of(op))]
 ROWS = [pytest.param(case, id=f"{op}-{name}") for op in OPS for name, case in cases_of(op).items()]
 
 
@@ -78,19 +86,31 @@ def test_batches_are_independent(op: str) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(whole, single, strict=True)), name
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_host_c_equals_reference(op: str) -> None:
+@pytest.mark.parametrize(("op", "variant"), WAYS)
+def test_host_c_equals_reference(op: str, variant: str) -> None:
     graph, inputs, expected = _side_by_side(op)
-    with HostC(graph) as host:
+    with host_c(_computed_by(variant, graph)) as host:
         _assert_equal(graph.outputs, expected, host.run(*inputs))
 
 
 @pytest.mark.cross
 @pytest.mark.qemu
-@pytest.mark.parametrize("op", OPS)
-def test_board_equals_reference(op: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("op", "variant"), WAYS)
+def test_board_equals_reference(op: str, variant: str, tmp_path: Path) -> None:
     graph, inputs, expected = _side_by_side(op)
-    _assert_equal(graph.outputs, expected, run_on_board(graph, inputs, tmp_path))
+    _assert_equal(graph.outputs, expected, run_on_board(_computed_by(variant, graph), inputs, tmp_path))
+
+
+def _computed_by(name: str, graph: Graph) -> Lowered:
+    """Each layer by the variant of this name where it is possible, else by the general one."""
+    layers, found = [], name == ""
+    for op in graph.ops:
+        variants = op.variants(graph)
+        named = next((v for v in variants if v.name == name and v.refused is None), None)
+        layers.append(Layer(op, (), named or variants[0]))
+        found |= named is not None
+    assert found, f"no case is possible with {name}"
+    return lowered_with(graph, layers)
 
 
 @cache

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from example_target import lowered
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from rich.console import Console
 from scored import scored
 
-from pipeline.codegen.arena import plan
 from pipeline.codegen.arena_svg import arena_svg
 from pipeline.display import layer_name, plain, short
 from pipeline.report import plots
@@ -163,7 +163,7 @@ def test_layers_of_a_sequential_are_told_apart(report: Report, tmp_path: Path) -
     assert {"0  conv2d y0", "1  conv2d y1"} <= set(said)
     assert (layer_name("conv2d", "0"), layer_name("add", "add")) == ("conv2d 0", "add")
     arena = tmp_path / "arena.svg"
-    arena.write_text(arena_svg(graph, plan(graph)), encoding="utf-8")
+    arena.write_text(arena_svg(lowered(graph)), encoding="utf-8")
     drawn = svg_texts(arena)
     assert drawn.count("0 conv2d") == drawn.count("1 conv2d") == 2  # below its column, and in its bar
 
@@ -181,7 +181,7 @@ def test_of_very_many_layers_the_picture_says_that_it_shows_some(report: Report,
 
 def test_the_arena_of_a_model_with_an_odd_name_is_valid_svg(report: Report) -> None:
     graph = replace(report.measured.package.model.graph, name='<a & "b">\x00\x1b')
-    texts = ["".join(e.itertext()) for e in ET.fromstring(arena_svg(graph, plan(graph))).iter()]
+    texts = ["".join(e.itertext()) for e in ET.fromstring(arena_svg(lowered(graph))).iter()]
     assert any(t.startswith('Arena of <a & "b">\\x00\\x1b: ') for t in texts)
 
 

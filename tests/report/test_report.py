@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 from example_graphs import activation, small_cnn, two_inputs
+from example_target import lowered
 from rich.console import Console
 from scored import scored
 
 from pipeline.artifacts import Package
-from pipeline.codegen.arena import plan
-from pipeline.codegen.sizes import layer_sizes
 from pipeline.evidence import BitExact
 from pipeline.ir import Graph
 from pipeline.ops.split import Split
@@ -147,8 +146,9 @@ def test_layers_of_the_graph(report: Report) -> None:
 @pytest.mark.parametrize("graph", [small_cnn(), two_inputs(), SPLIT], ids=["small_cnn", "two_inputs", "split"])
 def test_layers_are_those_of_the_manifest(graph: Graph, report: Report) -> None:
     package = report.measured.package
-    shown = layers(replace(package, model=replace(package.model, graph=graph)))
-    stored = layer_sizes(graph, plan(graph))
+    stored = lowered(graph).sizes
+    constants = tuple(x.constant_bytes for x in stored)
+    shown = layers(replace(package, model=replace(package.model, graph=graph), layer_constant_bytes=constants))
     assert [(x.index, x.name, x.op, x.constant_bytes, x.macs, x.output_bytes) for x in shown] == [
         (x.index, x.name, x.kind, x.constant_bytes, x.macs, x.output_bytes) for x in stored
     ]

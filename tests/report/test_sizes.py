@@ -8,10 +8,10 @@ import pytest
 from finished import small_graph
 
 from pipeline import target
-from pipeline.codegen.arena import plan
-from pipeline.codegen.sizes import check_fits, layer_sizes
 from pipeline.display import byte_size
 from pipeline.errors import TargetError
+from pipeline.lowering.lower import lower
+from pipeline.lowering.sizes import check_fits
 
 CORTEX_M4 = target.load("cortex-m4")
 
@@ -50,8 +50,8 @@ def test_sizes_are_powers_of_1024(count: int, text: str) -> None:
 )
 def test_a_model_over_budget_is_told_in_the_same_unit(memory: dict[str, int], message: str) -> None:
     graph = small_graph()
-    arena = plan(graph)
     small = replace(CORTEX_M4, memory=replace(CORTEX_M4.memory, **memory))
+    lowered = lower(graph, small.cpu, small.memory)
     with pytest.raises(TargetError) as caught:
-        check_fits(graph, arena, layer_sizes(graph, arena), small)
+        check_fits(graph, lowered.arena, lowered.sizes, small)
     assert str(caught.value).startswith(message)

@@ -9,13 +9,13 @@ import pytest
 from example_graphs import small_cnn
 
 from pipeline import target
-from pipeline.codegen.arena import plan
 from pipeline.codegen.library import write_library
 from pipeline.devices.board.plugin import CORES
 from pipeline.errors import TargetError
 from pipeline.firmware.skeleton import write_skeleton
 from pipeline.host.build import DoesNotFitError, cross_build
 from pipeline.locations import data_dir
+from pipeline.lowering.lower import lower
 from pipeline.target import Target
 
 FILES = sorted(p.stem for p in data_dir("targets").glob("*.toml"))
@@ -47,9 +47,9 @@ def test_emulated_cores_have_a_cycle_model(name: str) -> None:
 
 def build(board: Target, folder: Path) -> None:
     graph = small_cnn()
-    arena = plan(graph)
-    write_library(graph, folder / "model", None, arena)
-    write_skeleton(folder, graph, None, board, arena)
+    lowered = lower(graph, board.cpu, board.memory)
+    write_library(lowered, folder / "model")
+    write_skeleton(folder, lowered, None, board)
     cross_build(folder, "small_cnn")
 
 

@@ -34,6 +34,13 @@ def telling(x_scale) -> Case:
 CASES = {
     "product_in_double": telling(0.0173),
     "1x1": conv((5, 4, 8), (6, 1, 1, 8)),
+    "1x1_no_pair": conv((5, 5, 6), (5, 1, 1, 6)),  # neither fours of channels nor twos of outputs
+    "1x1_odd_pixels": conv((3, 3, 12), (6, 1, 1, 12), reach=0),
+    "1x1_one_pixel_two_outputs": conv((1, 1, 4), (2, 1, 1, 4), per_channel=False),
+    "1x1_padded": conv((3, 4, 4), (4, 1, 1, 4), pads=(0, 1, 1, 0)),
+    "1x1_groups": conv((3, 4, 8), (4, 1, 1, 4)),
+    "1x1_zero_points_low": conv((4, 5, 8), (6, 1, 1, 8), zero=-128, y_zero=-128, activation="relu"),
+    "1x1_zero_points_high": conv((4, 5, 8), (6, 1, 1, 8), zero=127, y_zero=127),
     "1x1_stride2": conv((5, 5, 4), (4, 1, 1, 4), stride=(2, 2)),
     "1x1_pixel": conv((1, 1, 16), (10, 1, 1, 16)),
     "3x3_valid": conv((7, 9, 3), (5, 3, 3, 3)),

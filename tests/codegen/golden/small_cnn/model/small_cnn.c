@@ -6,6 +6,7 @@
 #include "kernels/add_s8.h"
 #include "kernels/average_pool2d_s8.h"
 #include "kernels/conv2d_s8.h"
+#include "kernels/conv2d_s8_1x1__dsp.h"
 #include "kernels/depthwise_conv2d_s8.h"
 #include "kernels/fully_connected_s8.h"
 #include "kernels/softmax_s8.h"
@@ -72,7 +73,7 @@ void small_cnn_invoke(void *memory)
     NN_TRACE(1, "dw", arena + AT_dw, 512);
 
     /* 2: conv2d "pw" 8x8x8 -> 8x8x8, 4,096 MACs */
-    conv2d_s8(&layer_pw, arena + AT_dw, arena + AT_pw);
+    conv2d_s8_1x1__dsp(&layer_pw, arena + AT_dw, arena + AT_pw, (void *)(arena + 1536));
     NN_TRACE(2, "pw", arena + AT_pw, 512);
 
     /* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */

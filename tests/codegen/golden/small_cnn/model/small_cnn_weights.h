@@ -106,12 +106,8 @@ static const int8_t layer_pw_weights_shift[8] NN_ALIGNED(4) = {
 };
 
 /* 2: conv2d "pw" 8x8x8 -> 8x8x8, 4,096 MACs */
-static const conv2d_s8_params layer_pw = {
-    .window = {
-        .x_h = 8, .x_w = 8, .x_c = 8, .k_h = 1, .k_w = 1, .y_h = 8, .y_w = 8, .y_c = 8, .stride_h = 1,
-        .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 0, .pad_left = 0
-    },
-    .k_c = 8,
+static const conv2d_s8_1x1__dsp_params layer_pw = {
+    .pixels = 64, .x_c = 8, .y_c = 8,
     .weights = {
         .x_zero = -128, .y_zero = 3, .clamp_min = -128, .clamp_max = 127,
         .w = const_pw_w,

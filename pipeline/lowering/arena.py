@@ -7,7 +7,7 @@ other at the lowest free offset, in several orders, and the smallest plan is kep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -63,8 +63,9 @@ class _Block:
         return self.first <= other.last and other.first <= self.last
 
 
-def plan(graph: Graph) -> Plan:
-    """A plan for one inference at a time. GraphError when an operator asks to share memory it can not share."""
+def plan(graph: Graph, scratch_bytes: Sequence[int]) -> Plan:
+    """A plan for one inference at a time, with so many bytes of scratch an operator. GraphError when an operator asks to
+    share memory it can not share."""
     last_use = _last_uses(graph)
     blocks: dict[str, _Block] = {}
     for name in graph.inputs:
@@ -79,8 +80,8 @@ def plan(graph: Graph) -> Plan:
                 blocks[name] = shared
             else:
                 blocks[name] = _Block([name], graph[name].nbytes, i, last_use[name])
-        if (need := max((k.scratch_bytes for k in op.kernels(graph)), default=0)) > 0:
-            scratch[i] = _Block([], need, i, i)
+        if scratch_bytes[i]:
+            scratch[i] = _Block([], scratch_bytes[i], i, i)
     unique = [*{id(b): b for b in blocks.values()}.values(), *scratch.values()]
     offsets = _place(unique)
     born = {name: i for i, op in enumerate(graph.ops) for name in op.outputs}

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.codegen.arena import Plan
-from pipeline.codegen.c_header import shape_text
 from pipeline.display import byte_size
 from pipeline.errors import TargetError
-from pipeline.ir import Array, Const, Graph
-from pipeline.target import Target
+from pipeline.ir import Array, Const, Graph, Kernel, Tensor
+from pipeline.lowering.arena import Plan
+from pipeline.target import Memory, Target
 
 NAMED_LAYERS = 4  # in a message
 
@@ -35,7 +34,13 @@ class LayerSize:
     live_bytes: int
 
 
-def constant_sizes(graph: Graph) -> tuple[int, ...]:
+def shape_text(t: Tensor) -> str:
+    """`8x8x16`: the shape without its leading 1."""
+    dims = t.shape[1:] if len(t.shape) > 1 and t.shape[0] == 1 else t.shape
+    return "x".join(map(str, dims)) or "1"
+
+
+def _constant_sizes(graph: Graph, kernels: Sequence[tuple[Kernel, ...]]) -> tuple[int, ...]:
     """`LayerSize.constant_bytes` of each operator: what the firmware's constants take, in order of execution."""
     seen: set[tuple[str, bytes]] = set()
 
@@ -47,19 +52,20 @@ def constant_sizes(graph: Graph) -> tuple[int, ...]:
             seen.add(key)
         return total
 
-    return tuple(sum(new_bytes(_arrays(graph, k.params)) for k in op.kernels(graph)) for op in graph.ops)
+    return tuple(sum(new_bytes(_arrays(graph, k.params)) for k in calls) for calls in kernels)
 
 
-def layer_sizes(graph: Graph, plan: Plan) -> tuple[LayerSize, ...]:
+def layer_sizes(graph: Graph, kernels: Sequence[tuple[Kernel, ...]], plan: Plan) -> tuple[LayerSize, ...]:
+    """One an operator, which `kernels` compute."""
     rows = []
-    for i, (op, constants) in enumerate(zip(graph.ops, constant_sizes(graph), strict=True)):
+    for i, (op, constants) in enumerate(zip(graph.ops, _constant_sizes(graph, kernels), strict=True)):
         rows.append(
             LayerSize(
                 index=i,
                 name=op.output,
                 kind=op.kind,
                 shape=shape_text(graph[op.output]),
-                kernels=tuple(k.name for k in op.kernels(graph)),
+                kernels=tuple(k.name for k in kernels[i]),
                 macs=op.macs(graph),
                 constant_bytes=constants,
                 output_bytes=sum(graph[n].nbytes for n in op.outputs),
@@ -86,7 +92,7 @@ def check_fits(graph: Graph, plan: Plan, layers: Sequence[LayerSize], target: Ta
     memory = target.memory
     if constant_bytes(layers) > memory.flash_bytes:
         raise TargetError(flash_message(graph, layers, target))
-    if sum(_known_ram(graph, plan, target).values()) > memory.ram_bytes:
+    if sum(known_ram(graph, plan, memory).values()) > memory.ram_bytes:
         raise TargetError(ram_message(graph, plan, target))
 
 
@@ -117,7 +123,7 @@ def ram_message(graph: Graph, plan: Plan, target: Target, linked_bytes: int | No
         tensors = ", ".join(f"{n!r} {graph[n].nbytes:,}" for n in plan.live(i)[:NAMED_LAYERS])
         scratch = f", scratch {plan.scratch[i].nbytes:,}" if i in plan.scratch else ""
         who = f"layer {i}, {graph.ops[i].kind} {graph.ops[i].output!r}, which holds {tensors}{scratch} bytes at once"
-    parts = _known_ram(graph, plan, target)
+    parts = known_ram(graph, plan, target.memory)
     known = sum(parts.values())
     if linked_bytes is not None:
         parts["the firmware's own variables"] = linked_bytes - known
@@ -131,10 +137,10 @@ def ram_message(graph: Graph, plan: Plan, target: Target, linked_bytes: int | No
     )
 
 
-def _known_ram(graph: Graph, plan: Plan, target: Target) -> dict[str, int]:
+def known_ram(graph: Graph, plan: Plan, memory: Memory) -> dict[str, int]:
     """What is in the RAM for sure, before anything is linked."""
     uploaded = sum(graph[n].nbytes for n in graph.inputs)
-    return {"activations": plan.arena_bytes, "the uploaded input": uploaded, "the stack": target.memory.stack_bytes}
+    return {"activations": plan.arena_bytes, "the uploaded input": uploaded, "the stack": memory.stack_bytes}
 
 
 def _needed(known: int, linked: int | None) -> str:

@@ -1,0 +1,201 @@
+"""What is chosen for which core and memory, and what is said of the others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_graphs import random_inputs, small_cnn
+from example_target import BOARD, PLAIN, ROOMY, host_c
+
+from pipeline import target as targets
+from pipeline.errors import TargetError
+from pipeline.host.build import require_core
+from pipeline.ir import Array, Graph, Kernel, Op, Quant, Tensor, TfliteNode, Variant
+from pipeline.lowering.lower import Layer, lower
+from pipeline.lowering.sizes import constant_bytes, known_ram
+from pipeline.ops.conv2d import Conv2d
+from pipeline.target import Memory
+
+POINTWISE = "conv2d_s8_1x1__dsp"
+CORTEX_M = [name for name in targets.names() if targets.load(name).family == "cortex_m"]
+
+
+def chosen(layers: tuple[Layer, ...]) -> list[str]:
+    return [layer.chosen.name for layer in layers]
+
+
+def said(layer: Layer) -> dict[str, str]:
+    return {c.variant.name: c.why for c in layer.candidates}
+
+
+def test_the_fastest_is_chosen_and_the_reasons_are_kept() -> None:
+    layers = lower(small_cnn(), BOARD.cpu, ROOMY).layers
+    assert chosen(layers)[:4] == ["conv2d_s8", "depthwise_conv2d_s8", POINTWISE, "add_s8"]
+    stem, depthwise, pointwise = layers[:3]
+    assert said(stem) == {"conv2d_s8": "the only one possible", POINTWISE: "its weights are 3x3, not 1x1"}
+    assert said(depthwise) == {"depthwise_conv2d_s8": "the only one there is"}
+    slow, fast = (v.cost for v in pointwise.op.variants(small_cnn()))
+    assert said(pointwise) == {
+        "conv2d_s8": f"about {slow:,} instructions, {POINTWISE} takes {fast:,}",
+        POINTWISE: f"about {fast:,} instructions, the fewest",
+    }
+    assert [c.possible for c in stem.candidates] == [True, False]
+    assert slow > fast > 0
+
+
+def test_a_core_without_the_feature_gets_the_general_one() -> None:
+    layer = lower(small_cnn(), PLAIN, ROOMY).layers[2]
+    assert layer.chosen.name == "conv2d_s8"
+    assert said(layer)[POINTWISE] == "the core has no dsp"
+
+
+def test_scratch_that_the_ram_can_not_hold_is_done_without() -> None:
+    graph = small_cnn()
+    whole = lower(graph, BOARD.cpu, ROOMY)
+    needed = sum(known_ram(graph, whole.arena, ROOMY).values())
+    assert whole.arena.scratch[2].nbytes == whole.sizes[2].scratch_bytes == 4 * 8
+    assert chosen(lower(graph, BOARD.cpu, replace(ROOMY, ram_bytes=needed)).layers)[2] == POINTWISE
+    tight = lower(graph, BOARD.cpu, replace(ROOMY, ram_bytes=needed - 1))
+    assert chosen(tight.layers)[2] == "conv2d_s8"
+    assert not tight.arena.scratch
+    assert said(tight.layers[2])[POINTWISE] == ("the RAM has no room for its 32 bytes of scratch beside the activations")
+
+
+def test_code_that_the_flash_can_not_hold_is_done_without() -> None:
+    graph = small_cnn()
+    whole = lower(graph, BOARD.cpu, ROOMY)
+    needed = constant_bytes(whole.sizes) + 648
+    assert chosen(lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed)).layers)[2] == POINTWISE
+    tight = lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed - 1))
+    assert chosen(tight.layers)[2] == "conv2d_s8"
+    assert said(tight.layers[2])[POINTWISE] == "the flash has no room for about 648 bytes more of code"
+
+
+def test_what_never_fits_is_lowered_to_the_smallest() -> None:
+    nothing = Memory(flash_bytes=1024, ram_bytes=1024)
+    assert set(chosen(lower(small_cnn(), BOARD.cpu, nothing).layers)) <= {
+        v.name for op in small_cnn().ops for v in op.variants(small_cnn())[:1]
+    }
+
+
+@pytest.mark.parametrize("cpu", [BOARD.cpu, PLAIN], ids=lambda cpu: cpu.core)
+def test_every_choice_gives_the_same_bytes(cpu: targets.Cpu) -> None:
+    graph = small_cnn()
+    x = random_inputs(graph, 20)
+    with host_c(lower(graph, cpu, ROOMY)) as host:
+        np.testing.assert_array_equal(host.run(*x)[0], graph.run(*x)[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Two(Op):
+    """An operator with variants as a test wants them."""
+
+    offered: tuple[Variant, ...]
+
+    def check(self, graph: Graph) -> None:
+        return
+
+    def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
+        raise NotImplementedError
+
+    def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
+        raise NotImplementedError
+
+    def variants(self, graph: Graph) -> tuple[Variant, ...]:
+        return self.offered
+
+    def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
+        raise NotImplementedError
+
+
+def variant(name: str, cost: int, scratch: int = 0, code: int = 0) -> Variant:
+    return Variant(name, (Kernel(name, {}, ("x",), ("y",), scratch),), cost, code_bytes=code)
+
+
+def chain(count: int, *offered: Variant, sizes: tuple[int, ...] = ()) -> Graph:
+    sizes = sizes or (16,) * (count + 1)
+    tensors = {f"t{i}": Tensor((n,), "int8", Quant((1.0,))) for i, n in enumerate(sizes)}
+    ops = tuple(Two(inputs=(f"t{i}",), outputs=(f"t{i + 1}",), offered=offered) for i in range(count))
+    return Graph("chain", tensors, ops, ("t0",), (f"t{count}",)).checked()
+
+
+def test_of_equally_fast_ones_the_first_is_taken() -> None:
+    assert chosen(lower(chain(1, variant("a", 5), variant("b", 5)), PLAIN, ROOMY).layers) == ["a"]
+
+
+def test_scratch_goes_first_where_the_arena_is_fullest() -> None:
+    graph = chain(3, variant("small", 2), variant("fast", 1, scratch=64), sizes=(16, 16, 128, 16))
+    whole = lower(graph, PLAIN, ROOMY)
+    assert chosen(whole.layers) == ["fast"] * 3
+    short = sum(known_ram(graph, whole.arena, ROOMY).values()) - 1
+    assert chosen(lower(graph, PLAIN, replace(ROOMY, ram_bytes=short)).layers) == ["fast", "small", "small"]
+
+
+def test_code_is_left_out_of_all_layers_or_of_none() -> None:
+    graph = chain(2, variant("small", 2), variant("fast", 1, code=100))
+    assert chosen(lower(graph, PLAIN, replace(ROOMY, flash_bytes=100)).layers) == ["fast"] * 2
+    assert chosen(lower(graph, PLAIN, replace(ROOMY, flash_bytes=99)).layers) == ["small"] * 2
+
+
+def test_of_two_the_longer_code_goes_first() -> None:
+    graph = chain(1, variant("small", 3), variant("fast", 2, code=60), variant("faster", 1, code=100))
+    layer = lower(graph, PLAIN, replace(ROOMY, flash_bytes=80)).layers[0]
+    assert layer.chosen.name == "fast"
+    assert said(layer)["faster"] == "the flash has no room for about 100 bytes more of code"
+
+
+REFUSED = {
+    "window": ({"w": (4, 3, 1, 4)}, {}, "its weights are 3x1, not 1x1"),
+    "stride": ({"y": (1, 3, 3, 4)}, {"stride": (2, 2)}, "it has a stride or padding"),
+    "padding": ({"y": (1, 6, 5, 4)}, {"pads": (0, 1, 0, 0)}, "it has a stride or padding"),
+    "groups": ({"x": (1, 5, 5, 8)}, {}, "it has groups"),
+    "inputs": ({"x": (1, 5, 5, 6), "w": (4, 1, 1, 6)}, {}, "6 input and 4 output channels are not multiples of 4 and 2"),
+    "outputs": ({"w": (3, 1, 1, 4)}, {}, "4 input and 3 output channels are not multiples of 4 and 2"),
+    "fits": ({}, {}, None),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_where_the_pointwise_variant_is_possible(case: str) -> None:
+    shapes, attributes, why = REFUSED[case]
+    shapes = {"x": (1, 5, 5, 4), "w": (4, 1, 1, 4), "y": (1, 5, 5, 4), **shapes}
+    tensors = {n: Tensor(s, "int8", Quant((0.1,))) for n, s in shapes.items()}
+    tensors["w"] = replace(tensors["w"], data=np.zeros(shapes["w"], np.int8))
+    graph = Graph("g", tensors, (Conv2d(inputs=("x", "w"), outputs=("y",), **attributes),), ("x",), ("y",))
+    general, pointwise = graph.ops[0].variants(graph)
+    assert (general.refused, pointwise.refused) == (None, why)
+
+
+def test_nothing_but_the_lowering_asks_for_kernels() -> None:
+    folder = Path(targets.__file__).parent
+    asking = {
+        path.relative_to(folder).parts[0]
+        for path in folder.rglob("*.py")
+        if re.search(r"\.(kernels|variants|general)\(", path.read_text(encoding="utf-8"))
+    }
+    assert asking == {"ir.py", "ops", "lowering"}
+
+
+def test_a_firmware_is_lowered_at_one_place() -> None:
+    folder = Path(targets.__file__).parent
+    calls = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*.py"))
+        for _ in re.finditer(r"(?<![.\w])(?<!def )lower\(", path.read_text(encoding="utf-8"))
+    ]
+    assert calls == ["firmware/cortex_m.py"]
+
+
+@pytest.mark.cross
+@pytest.mark.parametrize("name", CORTEX_M)
+def test_a_target_names_exactly_the_features_that_its_core_has(name: str) -> None:
+    target = targets.load(name)
+    require_core(target)
+    every = replace(target, cpu=replace(target.cpu, isa=("dsp",)))
+    if every != target:
+        with pytest.raises(TargetError, match=r"cpu\.isa names dsp, which the core has not"):
+            require_core(every)
