@@ -65,8 +65,8 @@ def public_header(
         takes_floats=preprocess is None and normalization is not None,
         preprocess=preprocess.dtype if preprocess else None,
         normalization=normalization_text(normalization) if normalization else None,
-        inputs=_tensors(graph, graph.inputs, preprocess.dtype if preprocess else None),
-        outputs=_tensors(graph, graph.outputs),
+        inputs=header_tensors(graph, graph.inputs, preprocess.dtype if preprocess else None),
+        outputs=header_tensors(graph, graph.outputs),
         model_id=graph.sha256()[:16],
         macs=graph.macs(),
         arena_bytes=plan.arena_bytes,
@@ -74,8 +74,8 @@ def public_header(
     )
 
 
-def _tensors(graph: Graph, names: Sequence[str], raw: str | None = None) -> list[HeaderTensor]:
-    """`raw`: the dtype of what the program writes into the first of them, where that is not the graph's own."""
+def header_tensors(graph: Graph, names: Sequence[str], raw: str | None = None) -> list[HeaderTensor]:
+    """Inputs or outputs of the graph. `raw`: the dtype of what the program writes into the first of them, where that is not the graph's own."""
     words = Names()
     found = []
     for i, name in enumerate(names):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.codegen.to_c import kernel_headers, to_c
@@ -15,12 +16,13 @@ def write_library(
     folder: Path,
     preprocess: Preprocess | None = None,
     normalization: Normalization | None = None,
+    classes: Sequence[str] = (),
 ) -> tuple[Path, ...]:
-    """Write the library into `folder` (created); the files written. With a
-    `normalization` and no `preprocess`, raw values are floats, and the library normalises and quantises them."""
+    """Write the library into `folder` (created); the files written. With a `normalization` and no `preprocess`, raw values
+    are floats, and the library normalises and quantises them. `classes` are the names of the first output's values."""
     (folder / "kernels").mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in to_c(lowered, preprocess, normalization).items():
+    for name, text in to_c(lowered, preprocess, normalization, classes).items():
         (folder / name).write_text(text, encoding="utf-8")
         written.append(folder / name)
     for header in kernel_headers(lowered, floats=normalization is not None and preprocess is None):

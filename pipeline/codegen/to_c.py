@@ -6,16 +6,18 @@ Generated code holds facts only; the algorithms are the kernels in firmware_temp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.codegen.c_header import C_TYPES, float_input_header, preprocess_header, public_header
 from pipeline.codegen.c_text import Names, comment_text, identifier, string_text
 from pipeline.codegen.c_values import Constants
+from pipeline.codegen.templates import render
 from pipeline.errors import BuildError, did_you_mean
 from pipeline.ir import Graph, Kernel, Op
 from pipeline.locations import data_dir
-from pipeline.lowering.arena import ALIGNMENT, Plan
+from pipeline.lowering.arena import ALIGNMENT, Plan, Slot
 from pipeline.lowering.lower import Layer, Lowered
 from pipeline.lowering.sizes import shape_text
 from pipeline.preprocess import Normalization, Preprocess
@@ -29,20 +31,36 @@ def prefix(graph: Graph) -> str:
 
 
 def to_c(
-    lowered: Lowered, preprocess: Preprocess | None = None, normalization: Normalization | None = None
+    lowered: Lowered,
+    preprocess: Preprocess | None = None,
+    normalization: Normalization | None = None,
+    classes: Sequence[str] = (),
 ) -> dict[str, str]:
     """`<p>.h`, `<p>.c`, `<p>_weights.h` and, with a preprocess or a normalization, `<p>_preprocess.h` as text, by file name.
-    Beside them goes `kernels/` with `kernel_headers`. Without a preprocess, raw values of the data are floats."""
+    Beside them goes `kernels/` with `kernel_headers`. Without a preprocess, raw values of the data are floats. `classes` are
+    the names of the first output's values."""
     graph, plan = lowered.graph, lowered.arena
     p = prefix(graph)
     constants = Constants(graph)
     names = Names()
     at = {name: names.unique(name) for name in plan.slots}
-    layers = [_layer(i, layer, graph, plan, at, constants) for i, layer in enumerate(lowered.layers)]
     places = {n: f"arena + AT_{at[n]}" if n in at else constants.tensor(n) for n in (*graph.inputs, *graph.outputs)}
-    raw_input = _raw_input(p, f"AT_{at[graph.inputs[0]]}", preprocess, normalization)
-    source = _source(p, lowered, at, layers, places, raw_input)
-    header = public_header(p, graph, plan, preprocess, normalization)
+    source = render(
+        "library/network.c.j2",
+        name=graph.name,
+        p=p,
+        P=p.upper(),
+        alignment=ALIGNMENT,
+        kernels=lowered.kernel_names,
+        preprocess=preprocess is not None,
+        takes_floats=preprocess is None and normalization is not None,
+        places=[_Place(f"AT_{at[n]}", slot.offset, _lifetime(graph, n, slot)) for n, slot in plan.slots.items()],
+        inputs=[places[n] for n in graph.inputs],
+        outputs=[places[n] for n in graph.outputs],
+        input_word=f"AT_{at[graph.inputs[0]]}",
+        layers=[_layer(i, layer, graph, plan, at, constants) for i, layer in enumerate(lowered.layers)],
+    )
+    header = public_header(p, graph, plan, preprocess, normalization, classes)
     files = {f"{p}.h": header, f"{p}.c": source, f"{p}_weights.h": constants.header(p)}
     if preprocess:
         files[f"{p}_preprocess.h"] = preprocess_header(p, graph[graph.inputs[0]].size, preprocess)
@@ -112,88 +130,16 @@ def _arguments(i: int, kernel: Kernel, graph: Graph, plan: Plan, at: dict[str, s
         yield f"(void *)(arena + {plan.scratch[i].offset})"
 
 
-def _source(
-    p: str,
-    lowered: Lowered,
-    at: dict[str, str],
-    layers: list[str],
-    io: dict[str, str],
-    raw_input: str,
-) -> str:
-    up = p.upper()
-    graph, plan = lowered.graph, lowered.arena
-    includes = "\n".join(f'#include "kernels/{name}.h"' for name in lowered.kernel_names)
-    raw = f'#include "{p}_preprocess.h"\n' if raw_input else ""
-    end = len(graph.ops)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an activation lives: the constant's name, its value, and what is there from when to when."""
 
-    def lifetime(name: str) -> str:
-        slot = plan.slots[name]
-        first = "the input" if slot.first < 0 else f"layer {slot.first}"
-        last = "the end" if slot.last >= end else f"layer {max(slot.last, 0)}"
-        return f"{shape_text(graph[name])} {graph[name].dtype}, from {first} to {last}"
-
-    offsets = "\n".join(f"    AT_{at[n]} = {plan.slots[n].offset}, /* {comment_text(lifetime(n))} */" for n in plan.slots)
-    inputs = "\n".join(f"    case {i}: return {io[n]};" for i, n in enumerate(graph.inputs))
-    outputs = "\n".join(f"    case {i}: return {io[n]};" for i, n in enumerate(graph.outputs))
-    return f"""\
-/* {comment_text(graph.name)}: the layers in order. Generated; do not edit. */
-#include "{p}.h"
-
-#include <stddef.h>
-
-{includes}
-{raw}#include "{p}_weights.h"
-
-/* Called after each layer with the values it has just written; a debugger's or a test's hook. */
-#ifndef NN_TRACE
-#define NN_TRACE(index, name, pointer, bytes) ((void)0)
-#endif
-
-/* Where in the arena each activation lives. */
-enum {{
-{offsets}
-}};
-
-#ifdef {up}_STATIC_ARENA
-NN_ALIGNED({ALIGNMENT}) uint8_t {p}_static_arena[{up}_ARENA_BYTES];
-#endif
-
-void *{p}_input(void *memory, int index)
-{{
-    int8_t *const arena = (int8_t *)memory;
-    switch (index) {{
-{inputs}
-    default: return NULL;
-    }}
-}}
-
-const void *{p}_output(const void *memory, int index)
-{{
-    const int8_t *const arena = (const int8_t *)memory;
-    (void)arena;
-    switch (index) {{
-{outputs}
-    default: return NULL;
-    }}
-}}
-{raw_input}
-void {p}_invoke(void *memory)
-{{
-    int8_t *const arena = (int8_t *)memory;
-    (void)arena;
-
-{(chr(10) * 2).join(layers)}
-}}
-"""
+    word: str
+    offset: int
+    what: str
 
 
-def _raw_input(p: str, place: str, preprocess: Preprocess | None, normalization: Normalization | None) -> str:
-    """The function that takes raw values: in place for bytes, from elsewhere for floats; "" for models that take neither."""
-    if preprocess:
-        return f"\nvoid {p}_preprocess(void *memory)\n{{\n    {p}_preprocess_values((uint8_t *)memory + {place});\n}}\n"
-    if normalization:
-        return (
-            f"\nvoid {p}_quantize_input(void *memory, const float *raw)\n"
-            f"{{\n    {p}_quantize_values(raw, (int8_t *)memory + {place});\n}}\n"
-        )
-    return ""
+def _lifetime(graph: Graph, name: str, slot: Slot) -> str:
+    first = "the input" if slot.first < 0 else f"layer {slot.first}"
+    last = "the end" if slot.last >= len(graph.ops) else f"layer {max(slot.last, 0)}"
+    return f"{shape_text(graph[name])} {graph[name].dtype}, from {first} to {last}"

@@ -55,9 +55,10 @@ def write_firmware(
     vectors = vectors or random(graph, RANDOM_VECTORS, model.preprocess)
     p = prefix(graph)
     normalization = model.data.normalization if isinstance(model, QuantizedModel) else None
+    classes = model.data.classes if isinstance(model, QuantizedModel) else ()
     with replaced_whole(folder) as work:
         report("writing C")
-        write_library(lowered, work / "model", model.preprocess, normalization)
+        write_library(lowered, work / "model", model.preprocess, normalization, classes)
         tflite = to_tflite(graph)
         (work / "model.tflite").write_bytes(tflite)
         (work / "arena.svg").write_text(arena_svg(lowered), encoding="utf-8")

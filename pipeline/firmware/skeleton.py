@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.codegen.c_header import io_scale
+from pipeline.codegen.c_header import header_tensors, io_scale
 from pipeline.codegen.templates import render
 from pipeline.codegen.to_c import prefix
 from pipeline.errors import TargetError, did_you_mean
@@ -101,6 +101,8 @@ def _values(lowered: Lowered, preprocess: Preprocess | None, target: Target, sou
         "inputs": len(inputs),
         "outputs": len(outputs),
         "inputs_io": inputs,
+        "written": header_tensors(graph, graph.inputs, preprocess.dtype if preprocess else None),
+        "answer": header_tensors(graph, graph.outputs)[0],
         "outputs_io": outputs,
         "input_bytes": sum(t.bytes for t in inputs),
         "arena_bytes": lowered.arena.arena_bytes,

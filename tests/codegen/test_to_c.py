@@ -167,9 +167,15 @@ alignas(16) static unsigned char arena[SMALL_CNN_ARENA_BYTES];
 int main() {
   static_assert(SMALL_CNN_INPUT_COUNT == 1 && SMALL_CNN_OUTPUT_0_BYTES == 10, "sizes are constants");
   static_assert(SMALL_CNN_OUTPUT_0_ZERO_POINT == -128 && SMALL_CNN_OUTPUT_0_SCALE == 1.0f / 256, "so is the quantisation");
-  if (fread(small_cnn_input(arena, 0), 1, SMALL_CNN_INPUT_BYTES, stdin) != SMALL_CNN_INPUT_BYTES) return 1;
+  static_assert(SMALL_CNN_CLASSES == 10, "one name a value");
+  int8_t *const image = small_cnn_input_image(arena);
+  const int8_t *const answer = small_cnn_output_probabilities(arena);
+  if (image != small_cnn_input(arena, 0) || answer != small_cnn_output(arena, 0)) return 3;
+  if (strcmp(small_cnn_class_name(0), "a 'cat'_") || strcmp(small_cnn_class_name(9), "class 9")) return 4;
+  if (small_cnn_class_name(-1) || small_cnn_class_name(10)) return 5;
+  if (fread(image, 1, SMALL_CNN_INPUT_BYTES, stdin) != SMALL_CNN_INPUT_BYTES) return 1;
   small_cnn_invoke(arena);
-  fwrite(small_cnn_output(arena, 0), 1, SMALL_CNN_OUTPUT_BYTES, stdout);
+  fwrite(answer, 1, SMALL_CNN_OUTPUT_BYTES, stdout);
   return small_cnn_input(arena, 1) == nullptr && small_cnn_output(arena, 7) == nullptr ? 0 : 2;
 }
 """
@@ -178,7 +184,7 @@ int main() {
 @pytest.mark.parametrize("arena", [[], ["-DSMALL_CNN_STATIC_ARENA"]], ids=["the caller's arena", "its own arena"])
 def test_the_library_links_with_cpp(arena: list[str], tmp_path: Path) -> None:
     graph = small_cnn()
-    write_library(lowered(graph), tmp_path)
+    write_library(lowered(graph), tmp_path, classes=['a "cat"\\', *(f"class {i}" for i in range(1, 10))])
     (tmp_path / "program.cpp").write_text(CPP_PROGRAM)
     strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", str(tmp_path), *arena]
     run = {"check": True, "cwd": tmp_path}
