@@ -75,7 +75,8 @@ def public_header(
 
 
 def header_tensors(graph: Graph, names: Sequence[str], raw: str | None = None) -> list[HeaderTensor]:
-    """Inputs or outputs of the graph. `raw`: the dtype of what the program writes into the first of them, where that is not the graph's own."""
+    """Of the graph's inputs or outputs. `raw`: the dtype of what the program writes into the first of them, where that is
+    not the graph's own."""
     words = Names()
     found = []
     for i, name in enumerate(names):
