@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import os
-import pkgutil
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,21 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import stages as stages_package
+from pipeline import stages as builtin
 from pipeline.artifacts import Measured
-from pipeline.data.calibration import find as find_calibration
 from pipeline.data.dataset import DataRecipe, source_file
 from pipeline.data.source import ModelRecipe, Source, require_model
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.locations import data_dir
-from pipeline.stage import Checked, Stage
-from pipeline.stages.quantize import Quantize
+from pipeline.stage import Idle, Stage, check_stages
 from pipeline.strict import limits, parse, read_toml
 from pipeline.target import Target
-
-ORDER = ("train", "prune", "distill", "quantize", "codegen", "measure")
-OPTIONAL = ("prune", "distill")
-"""Left out unless the recipe has their table; the others always run."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BARE_WORD = re.compile(r"[A-Za-z_./~][\w./:~-]*")
@@ -64,7 +56,7 @@ class Recipe:
         """The same as TOML, with absolute paths, and without what is of no use on `targets`: it would be refused there."""
         tables = self.settings()
         for stage in self.stages:
-            idle = stage.unused(targets) if isinstance(stage, Checked) else {}
+            idle = stage.unused(targets) if isinstance(stage, Idle) else {}
             tables[stage.name] = {k: v for k, v in tables[stage.name].items() if k not in idle}
         return _toml(tables)
 
@@ -96,7 +88,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _merge(table, _override(override))
     where = str(path)
-    known = ["name", "seed", "stages", "data", "model", *_known_stages()]
+    known = ["name", "seed", "stages", "data", "model", *builtin.names()]
     for key in table:
         if key not in known:
             raise RecipeError(f"{where}: {key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
@@ -110,15 +102,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     data = parse(DataRecipe, table["data"], f"{where}: data")
     model = parse(ModelRecipe, table["model"], f"{where}: model")
     stages = tuple(
-        parse(_stage_class(name), table.get(name, {}), f"{where}: {name}") for name in _stage_names(head, table, where)
+        parse(builtin.find(name), table.get(name, {}), f"{where}: {name}") for name in _stage_names(head, table, where)
     )
     check_order(stages)
     source_file(data.source, folder)
     require_model(model, folder)
-    for stage in stages:
-        if isinstance(stage, Quantize) and stage.calibration:
-            find_calibration(stage.calibration)
-    return Recipe(
+    recipe = Recipe(
         name=head.name,
         seed=head.seed,
         data=data,
@@ -128,6 +117,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides=tuple(overrides),
         given={stage.name: frozenset(table.get(stage.name, {})) for stage in stages},
     )
+    check_stages(recipe, None, ())
+    return recipe
 
 
 def check_order(stages: Sequence[Stage]) -> None:
@@ -140,14 +131,9 @@ def check_order(stages: Sequence[Stage]) -> None:
                 f"stages: {stage.name!r} takes a {stage.consumes.__name__}, but {before} gives a {gives.__name__}. "
                 f"The order given is {', '.join(s.name for s in stages)}."
             )
-        if stage.name == "distill" and "prune" not in [s.name for s in stages[: stages.index(stage)]]:
-            raise RecipeError(
-                "distill has no teacher: it is the model before pruning, and no prune stage comes before it. Add a [prune] "
-                "table to the recipe or remove [distill]."
-            )
         gives, before = stage.produces, repr(stage.name)
     if gives is not Measured:
-        raise RecipeError(f"stages: the last must be 'measure'; {before} gives a {gives.__name__}.")
+        raise RecipeError(f"stages: the last must be {builtin.ORDER[-1]!r}; {before} gives a {gives.__name__}.")
 
 
 @dataclass(frozen=True)
@@ -157,15 +143,9 @@ class _Head:
     stages: tuple[str, ...] = ()
 
 
-def _known_stages() -> list[str]:
-    """The stages' folder is the list; those of ORDER first."""
-    found = {info.name for info in pkgutil.iter_modules(stages_package.__path__) if not info.name.startswith("_")}
-    return [n for n in ORDER if n in found] + sorted(found - set(ORDER))
-
-
 def _stage_names(head: _Head, table: Mapping[str, Any], where: str) -> Iterable[str]:
-    """The recipe's own `stages`, else ORDER without the optional ones that have no table (or `prune = false`)."""
-    known = _known_stages()
+    """The recipe's own `stages`, else ORDER without the optional ones that have no table (or `<stage> = false`)."""
+    known = builtin.names()
     for name in head.stages:
         if name not in known:
             raise RecipeError(
@@ -173,13 +153,7 @@ def _stage_names(head: _Head, table: Mapping[str, Any], where: str) -> Iterable[
             )
     if head.stages:
         return head.stages
-    return [n for n in ORDER if n not in OPTIONAL or table.get(n, False) is not False]
-
-
-def _stage_class(name: str) -> type[Stage]:
-    module = importlib.import_module(f"{stages_package.__name__}.{name}")
-    cls: type[Stage] = getattr(module, "".join(part.capitalize() for part in name.split("_")))
-    return cls
+    return [n for n in builtin.ORDER if n not in builtin.OPTIONAL or table.get(n, False) is not False]
 
 
 def _data_source(source: str, folder: Path) -> str:
@@ -199,9 +173,9 @@ def _fields(part: Any) -> dict[str, Any]:
 
 
 def _override(text: str) -> dict[str, Any]:
-    """{"prune": {"keep": 0.4}} for "prune.keep=0.4". The value is TOML; a bare word counts as a string."""
+    """{"a": {"b": 0.4}} for "a.b=0.4". The value is TOML; a bare word counts as a string."""
     key, equals, value = text.partition("=")
-    shape = "--set takes key=value with a TOML value, such as --set prune.keep=0.4 or --set train.epochs=3"
+    shape = "--set takes key=value with a TOML value, such as --set seed=3 or --set data.limit=200"
     if not equals or not re.fullmatch(r"\s*[\w-]+(\.[\w-]+)*\s*", key):
         raise RecipeError(f"--set {text}: {shape}.")
     if "\n" in value:  # TOML would read further keys from it

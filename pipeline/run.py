@@ -19,7 +19,6 @@ from pipeline.devices.bench import bench_entry, require_bench
 from pipeline.firmware.cortex_m import require_target
 from pipeline.host import tools
 from pipeline.host.signals import end_if_asked
-from pipeline.importers.torch.importer import check_supported
 from pipeline.measurement.kind import Kind
 from pipeline.recipe import Recipe, check_order
 from pipeline.report.agreement import TargetAgreement, compare_targets
@@ -27,15 +26,11 @@ from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
 from pipeline.report.write import write_report
 from pipeline.run_folder import run_folder
-from pipeline.stage import Checked, Context, Stage
-from pipeline.stages.quantize import Quantize
+from pipeline.stage import Context, Stage, check_stages
 from pipeline.target import Target
 from pipeline.tracking.mlflow import MlflowTracker, git_commit
 from pipeline.tracking.store import is_new, store_uri
 from pipeline.tracking.tracker import RunLog, Tracker
-from pipeline.training.fit import batch_of
-
-PER_TARGET = ("codegen", "measure")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +56,14 @@ def run_targets(
     display: Display | None = None,
 ) -> Outcome:
     """Take the recipe's model through its stages to each of `targets`; writes `out`/<recipe>-<targets>-<n> and one MLflow
-    run. Stages before codegen run once. With several targets, each has a folder of its name in the run's folder.
+    run. Stages that make nothing for one target run once. With several targets, each has a folder of its name in the
+    run's folder.
 
     Raises a PipelineError with a message for the user. Then, as on Ctrl-C, the MLflow runs are marked FAILED, no
     device or tool is left running, and what the stages wrote is kept as <folder>.failed."""
     start = time.monotonic()
     check_order(recipe.stages)
-    for stage in recipe.stages:
-        if isinstance(stage, Checked):
-            stage.check(recipe.given.get(stage.name, frozenset()), targets)
+    check_stages(recipe, None, targets)
     for target in targets:
         _check_tools(target, bench)
     with ExitStack() as stack:
@@ -82,10 +76,10 @@ def run_targets(
         versions = tools.versions()
         _describe(tracker.log, recipe, targets, versions)
         with display.step("loading data and model"):
-            first = load_source(recipe)
+            first = load_source(recipe, targets)
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
         loop = _Loop(recipe.name, recipe.seed, tracker, display, bench, accept_new_host_key)
-        shared = [s for s in recipe.stages if s.name not in PER_TARGET]
+        shared = [s for s in recipe.stages if not _per_target(s)]
         begun, model = loop.stages(shared, first, targets[0], folder.work)
         reports = []
         for target in targets:
@@ -129,15 +123,17 @@ def _check_tools(target: Target, bench: Path | None) -> None:
     require_device(target, bench)
 
 
-def load_source(recipe: Recipe) -> Source:
-    """The recipe's data and model, which fit each other, have an int8 form, and can be calibrated. RecipeError or GraphError
-    before anything is trained."""
+def _per_target(stage: Stage) -> bool:
+    """Whether what it makes is for one target; so are all stages after it."""
+    return issubclass(stage.produces, Package | Measured)
+
+
+def load_source(recipe: Recipe, targets: Sequence[Target]) -> Source:
+    """The recipe's data and model, which fit each other and all stages. RecipeError or GraphError before anything is
+    trained."""
     data = dataset.load(recipe.data, recipe.seed, recipe.folder)
     loaded = source.load(recipe.model, data, recipe.seed, recipe.folder)
-    check_supported(loaded.module, batch_of(data, data.x_train[:2]))
-    for stage in recipe.stages:
-        if isinstance(stage, Quantize):
-            stage.select(data)
+    check_stages(recipe, loaded, targets)
     return loaded
 
 

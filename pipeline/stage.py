@@ -13,6 +13,7 @@ from pipeline.errors import RecipeError
 from pipeline.measurement.kind import Kind
 
 if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
+    from pipeline.data.source import Source
     from pipeline.target import Target
 
 
@@ -60,7 +61,7 @@ def keep_text(text: str, ctx: Context, stage: str, name: str) -> None:
 
 
 class Stage(Protocol):
-    """`consumes` and `produces` are artifact classes; `run.check_order` compares them before anything runs."""
+    """`consumes` and `produces` are artifact classes; `recipe.check_order` compares them before anything runs."""
 
     name: ClassVar[str]
     consumes: ClassVar[type]
@@ -69,19 +70,38 @@ class Stage(Protocol):
     def run(self, artifact: Any, ctx: Context) -> Any: ...
 
 
+class StagesOfRecipe(Protocol):
+    """What a stage may know of the recipe that it is in: the stages in order, and which settings of each the user wrote."""
+
+    @property
+    def stages(self) -> Sequence[Stage]: ...
+    @property
+    def given(self) -> Mapping[str, Collection[str]]: ...
+
+
 @runtime_checkable
 class Checked(Protocol):
     """A stage that has something to refuse before any work."""
 
+    def check(self, recipe: StagesOfRecipe, source: Source | None, targets: Sequence[Target]) -> None:
+        """RecipeError or GraphError for what can not work. Called when the recipe is read (no `source`, no `targets`), when
+        the targets are known, and once more when data and model are loaded."""
+
+
+@runtime_checkable
+class Idle(Protocol):
+    """A stage some of whose settings do nothing beside others."""
+
     def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
         """The settings that change nothing on any of `targets`: why, and what to do, as the end of "x is of no use "."""
 
-    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
-        """RecipeError for what can not work; `given` are the settings that the user wrote, which must not be unused."""
 
-
-def refuse_unused(stage: str, given: Collection[str], unused: Mapping[str, str]) -> None:
-    """RecipeError for the first setting that was given and does nothing."""
-    for key, why in unused.items():
-        if key in given:
-            raise RecipeError(f"{stage}.{key} is of no use {why}")
+def check_stages(recipe: StagesOfRecipe, source: Source | None, targets: Sequence[Target]) -> None:
+    """RecipeError for the first setting that the user wrote and that does nothing; then each stage checks itself."""
+    for stage in recipe.stages:
+        for key, why in stage.unused(targets).items() if isinstance(stage, Idle) else ():
+            if key in recipe.given.get(stage.name, ()):
+                raise RecipeError(f"{stage.name}.{key} is of no use {why}")
+    for stage in recipe.stages:
+        if isinstance(stage, Checked):
+            stage.check(recipe, source, targets)

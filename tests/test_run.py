@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,14 +17,16 @@ from typing import Any, ClassVar
 import pytest
 from finished import measured
 
+from pipeline import stages
 from pipeline import target as targets
 from pipeline.artifacts import FloatModel, Measured
 from pipeline.data.dataset import DataRecipe
 from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import BuildError, PipelineError, RecipeError, Terminated
+from pipeline.locations import PACKAGE
 from pipeline.recipe import Recipe, check_order
 from pipeline.run import run, run_folder
-from pipeline.stage import Context
+from pipeline.stage import Context, check_stages
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.train import Train
@@ -186,8 +189,39 @@ def test_order_is_checked() -> None:
         check_order([Train(), Ship(), Ship()])
     with pytest.raises(RecipeError, match=r"the last must be 'measure'; 'train' gives a FloatModel"):
         check_order([Train()])
-    with pytest.raises(RecipeError, match=r"distill has no teacher.*Add a \[prune\] table"):
-        check_order([Train(), Distill(), Ship()])
+
+
+def test_a_stage_checks_what_stands_around_it(tmp_path: Path) -> None:
+    check_stages(recipe(tmp_path, Train(), Prune(), Distill(), Ship()), None, ())
+    for wrong in ((Train(), Distill(), Ship()), (Train(), Distill(), Prune(), Ship())):
+        with pytest.raises(RecipeError, match=r"distill has no teacher.*Add a \[prune\] table"):
+            check_stages(recipe(tmp_path, *wrong), None, ())
+
+
+@dataclass(frozen=True)
+class Picky(Weigh):
+    """Refuses all; the words say what it was shown."""
+
+    name: ClassVar[str] = "picky"
+
+    def check(self, shown: Any, source: Source | None, targets: Any) -> None:
+        if source is not None:
+            stages = ", ".join(s.name for s in shown.stages)
+            raise RecipeError(f"no {source.data.name} for {targets[0].name} in {stages}")
+
+
+def test_a_stage_of_any_name_checks_the_data_before_work(client: Any, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no digits for cortex-m4 in picky, ship"):
+        run(recipe(tmp_path, Picky(), Ship()), CORTEX_M4, out=tmp_path / "build")
+    assert list((tmp_path / "build").iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["run.py", "recipe.py"])
+def test_the_loop_and_the_recipe_name_no_stage(file: str) -> None:
+    text = (PACKAGE / file).read_text(encoding="utf-8")
+    named = re.compile(rf"(?i)\b({'|'.join(stages.names())})\b")
+    assert named.search("from pipeline.stages.quantize import Quantize")
+    assert named.findall(text) == []
 
 
 def test_missing_tools_are_named_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pipeline import target
 from pipeline.cli import app
 from pipeline.errors import RecipeError
 from pipeline.recipe import Recipe, load
-from pipeline.stage import Checked
+from pipeline.stage import check_stages
 
 RECIPE = """
 name = "small"
@@ -71,22 +71,16 @@ def recipe(folder: Path, setting: str) -> Recipe:
     return load(path, [setting])
 
 
-def check(checked: Recipe, targets: list[target.Target]) -> None:
-    for stage in checked.stages:
-        if isinstance(stage, Checked):
-            stage.check(checked.given[stage.name], targets)
-
-
 @pytest.mark.parametrize("setting", REFUSED)
 def test_what_does_nothing_is_refused(setting: str, tmp_path: Path) -> None:
     targets, message = REFUSED[setting]
     with pytest.raises(RecipeError, match=message):
-        check(recipe(tmp_path, setting), targets)
+        check_stages(recipe(tmp_path, setting), None, targets)
 
 
 @pytest.mark.parametrize("setting", TAKEN)
 def test_what_does_something_for_one_target_is_taken(setting: str, tmp_path: Path) -> None:
-    check(recipe(tmp_path, setting), TAKEN[setting])
+    check_stages(recipe(tmp_path, setting), None, TAKEN[setting])
 
 
 @pytest.mark.parametrize("setting", TAKEN)
@@ -95,7 +89,7 @@ def test_the_resolved_recipe_is_not_refused(setting: str, tmp_path: Path) -> Non
     first = recipe(tmp_path, setting)
     (tmp_path / "again.toml").write_text(first.toml(TAKEN[setting]))
     again = load(tmp_path / "again.toml")
-    check(again, TAKEN[setting])
+    check_stages(again, None, TAKEN[setting])
     assert again.stages == first.stages
     assert "epochs" in again.given["train"], "nobody wrote it, and it does something"
 

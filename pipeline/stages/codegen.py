@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,10 +12,11 @@ from pipeline.codegen import tflm
 from pipeline.firmware.cortex_m import write_firmware
 from pipeline.firmware.manifest import read_manifest
 from pipeline.proof import vectors
-from pipeline.stage import Context, refuse_unused
+from pipeline.stage import Context, StagesOfRecipe
 from pipeline.strict import limits
 
 if TYPE_CHECKING:
+    from pipeline.data.source import Source
     from pipeline.firmware.linux import LinuxPackage
     from pipeline.target import Target
 
@@ -37,14 +38,13 @@ class Codegen:
     produces: ClassVar[type] = Package
 
     def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
-        if any(target.family == "cortex_m" for target in targets):
+        if not targets or any(target.family == "cortex_m" for target in targets):
             return {}
         return {"tflm_dir": f"to {', '.join(t.name for t in targets)}: TFLM is for microcontrollers. Leave it out."}
 
-    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
-        """RecipeError, before any work, when `tflm_dir` holds no library or none of `targets` has a use for it."""
-        if self.tflm_dir is not None:
-            refuse_unused(self.name, {*given, "tflm_dir"}, self.unused(targets))
+    def check(self, recipe: StagesOfRecipe, source: Source | None, targets: Sequence[Target]) -> None:
+        """RecipeError when `tflm_dir` holds no library."""
+        if targets and self.tflm_dir is not None:
             tflm.require_library(self.tflm_dir)
 
     def run(self, artifact: QuantizedModel, ctx: Context) -> Package:

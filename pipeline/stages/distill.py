@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.artifacts import FloatModel
 from pipeline.errors import RecipeError
-from pipeline.stage import Context, refuse_unused
+from pipeline.stage import Context, StagesOfRecipe
 from pipeline.strict import limits
 from pipeline.target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from pipeline.data.source import Source
     from pipeline.training.fit import Loss
 
 
@@ -39,8 +40,14 @@ class Distill:
             return {}
         return {"temperature": "with weight = 0, which leaves the teacher out. Leave it out, or give a weight above 0."}
 
-    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
-        refuse_unused(self.name, given, self.unused(targets))
+    def check(self, recipe: StagesOfRecipe, source: Source | None, targets: Sequence[Target]) -> None:
+        """RecipeError unless a stage before this one leaves a teacher."""
+        before = recipe.stages[: recipe.stages.index(self)]
+        if not any(getattr(stage, "gives_teacher", False) for stage in before):
+            raise RecipeError(
+                "distill has no teacher: it is the model before pruning, and no prune stage comes before it. Add a [prune] "
+                "table to the recipe or remove [distill]."
+            )
 
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
         from pipeline.training.fit import Schedule, deterministic, fit

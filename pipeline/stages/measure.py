@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from pipeline.measurement.board import Measurement
 from pipeline.power.model import energy_uj
 from pipeline.proof.session import replay
 from pipeline.proof.vectors import from_images
-from pipeline.stage import Context, keep_text, refuse_unused
+from pipeline.stage import Context, keep_text
 from pipeline.strict import limits
 from pipeline.target import Target
 
@@ -57,9 +57,6 @@ class Measure:
             )
             idle["counter"] = f"to {names}: only emulated boards count instructions. Leave it out."
         return idle
-
-    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
-        refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: Package, ctx: Context) -> Measured:
         """What the device did, also in measure/measurement.json. DeviceError; MismatchError, naming the layer if known."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from pipeline.artifacts import FloatModel
-from pipeline.stage import Context, keep_text, refuse_unused
+from pipeline.stage import Context, keep_text
 from pipeline.strict import limits
 from pipeline.target import Target
 from pipeline.training.channels import Criterion
@@ -25,6 +25,7 @@ class Prune:
     name: ClassVar[str] = "prune"
     consumes: ClassVar[type] = FloatModel
     produces: ClassVar[type] = FloatModel
+    gives_teacher: ClassVar[bool] = True
 
     keep: float = limits(0.5, low=0.01, high=1.0)
     criterion: Criterion = "taylor"
@@ -42,9 +43,6 @@ class Prune:
         why = "with epochs = 0, which trains nothing. Leave it out, or give epochs."
         batches = () if self.criterion == "taylor" else ("batch_size",)  # taylor takes its gradients by batch
         return dict.fromkeys(("learning_rate", *batches), why)
-
-    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
-        refuse_unused(self.name, given, self.unused(targets))
 
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
         from pipeline.training.cost import cost

@@ -3,18 +3,21 @@ layer against the float model. From here on the Graph is the model: its accuracy
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.artifacts import FloatModel, QuantizedModel
 from pipeline.data.calibration import CalibrationSet, Selection, find, select
 from pipeline.data.dataset import Dataset
 from pipeline.evaluate import scores
 from pipeline.passes import optimize
-from pipeline.stage import Context, keep_text, refuse_unused
+from pipeline.stage import Context, StagesOfRecipe, keep_text
 from pipeline.strict import limits
 from pipeline.target import Target
+
+if TYPE_CHECKING:
+    from pipeline.data.source import Source
 
 _SQNR_IMAGES = 32
 
@@ -50,8 +53,17 @@ class Quantize:
             idle |= dict.fromkeys(("count", "seed"), why)
         return idle
 
-    def check(self, given: Collection[str], targets: Sequence[Target]) -> None:
-        refuse_unused(self.name, given, self.unused(targets))
+    def check(self, recipe: StagesOfRecipe, source: Source | None, targets: Sequence[Target]) -> None:
+        """RecipeError when the calibration set is not known, or does not fit the data; GraphError when the model has no int8
+        form."""
+        if self.calibration:
+            find(self.calibration)
+        if source is not None:
+            from pipeline.importers.torch.importer import check_supported
+            from pipeline.training.fit import batch_of
+
+            check_supported(source.module, batch_of(source.data, source.data.x_train[:2]))
+            self.select(source.data)
 
     def run(self, artifact: FloatModel, ctx: Context) -> QuantizedModel:
         from pipeline.training import int8

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.preprocess import Normalization, byte_tables
 from pipeline.proof.tflm import tflm_available
 from pipeline.proof.vectors import from_images
 from pipeline.run import settings_of
-from pipeline.stage import Advance, Context, Stage
+from pipeline.stage import Advance, Context, Stage, check_stages
 from pipeline.stages.codegen import FIRMWARE_STEPS, LINUX_STEPS, Codegen, _log_linux
 from pipeline.strict import parse
 
@@ -120,21 +121,26 @@ def test_recipe_keys() -> None:
         parse(Codegen, {"vectors": 0}, "recipe.toml: codegen")
 
 
+def refused(stage: Codegen, targets: list[target.Target]) -> None:
+    """What the stage's recipe, in which the user wrote its `tflm_dir`, raises."""
+    check_stages(SimpleNamespace(stages=(stage,), given={"codegen": ("tflm_dir",) if stage.tflm_dir else ()}), None, targets)
+
+
 def test_a_tflm_library_is_looked_for_before_any_work(tmp_path: Path) -> None:
     board, pi = target.load("cortex-m4"), target.load("raspberry-pi-4")
-    Codegen().check((), [board, pi])
+    refused(Codegen(), [board, pi])
     with pytest.raises(RecipeError, match=r"no libtensorflow-microlite\.a in the tflm_dir .*none"):
-        Codegen(tflm_dir=tmp_path / "none").check((), [board])
+        refused(Codegen(tflm_dir=tmp_path / "none"), [board])
     for number, place in enumerate(("", "lib", "gen/cortex_m_generic_cortex-m4+fp_default/lib")):
         folder = tmp_path / f"tflm-{number}"
         (folder / place).mkdir(parents=True)
         (folder / place / "libtensorflow-microlite.a").touch()
-        Codegen(tflm_dir=folder).check((), [board, pi])
+        refused(Codegen(tflm_dir=folder), [board, pi])
         with pytest.raises(RecipeError, match=r"codegen\.tflm_dir is of no use to raspberry-pi-4: .* Leave it out"):
-            Codegen(tflm_dir=folder).check((), [pi])
+            refused(Codegen(tflm_dir=folder), [pi])
     spaced = (tmp_path / "tflm-0").rename(tmp_path / "a b")
     with pytest.raises(RecipeError, match=r"has a space in its path, which make can not take"):
-        Codegen(tflm_dir=spaced).check((), [board])
+        refused(Codegen(tflm_dir=spaced), [board])
 
 
 def test_float_images_are_quantised_by_the_host() -> None:
