@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pipeline.errors import GraphError
 from pipeline.evidence import BitExact
@@ -83,6 +83,11 @@ class Package:
         if isinstance(self.model, QuantizedModel):
             return self.model.data
         raise GraphError(f"{self.folder} was compiled from an imported model, which has no data set; give the inputs.")
+
+    def moved(self, old: Path, new: Path) -> Self:
+        """As it is found once the folder `old`, in which its files are, has become `new`."""
+        paths: dict[str, Any] = {k: new / v.relative_to(old) for k, v in vars(self).items() if isinstance(v, Path)}
+        return replace(self, **paths)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

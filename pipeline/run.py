@@ -26,6 +26,8 @@ from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
 from pipeline.report.write import write_report
 from pipeline.run_folder import run_folder
+from pipeline.saved.artifact import save
+from pipeline.saved.index import NotSavedError
 from pipeline.stage import Context, Stage, check_stages
 from pipeline.target import Target
 from pipeline.tracking.mlflow import MlflowTracker, git_commit
@@ -78,8 +80,9 @@ def run_targets(
         with display.step("loading data and model"):
             first = load_source(recipe, targets)
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
-        loop = _Loop(recipe.name, recipe.seed, tracker, display, bench, accept_new_host_key)
-        shared = [s for s in recipe.stages if not _per_target(s)]
+        loop = _Loop(recipe.name, recipe.seed, tracker, display, bench, accept_new_host_key, first)
+        steps = steps_of(recipe.stages)
+        shared = [step for step in steps if not _per_target(step[1])]
         begun, model = loop.stages(shared, first, targets[0], folder.work)
         reports = []
         for target in targets:
@@ -87,7 +90,7 @@ def run_targets(
             work = folder.work / suffix.strip()
             work.mkdir(exist_ok=True)
             final = folder.final / suffix.strip()
-            ended, measured = loop.stages(recipe.stages[len(shared) :], model, target, work, suffix)
+            ended, measured = loop.stages(steps[len(shared) :], model, target, work, suffix)
             assert isinstance(measured, Measured)  # check_order
             report = Report(
                 recipe=recipe.name,
@@ -97,7 +100,7 @@ def run_targets(
                 page=tracker.page,
                 folder=final,
                 stages=begun + ended,
-                measured=replace(measured, package=_moved(measured.package, work, final)),
+                measured=replace(measured, package=measured.package.moved(work, final)),
                 seconds=time.monotonic() - start,
                 versions=versions,
             )
@@ -137,12 +140,6 @@ def load_source(recipe: Recipe, targets: Sequence[Target]) -> Source:
     return loaded
 
 
-def _moved(package: Package, work: Path, final: Path) -> Package:
-    """The package as it is found once `work` has become `final`."""
-    paths: dict[str, Any] = {k: final / v.relative_to(work) for k, v in vars(package).items() if isinstance(v, Path)}
-    return replace(package, **paths)
-
-
 @dataclass(eq=False)
 class _Recorder:
     """A stage's log that also remembers the final figures, for the report."""
@@ -175,13 +172,15 @@ class _Loop:
     display: Display
     bench: Path | None
     accept_new_host_key: bool
+    source: Source
 
     def stages(
-        self, stages: Sequence[Stage], artifact: Any, target: Target, folder: Path, suffix: str = ""
+        self, steps: Sequence[tuple[str, Stage]], artifact: Any, target: Target, folder: Path, suffix: str = ""
     ) -> tuple[tuple[StageResult, ...], Any]:
-        """Run them in order, each a nested run called by its name and `suffix`; their results, and the last artifact."""
+        """Run them in order, each a nested run called by its name and `suffix`, what it made kept in its folder; their
+        results, and the last artifact."""
         results: list[StageResult] = []
-        for stage in stages:
+        for kept, stage in steps:
             start = time.monotonic()
             name = stage.name + suffix
             end_if_asked()
@@ -199,12 +198,29 @@ class _Loop:
                     name=self.name,
                 )
                 artifact = stage.run(artifact, context)
+                self._keep(artifact, folder / kept)
                 seconds = time.monotonic() - start
                 log.metrics({"stage_s": seconds}, "measured")
             result = StageResult(stage.name, tuple(recorder.figures.values()), seconds, loaded)
             self.display.finished(replace(result, name=name))
             results.append(result)
         return tuple(results), artifact
+
+    def _keep(self, artifact: Any, folder: Path) -> None:
+        """Save it for a run that starts from it. One that can not be saved is still good for the stages that follow here."""
+        if isinstance(artifact, Measured):  # the last: report.json and measurement.json say what it is
+            return
+        try:
+            save(artifact, folder, folder.name, self.source)
+        except NotSavedError as e:
+            self.display.say(f"not saved, so no run can start from here: {e}")
+
+
+def steps_of(stages: Sequence[Stage]) -> tuple[tuple[str, Stage], ...]:
+    """Each stage with the name of its folder in a run's: the stage's own, for the second of that name <name>-2."""
+    names = [stage.name for stage in stages]
+    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    return tuple((s.name if n == 1 else f"{s.name}-{n}", s) for s, n in zip(stages, counts, strict=True))
 
 
 def settings_of(part: Any) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import BuildError, PipelineError, RecipeError, Terminated
 from pipeline.locations import PACKAGE
 from pipeline.recipe import Recipe, check_order
-from pipeline.run import run, run_folder
+from pipeline.run import load_source, run, run_folder, steps_of
+from pipeline.saved.artifact import load
 from pipeline.stage import Context, check_stages
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
@@ -118,8 +119,9 @@ def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path, monkeyp
     assert report.firmware == report.folder / "firmware"
     assert report.measured.package.elf.read_bytes() == b"\x7fELF"
     assert {p.name for p in report.folder.iterdir()} == {
-        "firmware", "plots", "recipe.toml", "report.html", "report.json", "weigh.txt",
+        "firmware", "plots", "recipe.toml", "report.html", "report.json", "weigh", "weigh.txt",
     }  # fmt: skip
+    assert load(report.folder / "weigh", load_source(recipe(tmp_path, Weigh(), Ship()), (CORTEX_M4,))).stage == "weigh"
     assert json.loads((report.folder / "report.json").read_text()) == report.json()
 
     parent, weigh, ship = last_runs(client)
@@ -179,6 +181,12 @@ def test_bad_data_fails_before_any_stage(client: Any, tmp_path: Path) -> None:
     (parent,) = last_runs(client)
     assert parent.info.status == "FAILED"
     assert "none.npz does not exist" in parent.data.tags["error"]
+
+
+def test_each_stage_has_a_folder_of_its_own() -> None:
+    assert [folder for folder, _ in steps_of([Train(), Prune(), Prune(), Distill(), Prune()])] == [
+        "train", "prune", "prune-2", "distill", "prune-3",
+    ]  # fmt: skip
 
 
 def test_order_is_checked() -> None:

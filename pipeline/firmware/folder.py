@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
                 f"{folder} was written for a Linux computer, and holds no firmware. `pipeline run --target {name}` replays "
                 "the test images there; `runner/` and the .onnx files in the folder can be used by hand."
             )
-        _verify(folder, manifest["files"])
+        verify_files(folder, manifest["files"])
         target = parse(Target, manifest["target"], f"{folder / MANIFEST}: target", TargetError)
         name, model_id = str(manifest["model"]["name"]), str(manifest["model"]["id"])
         binary = next(file for file in manifest["files"] if file.endswith(".bin"))
@@ -75,7 +76,8 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
     return firmware, target
 
 
-def _verify(folder: Path, files: dict[str, str]) -> None:
+def verify_files(folder: Path, files: Mapping[str, str]) -> None:
+    """RecipeError, naming it, when one of the manifest's `files` is missing or not as it was when it was proven."""
     for name, wanted in files.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):

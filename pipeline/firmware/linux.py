@@ -16,13 +16,16 @@ from pipeline.codegen.onnx.to_onnx import Raw, module_to_onnx, save, to_float_on
 from pipeline.codegen.onnx.writer import from_stored, to_stored
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.devices.linux.protocol import RUNNER, runner_files
-from pipeline.errors import MismatchError, TargetError
+from pipeline.errors import MismatchError, RecipeError, TargetError
+from pipeline.evidence import Comparison, Differences
 from pipeline.firmware.atomic import replaced_whole
-from pipeline.firmware.manifest import FORMAT, MANIFEST, file_digests
+from pipeline.firmware.folder import verify_files
+from pipeline.firmware.manifest import FORMAT, MANIFEST, file_digests, read_manifest
 from pipeline.host import tools
 from pipeline.ir import Array, Graph
-from pipeline.proof.onnxruntime import Agreement, agreement, compare, session
+from pipeline.proof.onnxruntime import Agreement, Layer, agreement, compare, session
 from pipeline.proof.prove import prove_tflm
+from pipeline.proof.tolerances import Tolerance
 from pipeline.proof.vectors import Vectors, from_images, random
 from pipeline.target import Target
 
@@ -113,6 +116,42 @@ def write_linux(
     )
 
 
+def load_linux(folder: Path, model: QuantizedModel) -> LinuxPackage:
+    """The folder that `write_linux` wrote for `model`, after comparing every file with the manifest's sha256. RecipeError
+    names a file that is missing or changed."""
+    manifest = read_manifest(folder)
+    try:
+        verify_files(folder, manifest["files"])
+        if manifest["model"]["sha256"] != model.graph.sha256():
+            raise RecipeError(f"{folder} was written for another model. Generate it anew.")
+        return LinuxPackage(
+            folder=folder,
+            model=model,
+            flash_bytes=_size(folder),
+            sha256=str(manifest["files"][INT8_FILE]),
+            model_id=str(manifest["model"]["id"]),
+            raw=raw_input(model),
+            agreement=_agreement(manifest["agreement"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise RecipeError(f"{folder / MANIFEST} is not complete ({e!r}); generate the folder anew.") from None
+
+
+def _agreement(stored: dict[str, Any]) -> Agreement:
+    def differences(table: dict[str, Any]) -> Differences:
+        return Differences({int(lsb): int(count) for lsb, count in table["counts"].items()})
+
+    whole = stored["end_to_end"]
+    return Agreement(
+        int(stored["layer_vectors"]),
+        tuple(
+            Layer(str(x["tensor"]), str(x["kind"]), differences(x["differences"]), Tolerance(**x["tolerance"]))
+            for x in stored["layers"]
+        ),
+        Comparison(int(whole["vectors"]), differences(whole["differences"]), whole["top1"]),
+    )
+
+
 def _vectors(model: Int8Model, images: Array | None) -> tuple[tuple[Array, ...], Vectors]:
     """Inputs as the files take them but for their shape, and what the reference says to them."""
     if not isinstance(model, QuantizedModel):
@@ -158,8 +197,12 @@ def _expect_whole(
         )
 
 
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in (folder / INT8_FILE, *(folder / RUNNER.name).iterdir()))
+
+
 def _expect_fits(work: Path, target: Target) -> int:
-    size = sum(file.stat().st_size for file in (work / INT8_FILE, *(work / RUNNER.name).iterdir()))
+    size = _size(work)
     if size > target.memory.flash_bytes:
         raise TargetError(
             f"model and runner take {size:,} bytes, but {target.name} has {target.memory.flash_bytes:,} for them. Prune "
