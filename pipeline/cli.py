@@ -86,6 +86,13 @@ def run(
             "--accept-new-host-key", metavar=_FLAG, help="Trust an SSH host that known_hosts lacks, and remember it."
         ),
     ] = False,
+    until: Annotated[
+        str, typer.Option("--until", metavar="STAGE", help="Stop after this stage: --until quantize.", show_default=False)
+    ] = "",
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Start from what a stage of another run made: build/<run>/quantize."),
+    ] = None,
     tflm_dir: TflmDir = None,
     targets_dir: TargetsDir = None,
 ) -> None:
@@ -109,7 +116,14 @@ def run(
             from pipeline.run import run_targets
 
         outcome = run_targets(
-            loaded, chosen, out=out, bench=bench, accept_new_host_key=accept_new_host_key, display=Display(console)
+            loaded,
+            chosen,
+            out=out,
+            bench=bench,
+            accept_new_host_key=accept_new_host_key,
+            display=Display(console),
+            until=until,
+            start=start,
         )
         print_outcome(outcome.reports, outcome.agreements, Console())
         _write(json, outcome_text(outcome.reports, outcome.agreements))

@@ -20,6 +20,7 @@ from pipeline.firmware.cortex_m import require_target
 from pipeline.host import tools
 from pipeline.host.signals import end_if_asked
 from pipeline.measurement.kind import Kind
+from pipeline.plan import Steps, plan
 from pipeline.recipe import Recipe, check_order
 from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
@@ -28,7 +29,7 @@ from pipeline.report.write import write_report
 from pipeline.run_folder import run_folder
 from pipeline.saved.artifact import save
 from pipeline.saved.index import NotSavedError
-from pipeline.stage import Context, Stage, check_stages
+from pipeline.stage import Context, check_stages
 from pipeline.target import Target
 from pipeline.tracking.mlflow import MlflowTracker, git_commit
 from pipeline.tracking.store import is_new, store_uri
@@ -56,17 +57,22 @@ def run_targets(
     bench: Path | None = None,
     accept_new_host_key: bool = False,
     display: Display | None = None,
+    until: str = "",
+    start: Path | None = None,
 ) -> Outcome:
     """Take the recipe's model through its stages to each of `targets`; writes `out`/<recipe>-<targets>-<n> and one MLflow
     run. Stages that make nothing for one target run once. With several targets, each has a folder of its name in the
     run's folder.
 
+    `until` names the last stage to run; `start` is the folder of a saved artifact, to go on after the stage that made it.
+
     Raises a PipelineError with a message for the user. Then, as on Ctrl-C, the MLflow runs are marked FAILED, no
     device or tool is left running, and what the stages wrote is kept as <folder>.failed."""
-    start = time.monotonic()
+    began = time.monotonic()
     check_order(recipe.stages)
     check_stages(recipe, None, targets)
-    for target in targets:
+    planned = plan(recipe, until, start)
+    for target in targets if planned.each else ():
         _check_tools(target, bench)
     with ExitStack() as stack:
         display = stack.enter_context(display or Display(Console(stderr=True, quiet=True)))
@@ -79,19 +85,21 @@ def run_targets(
         _describe(tracker.log, recipe, targets, versions)
         with display.step("loading data and model"):
             first = load_source(recipe, targets)
+            model = planned.first(first, targets, folder.work)
+        tracker.log.tags(planned.tags())
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
         loop = _Loop(recipe.name, recipe.seed, tracker, display, bench, accept_new_host_key, first)
-        steps = steps_of(recipe.stages)
-        shared = [step for step in steps if not _per_target(step[1])]
-        begun, model = loop.stages(shared, first, targets[0], folder.work)
+        begun, model = loop.stages(planned.shared, model, targets[0], folder.work)
         reports = []
         for target in targets:
             suffix = f" {target.name}" if len(targets) > 1 else ""
             work = folder.work / suffix.strip()
             work.mkdir(exist_ok=True)
             final = folder.final / suffix.strip()
-            ended, measured = loop.stages(steps[len(shared) :], model, target, work, suffix)
-            assert isinstance(measured, Measured)  # check_order
+            ended, last = loop.stages(planned.each, model, target, work, suffix)
+            measured = last if isinstance(last, Measured) else None
+            package = measured.package if measured else last if isinstance(last, Package) else None
+            built = package.moved(work, final) if package else None
             report = Report(
                 recipe=recipe.name,
                 recipe_toml=recipe.toml(targets),
@@ -100,12 +108,14 @@ def run_targets(
                 page=tracker.page,
                 folder=final,
                 stages=begun + ended,
-                measured=replace(measured, package=measured.package.moved(work, final)),
-                seconds=time.monotonic() - start,
+                measured=replace(measured, package=built) if measured and built else None,
+                seconds=time.monotonic() - began,
                 versions=versions,
+                built=built,
+                next=planned.next(folder.work, folder.final, suffix.strip(), targets),
             )
             with display.step("writing the report"):
-                _record(tracker.log, report, write_report(report, work), measured.package, suffix.strip())
+                _record(tracker.log, report, write_report(report, work), package, suffix.strip())
             reports.append(report)
         agreements = compare_targets(reports)
         for pair in agreements:
@@ -124,11 +134,6 @@ def _check_tools(target: Target, bench: Path | None) -> None:
     if target.family == "cortex_m":
         require_target(target)
     require_device(target, bench)
-
-
-def _per_target(stage: Stage) -> bool:
-    """Whether what it makes is for one target; so are all stages after it."""
-    return issubclass(stage.produces, Package | Measured)
 
 
 def load_source(recipe: Recipe, targets: Sequence[Target]) -> Source:
@@ -175,7 +180,7 @@ class _Loop:
     source: Source
 
     def stages(
-        self, steps: Sequence[tuple[str, Stage]], artifact: Any, target: Target, folder: Path, suffix: str = ""
+        self, steps: Steps, artifact: Any, target: Target, folder: Path, suffix: str = ""
     ) -> tuple[tuple[StageResult, ...], Any]:
         """Run them in order, each a nested run called by its name and `suffix`, what it made kept in its folder; their
         results, and the last artifact."""
@@ -216,13 +221,6 @@ class _Loop:
             self.display.say(f"not saved, so no run can start from here: {e}")
 
 
-def steps_of(stages: Sequence[Stage]) -> tuple[tuple[str, Stage], ...]:
-    """Each stage with the name of its folder in a run's: the stage's own, for the second of that name <name>-2."""
-    names = [stage.name for stage in stages]
-    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
-    return tuple((s.name if n == 1 else f"{s.name}-{n}", s) for s, n in zip(stages, counts, strict=True))
-
-
 def settings_of(part: Any) -> dict[str, Any]:
     """A stage's fields: its recipe keys and its MLflow params."""
     return {f.name: getattr(part, f.name) for f in fields(part) if f.init}
@@ -247,7 +245,7 @@ def _describe(log: RunLog, recipe: Recipe, targets: Sequence[Target], versions: 
     log.text(recipe.toml(targets), "recipe.toml")
 
 
-def _record(log: RunLog, report: Report, written: Sequence[Path], package: Package, part: str) -> None:
+def _record(log: RunLog, report: Report, written: Sequence[Path], package: Package | None, part: str) -> None:
     """The run's own figures, so that runs compare in MLflow's table, and its files. With several targets, `part` is the
     target's name: it ends the figures' names and holds the files."""
     end = f".{part}" if part else ""
@@ -255,10 +253,12 @@ def _record(log: RunLog, report: Report, written: Sequence[Path], package: Packa
     for name in (n for n in ROWS if n in last and n != "accuracy"):
         log.metrics({name + end: last[name].value}, last[name].kind)
     accuracies = {f"accuracy_{k}": v for k, v in report.json()["accuracy"].items() if v is not None}
-    log.metrics({f"accuracy_device{end}": accuracies.pop("accuracy_device")}, last["accuracy"].kind)
+    if report.measured:
+        log.metrics({f"accuracy_device{end}": accuracies.pop("accuracy_device")}, last["accuracy"].kind)
+        exact = report.measured.bit_exact
+        log.metrics({f"bit_exact_vectors{end}": exact.vectors, f"bit_exact_equal{end}": exact.equal})
     log.metrics(accuracies)
-    exact = report.measured.bit_exact
-    log.metrics({f"bit_exact_vectors{end}": exact.vectors, f"bit_exact_equal{end}": exact.equal})
     for path in written:
         log.file(path, "/".join(filter(None, (part, "plots" if path.parent.name == "plots" else ""))))
-    log.files(package.folder, "/".join(filter(None, (part, "firmware"))))
+    if package:
+        log.files(package.folder, "/".join(filter(None, (part, "firmware"))))

@@ -24,8 +24,9 @@ from pipeline.data.dataset import DataRecipe
 from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import BuildError, PipelineError, RecipeError, Terminated
 from pipeline.locations import PACKAGE
+from pipeline.plan import steps_of
 from pipeline.recipe import Recipe, check_order
-from pipeline.run import load_source, run, run_folder, steps_of
+from pipeline.run import load_source, run, run_folder
 from pipeline.saved.artifact import load
 from pipeline.stage import Context, check_stages
 from pipeline.stages.distill import Distill

@@ -47,12 +47,13 @@ class TargetAgreement:
 def compare_targets(reports: Sequence[Report]) -> tuple[TargetAgreement, ...]:
     """Every pair, on the images that both were given."""
     found = []
-    for a, b in combinations(reports, 2):
-        n = min(len(a.measured.outputs), len(b.measured.outputs))
-        x, y = (r.measured.outputs[:n].astype(np.int16) for r in (a, b))
+    measured = [(r.target.name, r.measured.outputs) for r in reports if r.measured]
+    for (a, of_a), (b, of_b) in combinations(measured, 2):
+        n = min(len(of_a), len(of_b))
+        x, y = (outputs[:n].astype(np.int16) for outputs in (of_a, of_b))
         found.append(
             TargetAgreement(
-                targets=(a.target.name, b.target.name),
+                targets=(a, b),
                 vectors=n,
                 top1=float((x.argmax(axis=1) == y.argmax(axis=1)).mean()),
                 equal_values=float((x == y).mean()),

@@ -101,7 +101,8 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """One run on one target. `folder` is the run folder, `page` where MLflow shows it."""
+    """One run on one target. `folder` is the run folder, `page` where MLflow shows it. A run that stopped early has not
+    `measured`; it may have a `built` package, and `next` is the command that goes on."""
 
     recipe: str
     recipe_toml: str
@@ -110,58 +111,75 @@ class Report:
     page: str
     folder: Path
     stages: tuple[StageResult, ...]
-    measured: Measured
+    measured: Measured | None
     seconds: float
     versions: Mapping[str, str]
+    built: Package | None = None
+    next: str = ""
 
     @property
-    def firmware(self) -> Path:
-        return self.measured.package.folder
+    def package(self) -> Package | None:
+        return self.measured.package if self.measured else self.built
+
+    @property
+    def firmware(self) -> Path | None:
+        return self.package.folder if self.package else None
 
     def json(self) -> dict[str, Any]:
         """The content of report.json. `null` stands where a stage was left out or an oracle can not run on this machine."""
-        m, exact = self.measured.measurement, self.measured.bit_exact
-        accuracy = {key: self._accuracy(stage) for key, stage in _ACCURACY_OF.items()} | {"device": self.measured.accuracy}
-        bit_exact = {"vectors": exact.vectors, "equal": exact.equal, "oracles": dict(exact.oracles)}
-        measurement = {
-            "clock": m.clock,
-            "instructions": m.instructions,
-            "cycles": m.cycles,
-            "latency_us_median": statistics.median(m.latency_us),
-            "energy_uj": self.measured.energy_uj,
-            "energy_kind": self.measured.energy_kind,
-            "ram_bytes": m.ram_bytes,
-            "flash_bytes": self.measured.package.flash_bytes,
-        }
-        linked = isinstance(m, Measurement)  # a board's RAM is its firmware's, a computer's what the process took there
-        sizes: dict[str, Kind] = {"flash_bytes": "computed", "ram_bytes": "computed" if linked else m.kind}
-        agreement = self._agreement()
+        accuracy = {key: self._accuracy(stage) for key, stage in _ACCURACY_OF.items()}
+        accuracy["device"] = self.measured.accuracy if self.measured else None
+        on_device = _on_device(self.measured) if self.measured else {"bit_exact": None, "measurement": None, "kinds": {}}
+        kind = self.measured.measurement.kind if self.measured else "computed"
         return {
             "format": FORMAT,
             "target": self.target.name,
             "run_id": self.run_id,
             "stages": [s.json() for s in self.stages],
             "accuracy": accuracy,
-            "bit_exact": bit_exact,
-            **agreement,
-            "measurement": measurement,
-            "kinds": {
-                "accuracy": kinds(accuracy, "computed", device=m.kind),
-                **kinds({"bit_exact": bit_exact, **agreement}, "computed"),
-                "measurement": kinds(measurement, m.kind, energy_uj=self.measured.energy_kind or "estimated", **sizes),
-            },
+            **on_device,
+            "kinds": {"accuracy": kinds(accuracy, "computed", device=kind), **on_device["kinds"]},
         }
-
-    def _agreement(self) -> dict[str, Any]:
-        """How far a Linux target's answers are from the integer reference; nothing where they must be equal."""
-        a = self.measured.agreement
-        if a is None:
-            return {}
-        d = a.differences
-        return {"agreement": {"vectors": a.vectors, "top1": a.top1, "equal_values": d.equal, "max_lsb": d.max_lsb}}
 
     def _accuracy(self, stage: str) -> float | None:
         return next((s.value("accuracy") for s in self.stages if s.name == stage), None)
+
+
+def _on_device(measured: Measured) -> dict[str, Any]:
+    """What report.json says of a measurement, with its kinds."""
+    m, exact = measured.measurement, measured.bit_exact
+    bit_exact = {"vectors": exact.vectors, "equal": exact.equal, "oracles": dict(exact.oracles)}
+    measurement = {
+        "clock": m.clock,
+        "instructions": m.instructions,
+        "cycles": m.cycles,
+        "latency_us_median": statistics.median(m.latency_us),
+        "energy_uj": measured.energy_uj,
+        "energy_kind": measured.energy_kind,
+        "ram_bytes": m.ram_bytes,
+        "flash_bytes": measured.package.flash_bytes,
+    }
+    linked = isinstance(m, Measurement)  # a board's RAM is its firmware's, a computer's what the process took there
+    sizes: dict[str, Kind] = {"flash_bytes": "computed", "ram_bytes": "computed" if linked else m.kind}
+    agreement = _agreement(measured)
+    return {
+        "bit_exact": bit_exact,
+        **agreement,
+        "measurement": measurement,
+        "kinds": {
+            **kinds({"bit_exact": bit_exact, **agreement}, "computed"),
+            "measurement": kinds(measurement, m.kind, energy_uj=measured.energy_kind or "estimated", **sizes),
+        },
+    }
+
+
+def _agreement(measured: Measured) -> dict[str, Any]:
+    """How far a Linux target's answers are from the integer reference; nothing where they must be equal."""
+    a = measured.agreement
+    if a is None:
+        return {}
+    d = a.differences
+    return {"agreement": {"vectors": a.vectors, "top1": a.top1, "equal_values": d.equal, "max_lsb": d.max_lsb}}
 
 
 _LOST_POINTS = 2.0  # from float to int8: more than sound calibration costs
@@ -171,8 +189,9 @@ def warnings(report: Report) -> list[str]:
     """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
     found = []
     accuracy = report.json()["accuracy"]
-    classes = len(report.measured.package.data.classes)
-    if accuracy["device"] < 1.5 / classes:
+    measured = report.measured
+    classes = len(measured.package.data.classes) if measured else 0
+    if classes and accuracy["device"] < 1.5 / classes:
         hint = (
             "check that the checkpoint was trained on these classes, in this order, with this normalisation"
             if any(s.loaded for s in report.stages)
@@ -192,7 +211,9 @@ def warnings(report: Report) -> list[str]:
         for s in report.stages
         if s.value("best_epoch") == 0
     ]
-    m = report.measured.measurement
+    if measured is None:
+        return found
+    m = measured.measurement
     if not isinstance(m, Measurement):
         found += [f"the latencies must not be quoted: {reason}." for reason in m.invalid]
         found += [f"{warning}." for warning in m.warnings]

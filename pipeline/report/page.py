@@ -41,15 +41,14 @@ def render_page(report: Report, plots: Mapping[str, Path]) -> str:
     ]
     return environment.get_template("page.html.j2").render(
         report=report,
-        m=report.measured.measurement,
-        median_us=statistics.median(report.measured.measurement.latency_us),
+        m=report.measured.measurement if report.measured else None,
+        median_us=statistics.median(report.measured.measurement.latency_us) if report.measured else 0.0,
         cards=_cards(report),
         verdict=verdict(report),
         warnings=warnings(report),
-        exact=report.measured.bit_exact,
         sections=sections,
         plots=[(name, _CAPTIONS[name], _inline_svg(path)) for name, path in plots.items()],
-        layers=layers(report.measured.package),
+        layers=layers(report.package) if report.package else (),
         recalls=[s for s in report.stages if s.recalls],
         classes=list(dict.fromkeys(c for s in report.stages for c in s.recalls)),
         kinds=KINDS,
@@ -67,7 +66,9 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     last = {f.name: f for s in report.stages for f in s.figures}
     cards: list[tuple[str, str, str, str]] = []
     before = next((s.value("accuracy") for s in report.stages if s.value("accuracy") is not None), None)
-    if "accuracy" in last:
+    if "accuracy" in last and report.measured is None:
+        cards.append(("accuracy", show("accuracy", last["accuracy"].value), "", last["accuracy"].kind))
+    elif "accuracy" in last and report.measured:
         vectors, images = report.measured.bit_exact.vectors, len(report.measured.package.data.x_test)
         parts = [f"{vectors:,} of {images:,} images"] if vectors < images else []
         parts += [f"float: {show('accuracy', before)} computed"] if before is not None else []

@@ -116,7 +116,7 @@ def cost(report: Report) -> Canvas | None:
 
 def layer_costs(report: Report) -> Canvas | None:
     """Constants, MACs and output size of each layer of the int8 graph, in order of execution from the top."""
-    costly = [x for x in layers(report.measured.package) if x.constant_bytes or x.macs]
+    costly = [x for x in layers(report.package) if x.constant_bytes or x.macs] if report.package else []
     if not costly:
         return None
     found = costly[:_MAX_LAYERS]

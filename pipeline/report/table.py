@@ -44,7 +44,10 @@ def _interval(stages: Sequence[StageResult], kind: Kind) -> tuple[str, list[str]
 
 def basis(report: Report, kind: Kind) -> str:
     """Where figures of this kind come from in this run, for the heading above their rows."""
-    target, m = report.target, report.measured.measurement
+    target = report.target
+    if report.measured is None:
+        return KINDS[kind]
+    m = report.measured.measurement
     clock = f"{target.cpu.clock_hz / 1e6:g} MHz"
     vectors, images = report.measured.bit_exact.vectors, len(report.measured.package.data.x_test)
     some = f"; accuracy of the {vectors:,} images replayed, of {images:,}" if vectors < images else ""
@@ -109,8 +112,11 @@ class Verdict(NamedTuple):
     detail: str
 
 
-def verdict(report: Report) -> Verdict:
-    """Whether the device, and every oracle, gave the reference's very bytes; how far a Linux target is from them."""
+def verdict(report: Report) -> Verdict | None:
+    """Whether the device, and every oracle, gave the reference's very bytes; how far a Linux target is from them. None when
+    nothing was measured."""
+    if report.measured is None:
+        return None
     exact, agreement = report.measured.bit_exact, report.measured.agreement
     if agreement is None:
         good = exact.vectors == exact.equal
@@ -159,10 +165,12 @@ def print_summary(report: Report, console: Console) -> None:
 
 
 def _findings(report: Report) -> Iterator[tuple[str | Text, str]]:
-    good, word, detail = verdict(report)
-    yield Text.assemble((word, GOOD if good else BAD)), detail
-    m = report.measured.measurement
-    if m.instructions is not None and m.cycles is not None:
+    if found := verdict(report):
+        yield Text.assemble((found.word, GOOD if found.good else BAD)), found.detail
+    else:
+        yield "stopped", f"after {report.stages[-1].name}, as asked: nothing was measured"
+    m = report.measured.measurement if report.measured else None
+    if m and m.instructions is not None and m.cycles is not None:
         exact = " (exact)" if m.counter == "plugin" else ""
         estimated = " (estimated)" if m.clock == "simulated" else ""
         latency = show("latency_us", statistics.median(m.latency_us))
@@ -188,7 +196,10 @@ def kept_line(stages: Sequence[StageResult]) -> str:
 
 def _places(report: Report) -> Iterator[tuple[str, str]]:
     yield "run folder", str(report.folder)
-    yield "firmware", str(report.firmware)
+    if report.firmware:
+        yield "firmware", str(report.firmware)
     yield "report", str(report.folder / "report.html")
     # An address works everywhere; `pipeline ui` serves the store of the folder it is started in.
     yield "MLflow", report.page if report.page.startswith("http") else f"in this folder: {report.page}"
+    if report.next:
+        yield "go on with", report.next

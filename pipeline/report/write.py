@@ -15,8 +15,8 @@ from pipeline.report.plots import write_plots
 def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
     """Write them below `folder`, where the run's files are before the folder gets its name; the files written."""
     plots = write_plots(report, folder / "plots")
-    arena = folder / report.firmware.relative_to(report.folder) / "arena.svg"
-    pictures = {**plots, "arena": arena} if arena.is_file() else plots
+    arena = folder / report.firmware.relative_to(report.folder) / "arena.svg" if report.firmware else None
+    pictures = {**plots, "arena": arena} if arena and arena.is_file() else plots
     texts = {
         "report.json": as_json(report.json()),
         "report.html": render_page(report, pictures),

@@ -1,0 +1,178 @@
+"""Runs that stop early and runs that start from what a stage of another one made: the same bytes as of a whole run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from json_outputs import check
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+
+RECIPE = """
+name = "small"
+seed = 3
+stages = ["train", "prune", "prune", "distill", "quantize", "codegen", "measure"]
+[data]
+source = "digits"
+limit = 300
+[model]
+factory = "digits_cnn"
+[train]
+epochs = 1
+[prune]
+keep = 0.8
+epochs = 1
+steps = 1
+[distill]
+epochs = 1
+[codegen]
+vectors = 8
+[measure]
+vectors = 8
+"""
+PARTS = ("train", "prune", "prune-2", "distill", "quantize", "codegen")
+
+
+def invoke(*words: str) -> Any:
+    return CliRunner().invoke(app, ["run", *words], env={"COLUMNS": "300"})
+
+
+def binary(run: Path) -> str:
+    (file,) = (run / "firmware").rglob("*.bin")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe and build/small-cortex-m4-1, a whole run of it."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "r.toml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+        done = invoke("r.toml", "-t", "cortex-m4")
+    assert done.exit_code == 0, done.output
+    return place
+
+
+@pytest.fixture
+def whole(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    return place / "build" / "small-cortex-m4-1"
+
+
+def last_run(place: Path) -> Path:
+    return max((place / "build").iterdir(), key=lambda folder: int(folder.name.rpartition("-")[2]))
+
+
+def tags(run: Path) -> dict[str, str]:
+    from mlflow.tracking import MlflowClient
+
+    run_id = json.loads((run / "report.json").read_text())["run_id"]
+    found = MlflowClient().get_run(run_id)
+    assert found.info.status == "FINISHED"
+    return dict(found.data.tags)
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+@pytest.mark.parametrize("part", PARTS)
+def test_from_every_stage_come_the_same_bytes(part: str, whole: Path, place: Path) -> None:
+    done = invoke("r.toml", "-t", "cortex-m4", "--from", str(whole / part))
+    assert done.exit_code == 0, done.output
+    run = last_run(place)
+    assert binary(run) == binary(whole)
+    first, second = (json.loads((folder / "report.json").read_text()) for folder in (whole, run))
+    check(second, "report")
+    assert second["bit_exact"] == first["bit_exact"]
+    assert second["measurement"] == first["measurement"]
+    assert len(second["stages"]) == len(PARTS) - PARTS.index(part)
+    assert tags(run)["from"] == str(whole / part)
+    assert tags(run)["from_sha256"] == hashlib.sha256((whole / part / "artifact.json").read_bytes()).hexdigest()
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+@pytest.mark.parametrize(("stage", "made"), [("train", "train"), ("prune", "prune-2"), ("quantize", "quantize")])
+def test_a_run_that_stopped_goes_on_by_the_command_it_prints(stage: str, made: str, whole: Path, place: Path) -> None:
+    done = invoke("r.toml", "-t", "cortex-m4", "--until", stage)
+    assert done.exit_code == 0, done.output
+    run = last_run(place)
+    assert "from" not in tags(run)
+    assert not (run / "firmware").exists()
+    report = json.loads((run / "report.json").read_text())
+    check(report, "report")
+    assert (report["bit_exact"], report["measurement"], report["accuracy"]["device"]) == (None, None, None)
+    assert report["stages"][-1]["name"] == stage
+    assert f"after {stage}, as asked: nothing was measured" in (run / "report.html").read_text()
+    (said,) = (line for line in done.output.splitlines() if line.startswith("go on with"))
+    command = shlex.split(said.removeprefix("go on with"))
+    assert command == [
+        "pipeline", "run", str(run / "recipe.toml"), "--target", "cortex-m4", "--from", str(run / made),
+    ]  # fmt: skip
+    again = invoke(*command[2:])
+    assert again.exit_code == 0, again.output
+    assert binary(last_run(place)) == binary(whole)
+
+
+@pytest.mark.cross
+def test_until_codegen_there_is_firmware_and_no_measurement(whole: Path, place: Path) -> None:
+    done = invoke("r.toml", "-t", "cortex-m4", "--from", str(whole / "quantize"), "--until", "codegen")
+    assert done.exit_code == 0, done.output
+    run = last_run(place)
+    assert binary(run) == binary(whole)
+    assert "Layers of the int8 model" in (run / "report.html").read_text()
+    check(json.loads((run / "report.json").read_text()), "report")
+
+
+def test_stages_before_the_device_need_none_of_its_tools(whole: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    done = invoke("r.toml", "-t", "cortex-m4", "--from", str(whole / "prune-2"), "--until", "distill")
+    assert done.exit_code == 0, done.output
+    assert [s["name"] for s in json.loads((last_run(place) / "report.json").read_text())["stages"]] == ["distill"]
+
+
+REFUSED = {
+    "unknown last stage": (["--until", "quantise"], "--until quantise: the recipe has no stage 'quantise'. Did you"),
+    "no artifact": (["--from", "."], ". holds no saved artifact: it has no artifact.json. Give a folder"),
+    "nothing left": (["--from", "{whole}/quantize", "--until", "prune"], "made by 'quantize', and up to --until prune"),
+    "stage left out": (
+        ["--from", "{whole}/prune-2", "--set", "stages=['train', 'prune', 'quantize', 'codegen', 'measure']"],
+        "made by 'prune-2': the recipe has no stage 'prune-2'. Did you mean 'prune'? It has: train, prune, quantize",
+    ),
+    "other data": (["--from", "{whole}/prune", "--set", "data.limit=200"], "does not fit the recipe's data: it was made"),
+    "other splits": (["--from", "{whole}/quantize", "--set", "seed=4"], "splits (which the seed draws)"),
+    "other model": (
+        ["--from", "{whole}/prune", "--set", "model.factory=resnet8"],
+        "was made from another model than the recipe's: ",
+    ),
+    "other target": (["--from", "{whole}/codegen", "-t", "raspberry-pi-4"], "is a package for cortex-m4, and the run is"),
+}  # fmt: skip
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_before_work(case: str, whole: Path, place: Path) -> None:
+    words, message = REFUSED[case]
+    before = sorted((place / "build").iterdir())
+    done = invoke("r.toml", "-t", "cortex-m4", *(word.format(whole=whole) for word in words))
+    assert (done.exit_code, message in " ".join(done.stderr.split())) == (2, True), done.stderr
+    assert sorted((place / "build").iterdir()) == before
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+def test_a_failed_run_goes_on_from_what_it_kept(whole: Path, place: Path) -> None:
+    failed = shutil.copytree(whole / "quantize", place / "kept.failed" / "quantize")
+    done = invoke("r.toml", "-t", "cortex-m4", "--from", str(failed))
+    assert done.exit_code == 0, done.output
+    assert binary(last_run(place)) == binary(whole)
