@@ -25,7 +25,8 @@ from pipeline.data import dataset, source
 from pipeline.data.dataset import Dataset, stratified
 from pipeline.errors import PipelineError
 from pipeline.measurement.kind import Kind
-from pipeline.run import PER_TARGET, load_source
+from pipeline.plan import plan
+from pipeline.run import load_source
 from pipeline.stage import Advance, Context
 from pipeline.stages.quantize import Quantize
 
@@ -55,11 +56,11 @@ def main() -> int:
 def accuracies(wanted: recipe.Recipe, on_held_out: bool = False) -> dict[str, float]:
     """Accuracy on the test split, or on what is held out in its place, after each stage, by the stage's name."""
     found = {}
-    artifact: Any = load_source(wanted)
+    artifact: Any = load_source(wanted, ())
     if on_held_out:
         artifact = source.load(wanted.model, held_out(wanted), wanted.seed, wanted.folder)
     with tempfile.TemporaryDirectory() as folder:
-        for stage in (s for s in wanted.stages if s.name not in PER_TARGET):
+        for stage in (s for _, s in plan(wanted, "", None).shared):
             if on_held_out and isinstance(stage, Quantize):
                 stage = replace(stage, calibration="")  # a set may name images that are held out
             log = _Log()

@@ -56,7 +56,7 @@ def test_a_row_a_seed_and_their_mean(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_what_is_held_out_comes_from_outside_the_test_split() -> None:
     wanted = recipe.load(recipe.default_path(), ["seed=2"])
-    whole, chosen = load_source(wanted).data, seeds.held_out(wanted)
+    whole, chosen = load_source(wanted, ()).data, seeds.held_out(wanted)
     parts = [chosen.x_train, chosen.x_val, chosen.x_test]
     assert [len(part) for part in parts] == [929, 228, 285]
     images = sorted(image.tobytes() for part in parts for image in part)

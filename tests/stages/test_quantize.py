@@ -20,8 +20,9 @@ from pipeline.data.source import ModelRecipe
 from pipeline.errors import GraphError, RecipeError
 from pipeline.evaluate import scores
 from pipeline.ir import Quant
+from pipeline.plan import plan
 from pipeline.preprocess import Normalization, to_int8
-from pipeline.run import PER_TARGET, load_source
+from pipeline.run import load_source
 from pipeline.stages.quantize import Quantize
 from pipeline.training.cost import cost
 from pipeline.training.fit import predict
@@ -38,9 +39,9 @@ class Chain:
 def run_chain(folder: Path) -> Chain:
     """The digits recipe up to the Graph."""
     digits = recipe.load(recipe.default_path())
-    artifact: object = load_source(digits)
+    artifact: object = load_source(digits, ())
     artifacts, logs = {}, {}
-    for stage in (s for s in digits.stages if s.name not in PER_TARGET):
+    for stage in (s for _, s in plan(digits, "", None).shared):
         ctx, logs[stage.name] = context(folder, digits.seed)
         artifact = artifacts[stage.name] = stage.run(artifact, ctx)  # type: ignore[arg-type]
     return Chain(artifacts["train"], artifacts["distill"], artifacts["quantize"], logs)  # type: ignore[arg-type]
