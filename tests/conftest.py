@@ -38,8 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _shares_a_fixture(item: pytest.Item) -> bool:
-    """Whether something is made once for the test's file (a firmware, a run): then one worker takes the whole file, and it is
-    made once."""
+    """Whether something is made once for the test's file (a firmware, a run): then one worker takes the whole file, so that
+    it is made once."""
     info = getattr(item, "_fixtureinfo", None)
     fixtures = info.name2fixturedefs.values() if info else ()
     return any(f.scope == "module" for found in fixtures for f in found)
