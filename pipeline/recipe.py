@@ -31,8 +31,8 @@ _BARE_WORD = re.compile(r"[A-Za-z_./~][\w./:~-]*")
 @dataclass(frozen=True)
 class Recipe:
     """A checked recipe. `path` is the file it came from, `overrides` what --set changed, `given` which settings of each
-    stage the user wrote. Relative paths in `data` and `model` start at `folder`; those of the stages are absolute already.
-    """
+    stage the user wrote, `code` the folder of the user's modules. Relative paths in `data` and
+    `model` start at `folder`; those of the stages are absolute already."""
 
     name: str
     seed: int
@@ -42,23 +42,32 @@ class Recipe:
     path: Path
     overrides: tuple[str, ...] = ()
     given: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, compare=False)
+    code: Path = Path()
 
     @property
     def folder(self) -> Path:
         return self.path.parent
+
+    @property
+    def code_folders(self) -> tuple[Path, ...]:
+        """Where the user's modules are looked for, in this order: the recipe's `code`, the current folder."""
+        return tuple(dict.fromkeys(((self.folder / self.code.expanduser()).resolve(), Path.cwd())))
 
     def settings(self) -> dict[str, Any]:
         """Every setting with its resolved value, as nested tables: what a recipe must say to be this one."""
         data = dataclasses.replace(self.data, source=_data_source(self.data.source, self.folder))
         return self._tables(data, _absolute(self.model, self.folder))
 
-    def toml(self, targets: Sequence[Target]) -> str:
-        """The same as TOML, with absolute paths, and without what is of no use on `targets`: it would be refused there."""
+    def toml(self, targets: Sequence[Target], start: Path | None = None) -> str:
+        """The same as TOML, without what is of no use on `targets`: it would be refused there. Paths are absolute; with a
+        `start`, the folder that the text is for, those below the recipe's own folder are relative to it."""
         tables = self.settings()
+        if self.code != Path():
+            tables = {**dict(list(tables.items())[:1]), "code": self.code_folders[0], **tables}
         for stage in self.stages:
             idle = stage.unused(targets) if isinstance(stage, Idle) else {}
             tables[stage.name] = {k: v for k, v in tables[stage.name].items() if k not in idle}
-        return _toml(tables)
+        return _toml(_moved(tables, self.folder, start) if start else tables)
 
     def sha256(self) -> str:
         """Identity of all settings, wherever the recipe's folder is."""
@@ -88,11 +97,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _merge(table, _override(override))
     where = str(path)
-    known = ["name", "seed", "stages", "data", "model", *builtin.names()]
+    known = [*(f.name for f in dataclasses.fields(_Head)), "data", "model", *builtin.names()]
     for key in table:
         if key not in known:
             raise RecipeError(f"{where}: {key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
-    head = parse(_Head, {k: table[k] for k in ("name", "seed", "stages") if k in table}, f"{where}: ")
+    head = parse(_Head, {f.name: table[f.name] for f in dataclasses.fields(_Head) if f.name in table}, f"{where}: ")
     if not _NAME.fullmatch(head.name):
         raise RecipeError(f"{where}: name = {head.name!r} must be letters, digits, '.', '_' or '-' (it names run folders).")
     for required in ("data", "model"):
@@ -116,7 +125,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         path=path.resolve(),
         overrides=tuple(overrides),
         given={stage.name: frozenset(table.get(stage.name, {})) for stage in stages},
+        code=head.code,
     )
+    if not recipe.code_folders[0].is_dir():
+        raise RecipeError(f"{where}: code = {str(head.code)!r}: {recipe.code_folders[0]} is no folder.")
     check_stages(recipe, None, ())
     return recipe
 
@@ -141,6 +153,7 @@ class _Head:
     name: str
     seed: int = limits(0, low=0, high=2**32 - 1)
     stages: tuple[str, ...] = ()
+    code: Path = Path()
 
 
 def _stage_names(head: _Head, table: Mapping[str, Any], where: str) -> Iterable[str]:
@@ -194,6 +207,15 @@ def _merge(table: dict[str, Any], top: Mapping[str, Any]) -> None:
             _merge(table[key], value)
         else:
             table[key] = value
+
+
+def _moved(value: Any, folder: Path, start: Path) -> Any:
+    """`value` with each path in it that lies below `folder` as it is found from `start`."""
+    if isinstance(value, Mapping):
+        return {k: _moved(v, folder, start) for k, v in value.items()}
+    if isinstance(value, str | Path) and Path(value).is_absolute() and Path(value).is_relative_to(folder):
+        return Path(os.path.relpath(value, start)).as_posix()
+    return value
 
 
 def _toml(table: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
 from pipeline.report.write import write_report
+from pipeline.rerun import keep
 from pipeline.run_folder import run_folder
 from pipeline.saved.artifact import save
 from pipeline.saved.index import NotSavedError
@@ -86,6 +87,7 @@ def run_targets(
         with display.step("loading data and model"):
             first = load_source(recipe, targets)
             model = planned.first(first, targets, folder.work)
+        kept = keep(recipe, folder.work)
         tracker.log.tags(planned.tags())
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
         loop = _Loop(recipe.name, recipe.seed, tracker, display, bench, accept_new_host_key, first)
@@ -102,7 +104,7 @@ def run_targets(
             built = package.moved(work, final) if package else None
             report = Report(
                 recipe=recipe.name,
-                recipe_toml=recipe.toml(targets),
+                recipe_toml=kept.toml(targets, work.resolve()),
                 target=target,
                 run_id=tracker.run_id,
                 page=tracker.page,
@@ -140,7 +142,7 @@ def load_source(recipe: Recipe, targets: Sequence[Target]) -> Source:
     """The recipe's data and model, which fit each other and all stages. RecipeError or GraphError before anything is
     trained."""
     data = dataset.load(recipe.data, recipe.seed, recipe.folder)
-    loaded = source.load(recipe.model, data, recipe.seed, recipe.folder)
+    loaded = source.load(recipe.model, data, recipe.seed, recipe.folder, recipe.code_folders)
     check_stages(recipe, loaded, targets)
     return loaded
 
@@ -258,7 +260,7 @@ def _record(log: RunLog, report: Report, written: Sequence[Path], package: Packa
         exact = report.measured.bit_exact
         log.metrics({f"bit_exact_vectors{end}": exact.vectors, f"bit_exact_equal{end}": exact.equal})
     log.metrics(accuracies)
-    for path in written:
+    for path in (p for p in written if p.name != "recipe.toml"):  # it has its own, with paths that hold outside the folder
         log.file(path, "/".join(filter(None, (part, "plots" if path.parent.name == "plots" else ""))))
     if package:
         log.files(package.folder, "/".join(filter(None, (part, "firmware"))))

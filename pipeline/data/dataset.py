@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.npz import read_npz
+from pipeline.data.npz import read_npz, require_sha256
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.ir import Array
 from pipeline.preprocess import Normalization
@@ -34,11 +34,13 @@ _DEFAULT_STD = {"uint8": 255.0, "int8": 128.0, "float32": 1.0}
 
 @dataclass(frozen=True, slots=True)
 class DataRecipe:
-    """The recipe's `[data]` table. `mean` and `std` are in raw units (one value, or one a channel); left out, uint8 becomes
-    0..1 and int8 -1..1. `limit` caps the development images (training and validation). `shift` (pixels) and `flip` (left to
-    right) are changes that leave an image's class as it is: the training stages draw from them."""
+    """The recipe's `[data]` table. `sha256`, when given, is checked of an npz file. `mean` and `std` are in raw units (one
+    value, or one a channel); left out, uint8 becomes 0..1 and int8 -1..1. `limit` caps the development images (training and
+    validation). `shift` (pixels) and `flip` (left to right) are changes that leave an image's class as it is: the training
+    stages draw from them."""
 
     source: str = "digits"
+    sha256: str | None = None
     validation: float = limits(0.2, low=0.01, high=0.9)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = limits(None, low=1e-6)
@@ -87,7 +89,7 @@ class Dataset:
 
 def load(recipe: DataRecipe, seed: int, folder: Path = Path()) -> Dataset:
     """The data set `recipe` describes; a relative path in it is relative to `folder`. RecipeError says what is wrong."""
-    name, source, arrays = _arrays(recipe.source, folder)
+    name, source, arrays = _arrays(recipe, folder)
     where = f"data source {recipe.source!r}"
     x, x_test = images(arrays["x_train"], f"{where}: x_train"), images(arrays["x_test"], f"{where}: x_test")
     y = labels(arrays["y_train"], len(x), f"{where}: y_train")
@@ -123,10 +125,13 @@ def load(recipe: DataRecipe, seed: int, folder: Path = Path()) -> Dataset:
     )
 
 
-def _arrays(source: str, folder: Path) -> tuple[str, str, dict[str, Array]]:
+def _arrays(recipe: DataRecipe, folder: Path) -> tuple[str, str, dict[str, Array]]:
     """(the data set's name, its source's, its arrays)."""
-    path = source_file(source, folder)
-    return (path.stem, path.name, read_npz(path, _ARRAYS, ("classes",), hint=_HINT)) if path else (source, source, _digits())
+    path = source_file(recipe.source, folder)
+    if path is None:
+        return recipe.source, recipe.source, _digits()
+    require_sha256(path, recipe.sha256, "data.sha256")
+    return path.stem, path.name, read_npz(path, _ARRAYS, ("classes",), hint=_HINT)
 
 
 def source_file(source: str, folder: Path) -> Path | None:

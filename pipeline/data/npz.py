@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -74,6 +75,19 @@ def check_size(path: Path, called: str, max_bytes: int) -> None:
             size = sum(entry.file_size for entry in archive.infolist())
     if size > max_bytes:
         raise RecipeError(f"{called} holds {size:,} bytes of arrays, more than the {max_bytes:,} that are loaded at most.")
+
+
+def require_sha256(path: Path, wanted: str | None, key: str) -> None:
+    """RecipeError when the recipe's `key` says another sha256 than the file has."""
+    if wanted is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        raise RecipeError(
+            f"{path} is not the file that the recipe was made for: its sha256 is {found}, {key} says "
+            f"{short(wanted, 64)}. Give that file, or leave {key} out."
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data import models
 from pipeline.data.dataset import Dataset
+from pipeline.data.npz import require_sha256
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.host.users_code import ANY_ERROR, failure, import_from, place, wrap_user_errors
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class ModelRecipe:
     """The recipe's `[model]` table. `factory` is a built-in model's name or "package.module:function", called as
-    function((C, H, W), classes, **arguments); `checkpoint` a .pt or .npz file, whose presence skips training."""
+    function((C, H, W), classes, **arguments); `checkpoint` a .pt or .npz file, whose presence skips training;
+    its sha256 is checked when it is given."""
 
     factory: str = "digits_cnn"
     checkpoint: Path | None = None
+    checkpoint_sha256: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -48,9 +51,11 @@ def require_model(recipe: ModelRecipe, folder: Path) -> None:
         raise RecipeError(f"model.checkpoint {path} does not exist. Give the path of its .pt or .npz file.")
 
 
-def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -> Source:
-    """The model `recipe` describes, for `data`; relative paths and modules are looked up in `folder` and below the current
-    one. RecipeError when the factory or the checkpoint does not fit."""
+def load(
+    recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path(), code_folders: Sequence[Path] | None = None
+) -> Source:
+    """The model `recipe` describes, for `data`; relative paths start at `folder`, and modules are looked up in
+    `code_folders` (without them: `folder`, the current one). RecipeError when the factory or the checkpoint does not fit."""
     import torch
 
     from pipeline.data.checkpoint import load_checkpoint
@@ -58,10 +63,11 @@ def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights
-        module = build(recipe, data.input_shape, len(data.classes), folder)
+        module = build(recipe, data.input_shape, len(data.classes), folder, code_folders)
     path = None
     if recipe.checkpoint is not None:
         path = folder / recipe.checkpoint.expanduser()
+        require_sha256(path, recipe.checkpoint_sha256, "model.checkpoint_sha256")
         load_checkpoint(module, path)
     module.eval()
     try_inference(module, data, f"model {recipe.factory!r}", bool(recipe.checkpoint))
@@ -70,13 +76,19 @@ def load(recipe: ModelRecipe, data: Dataset, seed: int, folder: Path = Path()) -
     return Source(module, data, path)
 
 
-def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, folder: Path = Path()) -> nn.Module:
+def build(
+    recipe: ModelRecipe,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    folder: Path = Path(),
+    code_folders: Sequence[Path] | None = None,
+) -> nn.Module:
     """The factory's module, untrained."""
     import torch
 
     require_model(recipe, folder)
     name = recipe.factory
-    function = _user_factory(name, folder) if ":" in name else models.find(name)
+    function = _user_factory(name, code_folders or (folder.resolve(), Path.cwd())) if ":" in name else models.find(name)
     assert function is not None  # require_model
     _check_arguments(name, function, recipe.arguments)
     with wrap_user_errors(f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes"):
@@ -86,9 +98,9 @@ def build(recipe: ModelRecipe, input_shape: tuple[int, int, int], classes: int, 
     return module.to("cpu", torch.float32)
 
 
-def _user_factory(name: str, folder: Path) -> Any:
+def _user_factory(name: str, folders: Sequence[Path]) -> Any:
     module_name, _, attribute = name.partition(":")
-    folders = tuple(dict.fromkeys((folder.resolve(), Path.cwd())))
+    folders = tuple(dict.fromkeys(folders))
     try:
         module = import_from(module_name, folders)
     except ANY_ERROR as e:

@@ -1,0 +1,56 @@
+"""What a run's own recipe needs to be run again from anywhere: the user's code and data, in the run's folder or by hash."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.dataset import source_file
+from pipeline.host.users_sources import sources_of
+from pipeline.recipe import Recipe
+from pipeline.saved.index import file_sha256
+
+CODE, DATA = "code", "data"
+COPIED_BYTES = 8 << 20
+"""Up to here a data file or a checkpoint is copied; a larger one is named by its path. Both have their sha256."""
+
+_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
+
+
+def keep(recipe: Recipe, work: Path) -> Recipe:
+    """The recipe as it is saved in `work`, a run's folder, after its modules and small files were copied there."""
+    kept = replace(recipe, path=work.resolve() / "recipe.toml")
+    code = sources_of([*references(recipe.settings())], recipe.code_folders)
+    for place, file in code.items():
+        (work / CODE / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, work / CODE / place)
+    kept = replace(kept, code=kept.folder / CODE if code else Path())
+    if data := source_file(recipe.data.source, recipe.folder):
+        file, digest = _kept_file(data, work)
+        kept = replace(kept, data=replace(recipe.data, source=str(file), sha256=digest))
+    if recipe.model.checkpoint:
+        file, digest = _kept_file(recipe.folder / recipe.model.checkpoint.expanduser(), work)
+        kept = replace(kept, model=replace(recipe.model, checkpoint=file, checkpoint_sha256=digest))
+    return kept
+
+
+def references(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The module of each "module:Name" in a recipe's settings."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from references(value)
+        for word in (key, *(value if isinstance(value, tuple | list) else [value])):
+            if isinstance(word, str) and (found := _REFERENCE.fullmatch(word)):
+                yield found[1]
+
+
+def _kept_file(file: Path, work: Path) -> tuple[Path, str]:
+    file = file.resolve()
+    if file.stat().st_size <= COPIED_BYTES:
+        (work / DATA).mkdir(exist_ok=True)
+        file = Path(shutil.copyfile(file, work.resolve() / DATA / file.name))
+    return file, file_sha256(file)
