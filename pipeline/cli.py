@@ -250,11 +250,9 @@ def clean(
     """Remove what was put on a target's computer: models, the runner, its virtual environment."""
     with reported():
         (chosen,) = _targets([target], targets_dir)
-        if chosen.family != "linux":
-            raise RecipeError(f"{chosen.name} is a microcontroller: nothing is kept there but its firmware.")
-        from pipeline.devices.linux.computer import clean as clean_computer
+        from pipeline.devices.resolve import resolve_device
 
-        typer.echo(clean_computer(chosen, bench=bench))
+        typer.echo(resolve_device(chosen, bench).clean())
 
 
 @app.command()

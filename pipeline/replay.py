@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.artifacts import Firmware
 from pipeline.data.dataset import labels as checked_labels
 from pipeline.data.inputs import Inputs, read_inputs, ready_inputs
-from pipeline.devices.bench import require_bench
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import RecipeError
 from pipeline.evaluate import Scores, scores
 from pipeline.evidence import BitExact
@@ -27,6 +27,8 @@ from pipeline.proof.session import replay
 from pipeline.proof.vectors import Vectors, golden
 from pipeline.stage import Advance, Progress
 from pipeline.target import Target
+from pipeline.target import load as load_target
+from pipeline.target import names as target_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +72,10 @@ def measure(
     an .npy file, or an .npz file with `x` (or `input_0`, `input_1`...) and labels in `y`; by default the vectors kept in
     the folder. `limit` takes the first so many. RecipeError for inputs that do not fit, DeviceError, MismatchError.
     """
-    require_bench(bench)
     loaded, stored_target = load_firmware(firmware.folder if isinstance(firmware, Firmware) else firmware)
-    target = target or stored_target
+    target = target or _flashed_as_here(stored_target)
+    device = resolve_device(target, bench)
+    device.require()
     given, found_labels, classes = read_inputs(loaded.folder / "vectors.npz" if inputs is None else inputs)
     model = loaded.model
     normalization = model.normalization if isinstance(model, CompiledModel) else None
@@ -81,7 +84,7 @@ def measure(
     n = len(vectors)
     y = labels if labels is not None else found_labels
     y = None if y is None else _fitting_labels(loaded, np.asarray(y), len(given[0]))[:n]
-    session = replay(loaded, target, vectors, progress or _silent, what="inputs", runs=runs, counter=counter, bench=bench)
+    session = replay(loaded, device, vectors, progress or _silent, what="inputs", runs=runs, counter=counter)
     outputs, measurement = _split(session.answers, vectors), session.measurement
     return Result(
         outputs=outputs,
@@ -102,6 +105,13 @@ def save_outputs(result: Result, path: Path | None) -> None:
         name = path if len(result.outputs) == 1 else path.with_name(f"{path.stem}_{i}{path.suffix}")
         with name.open("wb") as file:
             np.save(file, y, allow_pickle=False)
+
+
+def _flashed_as_here(stored: Target) -> Target:
+    """With the flash command of this computer's own file for that target, if there is one: a folder names none."""
+    if stored.name not in target_names():
+        return stored
+    return replace(stored, device=replace(stored.device, flash=load_target(stored.name).device.flash))
 
 
 @contextmanager

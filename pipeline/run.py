@@ -14,8 +14,8 @@ from rich.console import Console
 from pipeline.artifacts import Measured, Package
 from pipeline.data import dataset, source
 from pipeline.data.source import Source
-from pipeline.devices import require_device
-from pipeline.devices.bench import bench_entry, require_bench
+from pipeline.devices.device import Device
+from pipeline.devices.resolve import resolve_devices
 from pipeline.firmware.cortex_m import require_target
 from pipeline.host import tools
 from pipeline.host.signals import end_if_asked
@@ -73,10 +73,13 @@ def run_targets(
     check_order(recipe.stages)
     check_stages(recipe, None, targets)
     planned = plan(recipe, until, start)
-    for target in targets if planned.each else ():
-        _check_tools(target, bench)
+    devices = resolve_devices(targets, bench, accept_new_host_key=accept_new_host_key)
+    for device in devices if planned.each else ():
+        _check_tools(device)
     with ExitStack() as stack:
         display = stack.enter_context(display or Display(Console(stderr=True, quiet=True)))
+        for advice in filter(None, (device.advice() for device in devices if planned.each)):
+            display.say(advice)
         folder = stack.enter_context(run_folder(out, f"{recipe.name}-{'-'.join(t.name for t in targets)}"))
         with display.step(
             "creating the MLflow store (first time only)" if is_new(store_uri()) else "opening the MLflow store"
@@ -90,15 +93,15 @@ def run_targets(
         kept = keep(recipe, folder.work)
         tracker.log.tags(planned.tags())
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
-        loop = _Loop(recipe.name, recipe.seed, tracker, display, bench, accept_new_host_key, first)
-        begun, model = loop.stages(planned.shared, model, targets[0], folder.work)
+        loop = _Loop(recipe.name, recipe.seed, tracker, display, first)
+        begun, model = loop.stages(planned.shared, model, devices[0], folder.work)
         reports = []
-        for target in targets:
+        for target, device in zip(targets, devices, strict=True):
             suffix = f" {target.name}" if len(targets) > 1 else ""
             work = folder.work / suffix.strip()
             work.mkdir(exist_ok=True)
             final = folder.final / suffix.strip()
-            ended, last = loop.stages(planned.each, model, target, work, suffix)
+            ended, last = loop.stages(planned.each, model, device, work, suffix)
             measured = last if isinstance(last, Measured) else None
             package = measured.package if measured else last if isinstance(last, Package) else None
             built = package.moved(work, final) if package else None
@@ -125,17 +128,15 @@ def run_targets(
     return Outcome(tuple(reports), agreements)
 
 
-def _check_tools(target: Target, bench: Path | None) -> None:
-    """Everything about the target that can be known before any work: BuildError when something is not installed, TargetError
+def _check_tools(device: Device) -> None:
+    """Everything about a target that can be known before any work: BuildError when something is not installed, TargetError
     when the compiler or the firmware does not know its core or driver, DeviceError when its port or emulated machine is not
-    there, RecipeError for a wrong bench file."""
-    require_bench(bench)
-    entry = bench_entry(target, bench)
-    needed = tools.needed(target, attached=entry is not None and bool(entry.port))
-    tools.require(needed, f"target {target.name}")
+    there."""
+    target = device.target
+    tools.require((*tools.needed(target), *device.tools()), f"target {target.name}")
     if target.family == "cortex_m":
         require_target(target)
-    require_device(target, bench)
+    device.require()
 
 
 def load_source(recipe: Recipe, targets: Sequence[Target]) -> Source:
@@ -177,12 +178,10 @@ class _Loop:
     seed: int
     tracker: Tracker
     display: Display
-    bench: Path | None
-    accept_new_host_key: bool
     source: Source
 
     def stages(
-        self, steps: Steps, artifact: Any, target: Target, folder: Path, suffix: str = ""
+        self, steps: Steps, artifact: Any, device: Device, folder: Path, suffix: str = ""
     ) -> tuple[tuple[StageResult, ...], Any]:
         """Run them in order, each a nested run called by its name and `suffix`, what it made kept in its folder; their
         results, and the last artifact."""
@@ -195,13 +194,11 @@ class _Loop:
             with self.display.stage(name), self.tracker.stage(name, settings_of(stage)) as log:
                 recorder = _Recorder(log)
                 context = Context(
-                    target=target,
+                    device=device,
                     folder=folder,
                     seed=self.seed,
                     log=recorder,
                     progress=self.display.progress,
-                    bench=self.bench,
-                    accept_new_host_key=self.accept_new_host_key,
                     name=self.name,
                 )
                 artifact = stage.run(artifact, context)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import RecipeError
+from pipeline.errors import PipelineError, RecipeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
     except BaseException as e:
         if any(folder.work.iterdir()):
             failed = folder.work.rename(folder.final.with_name(f"{folder.final.name}.failed"))
+            if isinstance(e, PipelineError):  # a path in its message leads there still
+                e.args = tuple(a.replace(str(folder.work), str(failed)) if isinstance(a, str) else a for a in e.args)
             e.add_note(f"What was made until then is in {failed}.")
         else:
             folder.work.rmdir()

@@ -14,6 +14,7 @@ from pipeline.measurement.kind import Kind
 
 if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
     from pipeline.data.source import Source
+    from pipeline.devices.device import Device
     from pipeline.target import Target
 
 
@@ -38,18 +39,20 @@ class StageLog(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use besides its artifact. `folder` is the run's folder; the stage writes below it. `bench` is the
-    file that says which boards are attached (--bench), None for ./bench.toml if it exists. `name` is the recipe's: what the
-    model is called in the generated code."""
+    """What a stage may use besides its artifact. `device` is the target and what runs its models, resolved before any work.
+    `folder` is the run's folder; the stage writes below it. `name` is the recipe's: what the model is called in the
+    generated code."""
 
-    target: Target
+    device: Device
     folder: Path
     seed: int
     log: StageLog
     progress: Progress
-    bench: Path | None = None
-    accept_new_host_key: bool = False
     name: str = "model"
+
+    @property
+    def target(self) -> Target:
+        return self.device.target
 
 
 def keep_text(text: str, ctx: Context, stage: str, name: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,18 @@ def _require_names(**values: str) -> None:
 
 
 Isa = Literal["dsp"]
+FLASHED_FILES = ("bin", "hex", "elf")
+"""What a flash command may ask for, in braces."""
+
+
+def require_flash_command(words: Sequence[str]) -> None:
+    """ValueError unless it is a program, the words after it, and in one of them the file to flash."""
+    asks = any(f"{{{kind}}}" in word for word in words[1:] for kind in FLASHED_FILES)
+    if words and not (words[0] and asks and "\0" not in "".join(words)):
+        raise ValueError(
+            "flash must be the words of a command, the program first, and {bin}, {hex} or {elf} where the file goes: "
+            'flash = ["st-flash", "--reset", "write", "{bin}", "0x08000000"]. No shell reads it.'
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,9 @@ class Memory:
 class DeviceSpec:
     """How the device is reached by default. `hal` names firmware_templates/cortex_m/hal/<hal>.c; `machine` is QEMU's.
     `core_clock_hz` is what the core's own timers count at on this device, if not the reference clock (0: it is). `model` is
-    what a Linux computer's own name for itself must contain (/proc/device-tree/model), or it is refused; "": any will do."""
+    what a Linux computer's own name for itself must contain (/proc/device-tree/model), or it is refused; "": any will do.
+    `flash` is the command that puts a firmware on the board (none: by hand); `{bin}`, `{hex}`, `{elf}` and `{port}` in its
+    words stand for the file and the port."""
 
     transport: Literal["qemu", "serial", "ssh", "process"]
     machine: str = ""
@@ -80,9 +94,11 @@ class DeviceSpec:
     baud: int = limits(115200, low=300)
     timer: Literal["systick", "dwt"] = "systick"
     model: str = ""
+    flash: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_names(machine=self.machine, hal=self.hal)
+        require_flash_command(self.flash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +130,13 @@ class Target:
     def core_hz(self) -> int:
         """The rate of the device's SysTick and cycle counter."""
         return self.device.core_clock_hz or self.cpu.clock_hz
+
+
+def as_table(target: Target) -> dict[str, Any]:
+    """The target as it goes into a folder that may be given away: without what is run on this computer only."""
+    table = asdict(target)
+    del table["device"]["flash"]
+    return table
 
 
 def folders(extra: Path | None = None) -> tuple[Path, ...]:

@@ -21,6 +21,7 @@ import numpy as np
 import pipeline
 from pipeline import target as targets
 from pipeline.artifacts import Firmware
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import PipelineError
 from pipeline.measurement.kind import Kind
 from pipeline.report.figures import show
@@ -92,7 +93,7 @@ def _untrained(name: str, target: Target, folder: Path) -> Firmware:
     np.savez(folder / f"{name}.npz", x_train=images, y_train=labels, x_test=images[::2], y_test=labels[::2])
     data = dataset.load(dataset.DataRecipe(source=f"{name}.npz", mean=(128.0,), std=(64.0,)), 0, folder)
     module = source.load(source.ModelRecipe(factory=name), data, 0).module
-    context = Context(target, folder, 0, _Unrecorded(), _silent, name=name)
+    context = Context(resolve_device(target), folder, 0, _Unrecorded(), _silent, name=name)
     model = Quantize(count=classes * 4).run(FloatModel(module, data), context)
     return write_firmware(model, target, folder / name)
 

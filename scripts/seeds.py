@@ -23,6 +23,7 @@ import numpy as np
 from pipeline import recipe, target
 from pipeline.data import dataset, source
 from pipeline.data.dataset import Dataset, stratified
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import PipelineError
 from pipeline.measurement.kind import Kind
 from pipeline.plan import plan
@@ -56,6 +57,7 @@ def main() -> int:
 def accuracies(wanted: recipe.Recipe, on_held_out: bool = False) -> dict[str, float]:
     """Accuracy on the test split, or on what is held out in its place, after each stage, by the stage's name."""
     found = {}
+    device = resolve_device(target.load("cortex-m4"))  # stages before codegen ask nothing of it
     artifact: Any = load_source(wanted, ())
     if on_held_out:
         artifact = source.load(wanted.model, held_out(wanted), wanted.seed, wanted.folder)
@@ -64,7 +66,7 @@ def accuracies(wanted: recipe.Recipe, on_held_out: bool = False) -> dict[str, fl
             if on_held_out and isinstance(stage, Quantize):
                 stage = replace(stage, calibration="")  # a set may name images that are held out
             log = _Log()
-            context = Context(target.load("cortex-m4"), Path(folder), wanted.seed, log, _silent, name=wanted.name)
+            context = Context(device, Path(folder), wanted.seed, log, _silent, name=wanted.name)
             artifact = stage.run(artifact, context)
             found[stage.name] = log.figures["accuracy"]
     return found

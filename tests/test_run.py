@@ -3,8 +3,10 @@ the test's own; tests/test_end_to_end.py runs the real ones."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -16,22 +18,25 @@ from typing import Any, ClassVar
 
 import pytest
 from finished import measured
+from rich.console import Console
 
 from pipeline import stages
 from pipeline import target as targets
 from pipeline.artifacts import FloatModel, Measured
 from pipeline.data.dataset import DataRecipe
 from pipeline.data.source import ModelRecipe, Source
-from pipeline.errors import BuildError, PipelineError, RecipeError, Terminated
+from pipeline.errors import BuildError, DeviceError, PipelineError, RecipeError, Terminated
 from pipeline.locations import PACKAGE
 from pipeline.plan import steps_of
 from pipeline.recipe import Recipe, check_order
+from pipeline.report.progress import Display
 from pipeline.run import load_source, run, run_folder
 from pipeline.saved.artifact import load
 from pipeline.stage import Context, check_stages
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.train import Train
+from pipeline.strict import read_toml
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,30 @@ def test_a_failure_is_recorded_and_leaves_no_good_folder(fault: str, message: st
         assert failed.data.tags["error"] == message
 
 
+@pytest.mark.cross
+def test_what_nothing_flashes_is_told_first_and_found_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file to flash is where the message says, though the run's folder gets another name when it fails."""
+
+    @dataclass(frozen=True)
+    class Stop(Ship):
+        def run(self, artifact: FloatModel, ctx: Context) -> Measured:
+            (ctx.folder / "x.bin").write_bytes(b"image")
+            raise DeviceError(f"flash {ctx.folder / 'x.bin'}.")
+
+    mine, theirs = pty.openpty()
+    bench, said = tmp_path / "bench.toml", io.StringIO()
+    bench.write_text(f'[cortex-m4]\nport = "{os.ttyname(theirs)}"\nkind = "measured"\n')
+    display = Display(Console(file=said, width=1000))
+    with pytest.raises(DeviceError) as raised:
+        run(recipe(tmp_path, Weigh(), Stop()), CORTEX_M4, out=tmp_path / "build", bench=bench, display=display)
+    assert said.getvalue().startswith(
+        f"nothing flashes cortex-m4 on {os.ttyname(theirs)}: unless it runs this very firmware"
+    )
+    assert Path(str(raised.value).removeprefix("flash ").removesuffix(".")).read_bytes() == b"image"
+    os.close(mine)
+    os.close(theirs)
+
+
 def test_bad_data_fails_before_any_stage(client: Any, tmp_path: Path) -> None:
     bad = replace(recipe(tmp_path, Weigh(), Ship()), data=DataRecipe(source="none.npz"))
     with pytest.raises(RecipeError, match=r"none\.npz does not exist"):
@@ -266,6 +295,38 @@ def test_an_absent_port_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"port '/dev/ttyACM77' of cortex-m4 can not be opened: there is no such port"):
         run(recipe(tmp_path, Weigh(), Ship()), CORTEX_M4, out=tmp_path / "build", bench=tmp_path / "bench.toml")
     assert not (tmp_path / "build").exists()
+
+
+@pytest.mark.cross
+def test_the_bench_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of it while the run works."""
+    mine, theirs = pty.openpty()
+    bench, reads = tmp_path / "bench.toml", []
+
+    def counting(path: Path, *rest: Any) -> Any:
+        reads.append(path)
+        return read_toml(path, *rest)
+
+    @dataclass(frozen=True)
+    class Rewrite(Weigh):
+        def run(self, artifact: Source, ctx: Context) -> FloatModel:
+            bench.write_text("[no table")
+            return super().run(artifact, ctx)
+
+    @dataclass(frozen=True)
+    class Seek(Ship):
+        def run(self, artifact: FloatModel, ctx: Context) -> Measured:
+            seen.append(ctx.device.where)
+            return super().run(artifact, ctx)
+
+    seen: list[str] = []
+    bench.write_text(f'[cortex-m4]\nport = "{os.ttyname(theirs)}"\nkind = "measured"\n')
+    monkeypatch.setattr("pipeline.devices.bench.read_toml", counting)
+    run(recipe(tmp_path, Rewrite(), Seek()), CORTEX_M4, out=tmp_path / "build", bench=bench)
+    assert seen == [f"cortex-m4 on {os.ttyname(theirs)}"]
+    assert reads == [bench]
+    os.close(mine)
+    os.close(theirs)
 
 
 def test_a_missing_bench_file_is_refused(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
             )
         verify_files(folder, manifest["files"])
         target = parse(Target, manifest["target"], f"{folder / MANIFEST}: target", TargetError)
+        if target.device.flash:  # a command from who knows where
+            raise RecipeError(f"{folder / MANIFEST} names a flash command, which no folder does; it is not to be trusted.")
         name, model_id = str(manifest["model"]["name"]), str(manifest["model"]["id"])
         binary = next(file for file in manifest["files"] if file.endswith(".bin"))
         image, arena_bytes = manifest["image"], int(manifest["arena"]["bytes"])

@@ -27,7 +27,7 @@ from pipeline.proof.onnxruntime import Agreement, Layer, agreement, compare, ses
 from pipeline.proof.prove import prove_tflm
 from pipeline.proof.tolerances import Tolerance
 from pipeline.proof.vectors import Vectors, from_images, random
-from pipeline.target import Target
+from pipeline.target import Target, as_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -222,7 +222,7 @@ def _write_manifest(
         "format": FORMAT,
         "family": "linux",
         "model": {"name": graph.name, "id": graph.sha256()[:16], "sha256": graph.sha256(), "macs": graph.macs()},
-        "target": asdict(target),
+        "target": as_table(target),
         "float_from": float_from,
         "toolchain": {n: v for n in packages if (v := tools.package_version(n))},
         "agreement": asdict(found),

@@ -18,7 +18,7 @@ from pipeline.lowering.arena import ALIGNMENT
 from pipeline.lowering.lower import Candidate, Layer, Lowered
 from pipeline.lowering.sizes import constant_bytes
 from pipeline.preprocess import Normalization, Preprocess
-from pipeline.target import Target
+from pipeline.target import Target, as_table
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -49,7 +49,7 @@ def write_manifest(
             "preprocess": {"dtype": preprocess.dtype, "offset": preprocess.is_offset} if preprocess else None,
             "normalization": asdict(normalization) if normalization else None,
         },
-        "target": asdict(target),
+        "target": as_table(target),
         "toolchain": _toolchain(target),
         "image": {
             "build_id": image.build_id,

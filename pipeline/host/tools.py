@@ -107,12 +107,9 @@ def find(tool: Tool) -> Finding:
     return Finding(tool, path, match[0] if match else "", said) if done.returncode == 0 else Finding(tool, None, "")
 
 
-def needed(target: Target, *, attached: bool = False) -> tuple[Tool, ...]:
-    """What a run on this target can not do without; with the board `attached`, no emulator."""
-    if target.family != "cortex_m":
-        return ()
-    emulator = (QEMU,) if target.device.transport == "qemu" and not attached else ()
-    return (HOST_COMPILER, CROSS_COMPILER, MAKE, *emulator)
+def needed(target: Target) -> tuple[Tool, ...]:
+    """What builds and proves a target's firmware; none where it has none."""
+    return (HOST_COMPILER, CROSS_COMPILER, MAKE) if target.family == "cortex_m" else ()
 
 
 def require(tools: Iterable[Tool], whose: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import Firmware, QuantizedModel
-from pipeline.devices import open_device
 from pipeline.devices.board.board import Board
-from pipeline.devices.board.qemu import Counter, QemuBoard
+from pipeline.devices.board.qemu import QemuBoard
+from pipeline.devices.device import Counter, Device
 from pipeline.errors import MismatchError
 from pipeline.evidence import BitExact
 from pipeline.ir import Array
@@ -38,28 +37,27 @@ class Session:
 
 def replay(
     firmware: Firmware,
-    target: Target,
+    device: Device,
     golden: Vectors,
     progress: Progress,
     *,
     what: str = "images",
     runs: int,
     counter: Counter = "plugin",
-    bench: Path | None = None,
 ) -> Session:
     """Replay `golden` through the device that runs `firmware`, time `runs` inferences of the first vector, then ask the
     oracles on this host. DeviceError; MismatchError when anybody answers with other bytes than the reference."""
     n = len(golden)
-    with open_device(firmware, target, counter=counter, bench=bench) as device:
+    with device.open_board(firmware, counter) as board:
         answers = np.empty((n, rows(golden.outputs).shape[1]), np.uint8)
         with progress(f"{what} replayed", n) as advance:
-            for i, answer in enumerate(device.replay(rows(golden.inputs))):
+            for i, answer in enumerate(board.replay(rows(golden.inputs))):
                 answers[i] = answer.view(np.uint8)
                 advance()
         right = equal(golden, answers)
         if not right.all():
-            raise device_mismatch(firmware, target, golden, right, device)
-        measurement = timed(device, golden, runs)
+            raise device_mismatch(firmware, device.target, golden, right, board)
+        measurement = timed(board, golden, runs)
     oracles = {"tflm": None, "device": n, **host_oracles(firmware, golden)}
     return Session(answers, measurement, BitExact(n, min(k for k in oracles.values() if k is not None), oracles))
 

@@ -20,7 +20,7 @@ _UNUSED: Mapping[str, frozenset[str]] = {
     "linux": frozenset(
         (
             "fpu", "flash_origin", "ram_origin", "stack_bytes", "machine", "hal", "uart_base", "uart_irq",
-            "peripheral_clock_hz", "core_clock_hz", "baud", "timer",
+            "peripheral_clock_hz", "core_clock_hz", "baud", "timer", "flash",
         )
     ),
 }  # fmt: skip

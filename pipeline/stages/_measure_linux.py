@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts import Measured
+from pipeline.devices.device import Device, MissingError
 from pipeline.devices.linux import measure as linux_measure
-from pipeline.devices.linux.computer import energy, open_computer, open_meter
+from pipeline.devices.linux.computer import energy
 from pipeline.devices.linux.measure import FLOAT, INT8, LinuxSettings
 from pipeline.display import short
 from pipeline.errors import DeviceError
@@ -21,6 +23,7 @@ from pipeline.evidence import BitExact
 from pipeline.firmware.linux import TFLITE_FILE, LinuxPackage
 from pipeline.ir import Array
 from pipeline.measurement.linux import LinuxMeasurement
+from pipeline.power.base import EnergyMeter
 from pipeline.proof.onnxruntime import compare
 from pipeline.proof.prove import prove_tflm
 from pipeline.proof.session import equal, rows
@@ -35,8 +38,8 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
     images = data.x_test[:n]
     golden = from_images(graph, images, data.normalization, package.model.preprocess)
     with (
-        open_meter(ctx.target, bench=ctx.bench) as meter,
-        open_computer(ctx.target, bench=ctx.bench, accept_new_host_key=ctx.accept_new_host_key) as computer,
+        _meter(ctx.device) as meter,
+        ctx.device.open_computer() as computer,
     ):
         models = package.models(linux_measure.engines(computer))
         if models[INT8].name == TFLITE_FILE:
@@ -87,6 +90,14 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
         energy_kind=used[1] if used else None,
         agreement=agreement,
     )
+
+
+def _meter(device: Device) -> AbstractContextManager[EnergyMeter | None]:
+    """None where the device has no meter: its own power chip, or its datasheet, then tells the energy."""
+    try:
+        return device.meter()
+    except MissingError:
+        return nullcontext()
 
 
 def _answers(

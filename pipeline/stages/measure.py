@@ -77,7 +77,7 @@ class Measure:
     def _board(self, artifact: Firmware, ctx: Context, n: int) -> Measured:
         data = artifact.data
         golden = from_images(artifact.model.graph, data.x_test[:n], data.normalization, artifact.model.preprocess)
-        session = replay(artifact, ctx.target, golden, ctx.progress, runs=self.runs, counter=self.counter, bench=ctx.bench)
+        session = replay(artifact, ctx.device, golden, ctx.progress, runs=self.runs, counter=self.counter)
         measurement, bit_exact, outputs = session.measurement, session.bit_exact, session.answers.view(np.int8)
         latency_us = statistics.median(measurement.latency_us)
         energy = energy_uj(ctx.target.power, latency_us)

@@ -17,10 +17,11 @@ from example_graphs import small_cnn, two_inputs
 from pipeline import target
 from pipeline.artifacts import QuantizedModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
-from pipeline.devices.linux.computer import energy, open_computer
+from pipeline.devices.linux.computer import energy
 from pipeline.devices.linux.measure import LinuxSettings, engines, measure, replay
 from pipeline.devices.linux.process import ProcessChannel
 from pipeline.devices.linux.protocol import Runner, runner_files
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import DeviceError, MismatchError, RecipeError, TargetError
 from pipeline.firmware import linux as package_linux
 from pipeline.firmware.folder import CompiledModel, load_firmware
@@ -75,7 +76,7 @@ def test_raw_images_give_the_references_classes(model: QuantizedModel, tmp_path:
     images = model.data.x_test[:100]
     assert model.preprocess
     reference = model.graph.run(model.preprocess.apply(images)[:, None])[0].reshape(100, -1)
-    with open_computer(PI) as computer:
+    with resolve_device(PI).open_computer() as computer:
         fed = package.feed((images,))
         (int8,) = package.answers(replay(computer, package.int8, fed))
         (real,) = replay(computer, package.float32, fed)
@@ -127,7 +128,7 @@ def test_raw_floats(digits: Dataset, tmp_path: Path) -> None:
     graph = small_cnn()
     package = write_linux(QuantizedModel(graph, data, None), PI, tmp_path / "out")
     assert onnx.load(package.int8).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    with open_computer(PI) as computer:
+    with resolve_device(PI).open_computer() as computer:
         (got,) = package.answers(replay(computer, package.int8, package.feed((x[:50],))))
     t = graph[graph.inputs[0]]
     (want,) = graph.run(quantize(data.normalization.apply(x[:50]), t.scale, t.zero_point)[:, None])
@@ -180,14 +181,15 @@ def test_it_is_no_firmware(tmp_path: Path) -> None:
         load_firmware(tmp_path / "out")
 
 
-def test_where_a_target_is(tmp_path: Path) -> None:
-    bench = tmp_path / "bench.toml"
+def test_where_a_target_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench = tmp_path / "desk.toml"
     bench.write_text('[raspberry-pi-4]\nhost = "pi@desk"\n')
-    assert open_computer(PI, bench=bench).where == "raspberry-pi-4 (pi@desk)"
-    assert open_computer(PI, bench=tmp_path / "none").where == "raspberry-pi-4 (this computer)"
+    for device, where in ((resolve_device(PI, bench), "pi@desk"), (resolve_device(PI), "this computer")):
+        assert device.where == device.open_computer().where == f"raspberry-pi-4 ({where})"
     only_ssh = replace(PI, device=replace(PI.device, transport="ssh"))
     with pytest.raises(DeviceError, match=r"nothing says where raspberry-pi-4 is. Write `\[raspberry-pi-4\]`"):
-        open_computer(only_ssh, bench=tmp_path / "none")
+        resolve_device(only_ssh)
 
 
 def test_a_computer_with_litert_alone_runs_the_tflite_file(model: QuantizedModel, tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_a_computer_with_litert_alone_runs_the_tflite_file(model: QuantizedModel
     assert models == {"int8": package.folder / "model.tflite"}
     assert model.preprocess
     int8 = model.preprocess.apply(model.data.x_test[:40])[:, None]
-    with open_computer(PI) as computer:
+    with resolve_device(PI).open_computer() as computer:
         assert "ai_edge_litert" in engines(computer)
         (got,) = package.answers(replay(computer, models["int8"], (int8,)))
     assert got.dtype == np.int8

@@ -17,6 +17,7 @@ from example_target import BOARD
 from pipeline import target
 from pipeline.artifacts import Firmware, Package, QuantizedModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import GraphError, RecipeError
 from pipeline.firmware.linux import LinuxPackage
 from pipeline.firmware.manifest import read_manifest
@@ -69,7 +70,7 @@ def model_on(data: Dataset) -> QuantizedModel:
 
 
 def context(folder: Path, log: Log, **changes: Any) -> Context:
-    return Context(replace(BOARD, **changes), folder, 1, log, log.progress)
+    return Context(resolve_device(replace(BOARD, **changes)), folder, 1, log, log.progress)
 
 
 @pytest.mark.cross
@@ -101,7 +102,8 @@ def test_the_stage(digits: Dataset, tmp_path: Path) -> None:
 
 def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
     log = Log()
-    package = Codegen(vectors=10).run(model_on(digits), context(tmp_path, log, family="linux"))
+    reached = replace(BOARD.device, transport="process")
+    package = Codegen(vectors=10).run(model_on(digits), context(tmp_path, log, family="linux", device=reached))
     assert isinstance(package, LinuxPackage)
     assert {p.name for p in package.folder.iterdir()} >= {"model.onnx", "model_float.onnx", "model.tflite", "runner"}
     assert log.figures["agreement_vectors"] == 10

@@ -20,11 +20,11 @@ from probe_firmware import build_probe
 from pipeline import target
 from pipeline.artifacts import Firmware
 from pipeline.data.dataset import Dataset
-from pipeline.devices import open_device, require_device
 from pipeline.devices.board.board import Board
 from pipeline.devices.board.protocol import Run
 from pipeline.devices.board.qemu import QemuBoard
 from pipeline.devices.board.serial import SerialBoard
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import DeviceError
 from pipeline.ir import Array
 from pipeline.proof.vectors import random
@@ -45,7 +45,7 @@ def frames(inputs: tuple[Array, ...]) -> list[Array]:
 def test_every_emulated_target_is_bit_exact(name: str, firmware: Callable[..., Firmware]) -> None:
     board, built = target.load(name), firmware(name)
     vectors = random(built.model.graph, VECTORS, built.model.preprocess, seed=9)
-    with open_device(built, board) as device:
+    with resolve_device(board).open_board(built) as device:
         assert device.identity.board == name
         assert (device.identity.ram_bytes, device.identity.arena_bytes) == (built.ram_bytes, built.arena_bytes)
         answers = np.stack(list(device.replay(frames(vectors.inputs))))
@@ -60,7 +60,7 @@ def test_every_emulated_target_is_bit_exact(name: str, firmware: Callable[..., F
 def test_several_inputs_and_outputs(firmware: Callable[..., Firmware]) -> None:
     built = firmware("cortex-m4", "two_inputs")
     vectors = random(built.model.graph, 8, seed=4)
-    with open_device(built, M4) as device:
+    with resolve_device(M4).open_board(built) as device:
         answers = np.stack(list(device.replay(frames(vectors.inputs))))
     want = np.concatenate([y.reshape(8, -1) for y in vectors.outputs], axis=1)
     np.testing.assert_array_equal(answers, want)
@@ -70,7 +70,7 @@ def test_counts_repeat_from_boot_to_boot(firmware: Callable[..., Firmware]) -> N
     x = random(firmware().model.graph, 1, firmware().model.preprocess).inputs[0][0]
     seen = []
     for noise in (0, 3):
-        with open_device(firmware(), M4) as device:
+        with resolve_device(M4).open_board(firmware()) as device:
             for _ in range(noise):
                 device.infer(x)
             measured = device.measure(x, runs=4)
@@ -81,7 +81,7 @@ def test_counts_repeat_from_boot_to_boot(firmware: Callable[..., Firmware]) -> N
 
 def test_an_inference_that_was_not_counted(firmware: Callable[..., Firmware]) -> None:
     with (
-        open_device(firmware(), M4) as device,
+        resolve_device(M4).open_board(firmware()) as device,
         pytest.raises(DeviceError, match=r"plugin counted 0 inferences where 2 ran on cortex-m4 in QEMU .*lacks the marker"),
     ):
         device._counts(Run((1, 1), b"", 0))
@@ -90,7 +90,7 @@ def test_an_inference_that_was_not_counted(firmware: Callable[..., Firmware]) ->
 def test_systick_counts_what_the_plugin_counts(firmware: Callable[..., Firmware]) -> None:
     """In steps of its 40 ns, and with the few instructions around the model that read the clock."""
     x = random(firmware().model.graph, 1, firmware().model.preprocess).inputs[0][0]
-    with open_device(firmware(), M4) as exact, open_device(firmware(), M4, counter="systick") as coarse:
+    with resolve_device(M4).open_board(firmware()) as exact, resolve_device(M4).open_board(firmware(), "systick") as coarse:
         a, b = exact.measure(x, runs=2), coarse.measure(x, runs=2)
     assert (a.counter, b.counter) == ("plugin", "systick")
     assert 0 <= b.instructions - a.instructions < 200
@@ -108,7 +108,7 @@ def test_a_board_on_a_pseudo_terminal(firmware: Callable[..., Firmware], tmp_pat
         assert qemu.stdout is not None
         port = next(word for line in qemu.stdout for word in line.split() if word.startswith("/dev/"))
         (tmp_path / "bench.toml").write_text(f'[cortex-m4]\nport = "{port}"\nkind = "measured"\n')
-        with open_device(built, M4, bench=tmp_path / "bench.toml") as device:
+        with resolve_device(M4, tmp_path / "bench.toml").open_board(built) as device:
             assert isinstance(device, SerialBoard)
             answers = np.stack(list(device.replay(vectors.inputs[0])))
             measured = device.measure(vectors.inputs[0][0], runs=3)
@@ -122,7 +122,7 @@ def test_a_machine_that_is_not_emulated_is_told_before_any_work() -> None:
     with pytest.raises(
         DeviceError, match=r"emulates no machine 'mps2-an368', which target cortex-m4 names\. Did you mean 'mps2"
     ):
-        require_device(unknown)
+        resolve_device(unknown).require()
 
 
 def test_a_board_with_another_core_is_told(firmware: Callable[..., Firmware]) -> None:
@@ -131,7 +131,7 @@ def test_a_board_with_another_core_is_told(firmware: Callable[..., Firmware]) ->
     with pytest.raises(
         DeviceError, match=r"has a cortex-m7 \(CPUID part c27\), but target cortex-m4 says cortex-m4 \(c24\)"
     ):
-        open_device(firmware(), other).__enter__()
+        resolve_device(other).open_board(firmware()).__enter__()
 
 
 def first_byte(value: int) -> Array:
@@ -152,7 +152,7 @@ def first_byte(value: int) -> Array:
 )
 @pytest.mark.parametrize("board", ["cortex-m4", "cortex-m33"])
 def test_a_crash_is_reported(board: str, fault: int, message: str, probe: Callable[..., Firmware]) -> None:
-    with open_device(probe(board), target.load(board)) as device:
+    with resolve_device(target.load(board)).open_board(probe(board)) as device:
         assert list(device.infer(first_byte(0))) == [0] * 16
         with pytest.raises(DeviceError, match=message):
             device.infer(first_byte(fault))
@@ -160,13 +160,16 @@ def test_a_crash_is_reported(board: str, fault: int, message: str, probe: Callab
 
 def test_a_hang_is_noticed(probe: Callable[..., Firmware], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.devices.board.board.INFER_TIMEOUT_S", 0.5)
-    with open_device(probe(), M4) as device, pytest.raises(DeviceError, match=r"did not answer `run 1` within 0\.5 s"):
+    with (
+        resolve_device(M4).open_board(probe()) as device,
+        pytest.raises(DeviceError, match=r"did not answer `run 1` within 0\.5 s"),
+    ):
         device.infer(first_byte(4))
 
 
 def test_a_timer_that_wraps_is_counted_on(probe: Callable[..., Firmware]) -> None:
     """840 million instructions take 21 million ticks; SysTick has 16.7 million."""
-    with open_device(probe(), M4, counter="systick") as device:
+    with resolve_device(M4).open_board(probe(), "systick") as device:
         measured = device.measure(first_byte(5), runs=1)
     assert measured.instructions == pytest.approx(840e6, rel=1e-5)
 
@@ -174,7 +177,7 @@ def test_a_timer_that_wraps_is_counted_on(probe: Callable[..., Firmware]) -> Non
 def test_a_cycle_counter_that_stands_still_is_not_used(tmp_path: Path, digits: Dataset) -> None:
     """QEMU's DWT always reads 0: the firmware notices, and says what it counts with instead."""
     board = replace(M4, device=replace(M4.device, timer="dwt"))
-    with open_device(build_probe(board, tmp_path, digits), board) as device:
+    with resolve_device(board).open_board(build_probe(board, tmp_path, digits)) as device:
         assert device.identity.timer == "systick"
         assert device.measure(first_byte(0), runs=1).ticks[0] > 0
 
@@ -214,7 +217,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @linux_only
 def test_an_emulator_that_is_killed(own_elf: Firmware) -> None:
     x = random(own_elf.model.graph, 1, own_elf.model.preprocess).inputs[0][0]
-    with open_device(own_elf, M4) as device:
+    with resolve_device(M4).open_board(own_elf) as device:
         device.infer(x)
         (qemu,) = processes(own_elf.elf)
         os.kill(qemu, signal.SIGKILL)
@@ -227,7 +230,7 @@ def test_an_emulator_that_is_killed(own_elf: Firmware) -> None:
 def test_an_emulator_that_is_killed_in_the_middle_of_a_run(probe: Callable[..., Firmware], tmp_path: Path) -> None:
     elf = tmp_path / "own.elf"
     elf.write_bytes(probe().elf.read_bytes())
-    with open_device(replace(probe(), elf=elf), M4) as device:
+    with resolve_device(M4).open_board(replace(probe(), elf=elf)) as device:
         (qemu,) = processes(elf)
         killer = threading.Timer(0.3, os.kill, (qemu, signal.SIGKILL))
         killer.start()
@@ -242,7 +245,7 @@ def test_an_emulator_that_stops(probe: Callable[..., Firmware], tmp_path: Path, 
     monkeypatch.setattr("pipeline.devices.board.board.INFER_TIMEOUT_S", 0.5)
     elf = tmp_path / "own.elf"
     elf.write_bytes(probe().elf.read_bytes())
-    with open_device(replace(probe(), elf=elf), M4) as device:
+    with resolve_device(M4).open_board(replace(probe(), elf=elf)) as device:
         (qemu,) = processes(elf)
         os.kill(qemu, signal.SIGSTOP)
         with pytest.raises(DeviceError, match=r"did not answer .* within .* s\. The firmware hangs in the emulator"):
@@ -253,7 +256,7 @@ def test_an_emulator_that_stops(probe: Callable[..., Firmware], tmp_path: Path, 
 @linux_only
 def test_an_exception_leaves_no_emulator(own_elf: Firmware) -> None:
     def use() -> None:
-        with open_device(own_elf, M4):
+        with resolve_device(M4).open_board(own_elf):
             assert processes(own_elf.elf)
             raise ZeroDivisionError
 
@@ -266,7 +269,7 @@ def test_an_exception_leaves_no_emulator(own_elf: Firmware) -> None:
 def test_a_wrong_identity_leaves_no_emulator(own_elf: Firmware) -> None:
     other = replace(own_elf, model_id="0" * 16)
     with pytest.raises(DeviceError, match=r"runs model [0-9a-f]{16}, but own\.elf holds model 0000000000000000"):
-        open_device(other, M4).__enter__()
+        resolve_device(M4).open_board(other).__enter__()
     assert gone(own_elf.elf)
 
 
@@ -296,7 +299,7 @@ def test_a_board_that_runs_another_build_of_the_model(
         match=rf"in QEMU .* runs build [0-9a-f]{{16}} of this model, but small_cnn\.elf is build {built.build_id}: .* Flash "
         rf"{folder}/build/small_cnn\.bin",
     ):
-        open_device(stale, M4).__enter__()
+        resolve_device(M4).open_board(stale).__enter__()
 
 
 def test_a_firmware_from_before_there_were_build_ids(firmware: Callable[..., Firmware], tmp_path: Path) -> None:
@@ -306,7 +309,7 @@ def test_a_firmware_from_before_there_were_build_ids(firmware: Callable[..., Fir
     answers.write_text(answers.read_text().replace("    command_line(build_id);\n", ""))
     subprocess.run(["make", "-C", str(folder)], check=True, capture_output=True)
     with pytest.raises(DeviceError, match=r"in QEMU .* does not say which build it runs: .* older version .* Flash /"):
-        open_device(replace(built, elf=folder / "build" / "small_cnn.elf"), M4).__enter__()
+        resolve_device(M4).open_board(replace(built, elf=folder / "build" / "small_cnn.elf")).__enter__()
 
 
 SCRIPT = """
@@ -317,9 +320,9 @@ from types import SimpleNamespace
 import numpy as np
 from pipeline import target
 from pipeline.data.dataset import Dataset
-from pipeline.devices import open_device
+from pipeline.devices.resolve import resolve_device
 firmware = SimpleNamespace(elf=Path(sys.argv[1]), model_id=sys.argv[2], build_id=sys.argv[3], ram_bytes=0, flash_bytes=0)
-with open_device(firmware, target.load("cortex-m4")) as device:
+with resolve_device(target.load("cortex-m4")).open_board(firmware) as device:
     print("ready", flush=True)
     while True:
         device._run(np.zeros(64, np.uint8), 1)
@@ -345,7 +348,7 @@ def test_no_emulator_and_no_file_outlives_us(how: signal.Signals, own_elf: Firmw
 
 def test_an_emulator_that_does_not_start(firmware: Callable[..., Firmware], tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"QEMU ended with exit code 1: .*none\.elf: No such file"):
-        open_device(replace(firmware(), elf=tmp_path / "none.elf"), M4).__enter__()
+        resolve_device(M4).open_board(replace(firmware(), elf=tmp_path / "none.elf")).__enter__()
 
 
 def test_a_firmware_that_never_speaks(
@@ -357,20 +360,20 @@ def test_a_firmware_that_never_speaks(
     compiler = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-nostdlib", "-Ttext=0", "-Wl,-eloop"]
     subprocess.run([*compiler, str(tmp_path / "loop.s"), "-o", str(tmp_path / "loop.elf")], check=True)
     with pytest.raises(DeviceError, match=r"did not answer its boot banner within 0\.5 s"):
-        open_device(replace(firmware(), elf=tmp_path / "loop.elf"), M4).__enter__()
+        resolve_device(M4).open_board(replace(firmware(), elf=tmp_path / "loop.elf")).__enter__()
 
 
 def test_a_core_that_locks_up(firmware: Callable[..., Firmware]) -> None:
     """An M4's firmware on a board whose UART is elsewhere: it faults, and faults again when it reports that."""
     elsewhere = replace(M4, device=replace(M4.device, machine="mps3-an547"))
     with pytest.raises(DeviceError, match=r"QEMU was killed by signal 6: qemu: fatal: Lockup"):
-        open_device(firmware(), elsewhere).__enter__()
+        resolve_device(elsewhere).open_board(firmware()).__enter__()
 
 
 def test_another_boards_firmware(firmware: Callable[..., Firmware]) -> None:
     """The M3's image runs on the M4's machine as well; who it is tells them apart."""
     with pytest.raises(DeviceError, match=r"answers as 'cortex-m3', not as 'cortex-m4'.*`--target cortex-m3`"):
-        open_device(firmware("cortex-m3"), M4).__enter__()
+        resolve_device(M4).open_board(firmware("cortex-m3")).__enter__()
 
 
 MACHINES = "echo Supported machines are:; echo mps2-an386 a board"
@@ -386,7 +389,7 @@ def test_without_qemu(firmware: Callable[..., Firmware], tmp_path: Path, monkeyp
     built = firmware()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeviceError, match=r"qemu-system-arm is not installed.*apt-get install qemu-system-arm"):
-        open_device(built, M4).__enter__()
+        resolve_device(M4).open_board(built).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -415,7 +418,7 @@ def test_without_plugins_it_says_so(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(DeviceError, match=message):
-        open_device(built, M4).__enter__()
+        resolve_device(M4).open_board(built).__enter__()
 
 
 def test_a_plugin_that_does_not_compile(
@@ -426,7 +429,7 @@ def test_a_plugin_that_does_not_compile(
     monkeypatch.setenv("CC", str(tmp_path / "bin" / "broken-cc"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DeviceError, match=r"does not compile with .*broken-cc: error: this compiler is broken"):
-        open_device(built, M4).__enter__()
+        resolve_device(M4).open_board(built).__enter__()
     assert list((tmp_path / "cache" / "tinyml-pipeline").iterdir()) == []
 
 
@@ -437,24 +440,21 @@ def test_a_cache_that_can_not_be_written(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(DeviceError, match=r"can not be built in .*Name a folder that can be written in XDG_CACHE_HOME"):
-        open_device(built, M4).__enter__()
+        resolve_device(M4).open_board(built).__enter__()
 
 
-def test_a_qemu_that_is_no_program(
-    firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = firmware()
+def test_a_qemu_that_is_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "qemu-system-arm").write_bytes(b"\x7fELF is all there is")
     (tmp_path / "qemu-system-arm").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeviceError, match=r"qemu-system-arm can not be run: .*Exec format error"):
-        open_device(built, M4)
+        resolve_device(M4).require()
 
 
 def test_an_unknown_core_has_no_estimate(firmware: Callable[..., Firmware]) -> None:
     strange = replace(M4, cpu=replace(M4.cpu, core="cortex-m35p"))
     with pytest.raises(DeviceError, match=r"no cycle estimate for the core 'cortex-m35p'\. Known: cortex-m3, cortex-m4"):
-        open_device(firmware(), strange).__enter__()
-    with open_device(firmware(), strange, counter="systick") as device:
+        resolve_device(strange).open_board(firmware()).__enter__()
+    with resolve_device(strange).open_board(firmware(), "systick") as device:
         assert isinstance(device, QemuBoard)
         assert isinstance(device, Board)

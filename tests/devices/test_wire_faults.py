@@ -19,12 +19,13 @@ from wire import Answer, board, rfc2217_line, serial_line, tcp_line
 
 from pipeline import target
 from pipeline.artifacts import Firmware, QuantizedModel
-from pipeline.devices import open_device, require_device
-from pipeline.devices.bench import bench_entry, read_bench
+from pipeline.devices.bench import BoardEntry, read_bench
 from pipeline.devices.board.cores import fewest_cycles
+from pipeline.devices.board.devices import SerialDevice
 from pipeline.devices.board.link import Link
 from pipeline.devices.board.protocol import identify, run_loaded, stack_use, upload
 from pipeline.devices.board.serial import SerialBoard
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Graph, Quant, Tensor
 from pipeline.ops.fully_connected import FullyConnected
@@ -78,11 +79,12 @@ FAULTS = {
     ),
     "other_build": (
         board(identity_build=b"0000000000000000"),
-        r"runs build 0000000000000000 of this model, but g\.elf is build fedcba9876543210: .* Flash g\.bin\.$",
+        r"runs build 0{16} of this model, but g\.elf is build fedcba9876543210: .* To go on, flash g\.bin, .*`\.$",
     ),
     "no_build": (
         board(identity_build=b""),
-        r"does not say which build it runs: its firmware was made by an older version of this program\. Flash g\.bin\.$",
+        r"does not say which build it runs: its firmware was made by an older version of this program\. To go on, "
+        r"flash g\.bin, then run `pipeline measure \.`\.$",
     ),
     "other_core": (board(identity_core=b"c27"), r"has a cortex-m7 \(CPUID part c27\), but target cortex-m4 says cortex-m4"),
     "unheard_of_core": (board(identity_core=b"fff"), r"has another core \(CPUID part fff\)"),
@@ -211,7 +213,7 @@ def test_a_command_that_can_not_be_sent(command: str) -> None:
     ids=["waiting", "booting", "half_a_line"],
 )
 def test_a_real_port_is_brought_to_ready(first: bytes, tmp_path: Path) -> None:
-    with serial_line(board(), first) as path, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)) as device:
+    with serial_line(board(), first) as path, resolve_device(TARGET, bench(tmp_path, path)).open_board(FIRMWARE) as device:
         assert isinstance(device, SerialBoard)
         assert list(device.infer(np.zeros(4, np.int8))) == [1, 2, -6, 4]
         measured = device.measure(np.zeros(4, np.int8), runs=1)
@@ -226,7 +228,7 @@ def test_a_real_port_stays_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with serial_line(lambda _received: b"") as path:
         bench(tmp_path, path)
         message = rf"cortex-m4 on {path} did not answer an empty command"
-        with pytest.raises(DeviceError, match=message), open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml"):
+        with pytest.raises(DeviceError, match=message), resolve_device(TARGET, tmp_path / "bench.toml").open_board(FIRMWARE):
             pass
 
 
@@ -234,7 +236,7 @@ def test_a_real_port_where_something_else_talks(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("pipeline.devices.board.serial.ANSWER_TIMEOUT_S", TIMEOUT_S)
     message = r"answered an empty command \(`%`\) with b'\\x1b\[0mlogin: ', which is no line of the protocol"
     with serial_line(lambda _received: b"\x1b[0mlogin: ") as path, pytest.raises(DeviceError, match=message):
-        open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)).__enter__()
+        resolve_device(TARGET, bench(tmp_path, path)).open_board(FIRMWARE).__enter__()
 
 
 def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_a_port_that_another_program_uses(tmp_path: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         bench(tmp_path, path)
         with pytest.raises(DeviceError, match=r"can not be opened: another program has it open.*close other"):
-            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml").__enter__()
+            resolve_device(TARGET, tmp_path / "bench.toml").open_board(FIRMWARE).__enter__()
         os.close(other)
 
 
@@ -251,15 +253,15 @@ def test_a_port_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> Non
     (tmp_path / "bench.toml").write_text('[cortex-m4]\nport = "/dev/there-is-no-such-port"\n')
     why = "the port '/dev/there-is-no-such-port' of cortex-m4 can not be opened: there is no such port"
     with pytest.raises(DeviceError, match=why):
-        require_device(TARGET, tmp_path / "bench.toml")
+        resolve_device(TARGET, tmp_path / "bench.toml").require()
     with pytest.raises(DeviceError, match=why):
-        open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml")
+        resolve_device(TARGET, tmp_path / "bench.toml").open_board(FIRMWARE).__enter__()
 
 
 def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
     bench(tmp_path, "socket://127.0.0.1:1")
     with pytest.raises(DeviceError, match=r"the port 'socket://127\.0\.0\.1:1' of cortex-m4 can not be opened"):
-        open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml").__enter__()
+        resolve_device(TARGET, tmp_path / "bench.toml").open_board(FIRMWARE).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
         ("[cortex-m4]\nport = 3", r"cortex-m4\.port must be a string"),
         ('[cortex-m4]\nport = "spy:///dev/x?file=y"', r"cortex-m4: port = .* must be a serial port .* socket://HOST:PORT"),
         ('[cortex-m4]\nport = "x"\nhost = "y"', r"cortex-m4: port is for a microcontroller, host for a computer: give one"),
-        ('[cortex-m4]\nkind = "measured"', r'cortex-m4: kind = "measured" says what is at a port: give `port` too'),
+        ('[cortex-m4]\nkind = "measured"', r"cortex-m4\.port is missing"),
         ('[cortex-m4]\nport = "x"\nkind = "mesured"', r"cortex-m4\.kind = 'mesured' is not known\. Did you mean 'measured'"),
         ('[cortex-m4]\nport = "x"\nkind = "simulated"', r"cortex-m4\.kind = 'simulated' is not known.*Use one of: measured"),
         ('[cortex-m4]\nport = "x"\nbaud = -1', r"cortex-m4\.baud = -1 is out of range"),
@@ -280,7 +282,7 @@ def test_a_port_that_can_not_be_opened(tmp_path: Path) -> None:
 def test_a_wrong_bench_file(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(text)
     with pytest.raises(RecipeError, match=message):
-        read_bench(tmp_path / "bench.toml")
+        resolve_device(TARGET, tmp_path / "bench.toml")
 
 
 @pytest.mark.parametrize("port", ["socket://127.0.0.1:4000", "rfc2217://lab:4000"])
@@ -288,9 +290,8 @@ def test_what_is_behind_a_network_port_must_be_said(port: str, tmp_path: Path) -
     why = (
         rf'cortex-m4: port = "{port}" may lead to a board or to an emulator.*a real board is there, add kind = "measured"\.'
     )
-    for use in (require_device, bench_entry):
-        with pytest.raises(RecipeError, match=why):
-            use(TARGET, bench(tmp_path, port, kind=""))
+    with pytest.raises(RecipeError, match=why):
+        resolve_device(TARGET, bench(tmp_path, port, kind=""))
 
 
 def test_what_is_behind_a_pseudo_terminal_must_be_said(tmp_path: Path) -> None:
@@ -299,26 +300,26 @@ def test_what_is_behind_a_pseudo_terminal_must_be_said(tmp_path: Path) -> None:
         (tmp_path / "ttyACM0").symlink_to(path)
         for port in (path, str(tmp_path / "ttyACM0")):
             with pytest.raises(RecipeError, match=rf'port = "{port}" may lead to a board or to an emulator'):
-                open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port, kind=""))
+                resolve_device(TARGET, bench(tmp_path, port, kind=""))
 
 
 @pytest.mark.parametrize("line", [serial_line, tcp_line], ids=["pty", "socket"])
 def test_a_board_that_is_said_to_be_there_is_measured(
     line: Callable[..., AbstractContextManager[str]], tmp_path: Path
 ) -> None:
-    with line(board()) as port, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port)) as device:
+    with line(board()) as port, resolve_device(TARGET, bench(tmp_path, port)).open_board(FIRMWARE) as device:
         assert device.measure(np.zeros(4, np.int8), runs=1).clock == "device"
 
 
 def test_a_serial_port_is_a_boards(tmp_path: Path) -> None:
-    entry = bench_entry(TARGET, bench(tmp_path, "/dev/ttyACM0", kind=""))
-    assert entry is not None
-    assert SerialBoard(FIRMWARE, TARGET, entry).clock == "device"
+    device = resolve_device(TARGET, bench(tmp_path, "/dev/ttyACM0", kind=""))
+    assert device == SerialDevice(TARGET, BoardEntry("/dev/ttyACM0"))
+    assert SerialBoard.clock == "device"
 
 
 def test_a_board_behind_a_serial_server(tmp_path: Path) -> None:
     """RFC 2217, as ser2net speaks it; pyserial brings the server's side."""
-    with rfc2217_line(board()) as port, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, port)) as device:
+    with rfc2217_line(board()) as port, resolve_device(TARGET, bench(tmp_path, port)).open_board(FIRMWARE) as device:
         assert list(device.infer(np.zeros(4, np.int8))) == [1, 2, -6, 4]
         assert device.measure(np.zeros(4, np.int8), runs=1).clock == "device"
 
@@ -334,7 +335,7 @@ def test_a_port_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             woken.wait(20)
         return answers(received)
 
-    with serial_line(hanging) as path, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)) as device:
+    with serial_line(hanging) as path, resolve_device(TARGET, bench(tmp_path, path)).open_board(FIRMWARE) as device:
         device.link.send(b"stack%")
         with pytest.raises(DeviceError, match=rf"the connection to cortex-m4 on {path} broke: Write timeout\. Run it again"):
             device.link.send(bytes(1 << 20))
@@ -358,9 +359,8 @@ def test_a_table_that_is_no_targets(name: str, message: str, tmp_path: Path) -> 
     """It must not be overlooked: the board would be taken for an emulated one."""
     path = tmp_path / "bench.toml"
     path.write_text(f'[{name}]\nport = "/dev/ttyACM0"\n')
-    for use in (require_device, bench_entry):
-        with pytest.raises(RecipeError, match=message):
-            use(TARGET, path)
+    with pytest.raises(RecipeError, match=message):
+        resolve_device(TARGET, path)
 
 
 @pytest.mark.parametrize(
@@ -379,13 +379,13 @@ def test_a_table_without_the_way_to_its_device(name: str, given: str, message: s
     """Overlooked, it would let an emulator or this computer stand in."""
     (tmp_path / "bench.toml").write_text(f"[{name}]\n{given}\n")
     with pytest.raises(RecipeError, match=message):
-        require_device(target.load(name), tmp_path / "bench.toml")
+        resolve_device(target.load(name), tmp_path / "bench.toml")
 
 
-def test_a_transport_that_no_microcontroller_has(tmp_path: Path) -> None:
+def test_a_transport_that_no_microcontroller_has() -> None:
     wrong = replace(TARGET, device=replace(TARGET.device, transport="ssh"))
     with pytest.raises(DeviceError, match=r'reached by transport = "ssh"\. Write "serial" \(a board\) or "qemu"'):
-        open_device(FIRMWARE, wrong, bench=tmp_path / "bench.toml")
+        resolve_device(wrong)
 
 
 def test_targets_of_ones_own_are_known(tmp_path: Path) -> None:
@@ -394,26 +394,28 @@ def test_targets_of_ones_own_are_known(tmp_path: Path) -> None:
     (tmp_path / "targets" / "neighbour.toml").touch()
     path = tmp_path / "bench.toml"
     path.write_text('[mine]\nport = "/dev/ttyACM0"\n[neighbour]\nport = "/dev/ttyACM1"\n')
-    entry = bench_entry(replace(TARGET, name="mine"), path)
-    assert entry is not None
-    assert entry.port == "/dev/ttyACM0"
+    assert resolve_device(replace(TARGET, name="mine"), path).where == "mine on /dev/ttyACM0"
 
 
-def test_without_a_bench_there_is_none(tmp_path: Path) -> None:
-    assert read_bench(tmp_path / "bench.toml") == {}
+def test_without_a_bench_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_bench(None, (TARGET,)) == {}
+    with pytest.raises(RecipeError, match=r"the bench file bench\.toml does not exist"):
+        read_bench(Path("bench.toml"), (TARGET,))
 
 
-def test_a_serial_target_needs_a_port(tmp_path: Path) -> None:
+def test_a_serial_target_needs_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     on_the_desk = replace(TARGET, device=replace(TARGET.device, transport="serial"))
     with pytest.raises(DeviceError, match=r"nothing says where cortex-m4 is connected\. Write `\[cortex-m4\]`"):
-        open_device(FIRMWARE, on_the_desk, bench=tmp_path / "bench.toml")
+        resolve_device(on_the_desk)
 
 
 def test_a_stack_that_is_full_is_no_measurement(tmp_path: Path) -> None:
     with serial_line(board(stack=b"m-stack-4096-4096\r\n" + READY)) as path:
         bench(tmp_path, path)
         with (
-            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
+            resolve_device(TARGET, tmp_path / "bench.toml").open_board(FIRMWARE) as device,
             pytest.raises(DeviceError, match="has used all of its 4096 bytes of stack"),
         ):
             device.measure(np.zeros(4, np.int8), runs=1)
@@ -422,7 +424,7 @@ def test_a_stack_that_is_full_is_no_measurement(tmp_path: Path) -> None:
 def test_a_clock_that_is_faster_than_the_firmware_thinks(tmp_path: Path) -> None:
     """50 million ticks would be two seconds at 25 MHz; the answer came at once."""
     reply = b"m-ticks-50000000\r\nm-output-00\r\nm-crc-%08x\r\n" % zlib.crc32(b"\0") + READY
-    with serial_line(board(run=reply)) as path, open_device(FIRMWARE, TARGET, bench=bench(tmp_path, path)) as device:
+    with serial_line(board(run=reply)) as path, resolve_device(TARGET, bench(tmp_path, path)).open_board(FIRMWARE) as device:
         message = r"says that `run 1` took 2 s, but 0\.\d+ s passed here: its timer \(dwt\) does not run at 25,000,000 Hz"
         with pytest.raises(DeviceError, match=message):
             device.measure(np.zeros(4, np.int8), runs=1)
@@ -469,7 +471,7 @@ def test_timings_that_can_not_be_true(name: str, tmp_path: Path) -> None:
     firmware = dense(macs) if macs else FIRMWARE
     with (
         serial_line(board(run=timings(*ticks))) as path,
-        open_device(firmware, TARGET, bench=bench(tmp_path, path)) as device,
+        resolve_device(TARGET, bench(tmp_path, path)).open_board(firmware) as device,
     ):
         advice = r'.*garbled on the wire, or the timer \(dwt\) .*; if it says so again, write timer = "systick"'
         with pytest.raises(DeviceError, match=rf"^cortex-m4 on {path} says that an inference {message}{advice}"):
@@ -481,7 +483,7 @@ def test_timings_that_interrupts_make_long(ticks: tuple[int, ...], tmp_path: Pat
     """A first run with a cold cache, others that an interrupt stopped for a while."""
     with (
         serial_line(board(run=timings(*ticks))) as path,
-        open_device(dense(4000), TARGET, bench=bench(tmp_path, path)) as board_,
+        resolve_device(TARGET, bench(tmp_path, path)).open_board(dense(4000)) as board_,
     ):
         assert board_.measure(np.zeros(4, np.int8), runs=len(ticks)).ticks == ticks
 
@@ -494,7 +496,7 @@ def test_inputs_of_another_size(tmp_path: Path) -> None:
     with serial_line(board()) as path:
         bench(tmp_path, path)
         with (
-            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
+            resolve_device(TARGET, tmp_path / "bench.toml").open_board(FIRMWARE) as device,
             pytest.raises(DeviceError, match=r"takes 4 input bytes, got 20 \(float32\(5,\)\)"),
         ):
             device.infer(np.zeros(5, np.float32))
@@ -505,13 +507,13 @@ def test_outputs_of_another_size(tmp_path: Path) -> None:
     with serial_line(board(run=reply)) as path:
         bench(tmp_path, path)
         with (
-            open_device(FIRMWARE, TARGET, bench=tmp_path / "bench.toml") as device,
+            resolve_device(TARGET, tmp_path / "bench.toml").open_board(FIRMWARE) as device,
             pytest.raises(DeviceError, match="answered with 1 output bytes; the model has 4"),
         ):
             device.infer(np.zeros(4, np.int8))
 
 
 def test_a_closed_device_says_so() -> None:
-    device = open_device(FIRMWARE, TARGET)
+    device = resolve_device(TARGET).open_board(FIRMWARE)
     with pytest.raises(DeviceError, match="used outside its `with` block"):
         device.infer(np.zeros(4, np.int8))

@@ -14,13 +14,14 @@ from ppk2_simulator import Simulator
 
 from pipeline import target
 from pipeline.codegen.onnx.to_onnx import Raw, save, to_onnx
-from pipeline.devices.bench import read_bench
+from pipeline.devices.device import MissingError
 from pipeline.devices.linux import measure as linux_measure
-from pipeline.devices.linux.computer import energy, open_computer, open_meter
+from pipeline.devices.linux.computer import energy
 from pipeline.devices.linux.measure import LinuxSettings, measure
 from pipeline.devices.linux.process import ProcessComputer
 from pipeline.devices.linux.protocol import Runner
 from pipeline.devices.linux.ssh import SshComputer
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.ir import Array
 from pipeline.measurement.linux import LinuxMeasurement
@@ -145,24 +146,26 @@ def test_as_the_bench_file_says(tmp_path: Path) -> None:
     with Simulator(steady(IDLE_A)) as simulator:
         text = f'host = "pi@zero"\nwheels = "wheels"\nmeter = "ppk2"\nmeter_port = "{simulator.path}"\nsupply_mv = 4900'
         path = bench(tmp_path, text)
-        with open_meter(ZERO, bench=path) as meter:
+        with resolve_device(ZERO, path).meter() as meter:
             assert meter
             assert meter.name == f"ppk2 on {simulator.path}"
     assert simulator.powered  # cut under a running computer, it damages the file system
     assert simulator.supply_mv == 4900
-    computer = open_computer(ZERO, bench=path)
+    computer = resolve_device(ZERO, path).open_computer()
     assert isinstance(computer, SshComputer)
     assert computer._wheels == tmp_path / "wheels"
-    with open_meter(ZERO, bench=tmp_path / "none.toml") as nothing:
-        assert nothing is None
+    with pytest.raises(MissingError, match=r"this computer stands in for raspberry-pi-zero-2w, and its power is not that"):
+        resolve_device(ZERO).meter()
+    with pytest.raises(MissingError, match=r'names no meter of raspberry-pi-zero-2w \(pi\): .* add meter = "ppk2" and'):
+        resolve_device(ZERO, bench(tmp_path, 'host = "pi"')).meter()
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ('host = "pi"\nmeter = "ppk3"', r"meter = 'ppk3' is not known. Did you mean 'ppk2'"),
-        ('host = "pi"\nmeter = "ppk2"', r"also needs host, .* and meter_port"),
-        ('meter = "ppk2"\nmeter_port = "/dev/ttyACM0"', r"also needs host"),
+        ('host = "pi"\nmeter = "ppk2"', r"also needs meter_port, where it is"),
+        ('meter = "ppk2"\nmeter_port = "/dev/ttyACM0"', r"raspberry-pi-zero-2w\.host is missing"),
         ('host = "pi"\nmeter_port = "/dev/ttyACM0"', r'add meter = "ppk2"'),
         ('host = "pi"\nmeter = "ppk2"\nmeter_port = "x"\nsupply_mv = 5100', r"supply_mv = 5100 is out of range"),
         ('host = "pi"\nmeter_mode = "both"', r"meter_mode = 'both' is not known"),
@@ -171,15 +174,20 @@ def test_as_the_bench_file_says(tmp_path: Path) -> None:
 )
 def test_wrong_bench_files(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):
-        read_bench(bench(tmp_path, text))
+        resolve_device(ZERO, bench(tmp_path, text))
 
 
 def test_no_wheels_there(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"raspberry-pi-zero-2w.wheels: .*nothing holds no .whl file"):
-        open_computer(ZERO, bench=bench(tmp_path, 'host = "pi"\nwheels = "nothing"'))
+        resolve_device(ZERO, bench(tmp_path, 'host = "pi"\nwheels = "nothing"'))
 
 
 def test_a_meter_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     path = bench(tmp_path, 'host = "pi"\nmeter = "ppk2"\nmeter_port = "/dev/no-meter"')
-    with pytest.raises(DeviceError, match="ppk2 on /dev/no-meter: open"), open_meter(ZERO, bench=path):
+    device = resolve_device(ZERO, path)
+    with pytest.raises(
+        DeviceError, match=r"the meter of raspberry-pi-zero-2w \(pi\) is not at '/dev/no-meter': there is no"
+    ):
+        device.require()
+    with pytest.raises(DeviceError, match="ppk2 on /dev/no-meter: open"), device.meter():
         pass

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import target
+from pipeline.devices.resolve import resolve_device
 from pipeline.measurement.kind import Kind
 from pipeline.stage import Advance, Context
 
@@ -54,4 +55,4 @@ def context(folder: Path, seed: int = 0) -> tuple[Context, Recorded]:
         yield advance
         log.progress.append(f"{description} {done}/{total}")
 
-    return Context(target.load("cortex-m4"), folder, seed, log, progress), log
+    return Context(resolve_device(target.load("cortex-m4")), folder, seed, log, progress), log

@@ -18,6 +18,7 @@ from example_graphs import small_cnn
 from pipeline import target
 from pipeline.artifacts import Firmware, QuantizedModel
 from pipeline.data.dataset import DataRecipe, Dataset, load
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import MismatchError
 from pipeline.evaluate import scores
 from pipeline.firmware.cortex_m import write_firmware
@@ -72,7 +73,7 @@ class Steps:
 
 def context(folder: Path) -> tuple[Context, Log, Steps]:
     log, steps = Log(), Steps()
-    return Context(M4, folder, 0, log, steps), log, steps
+    return Context(resolve_device(M4), folder, 0, log, steps), log, steps
 
 
 @pytest.fixture(scope="module")

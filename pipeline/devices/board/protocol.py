@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 VERSION = 1
 UPLOAD_ATTEMPTS = 3
+
+
+class OtherBoardError(DeviceError):
+    """What answers is not the board that was asked for, whatever firmware it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +54,23 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
     """Prove that the board runs exactly this firmware. DeviceError when it is another board or another model."""
     name = link.message("name-dut", link.command("name"), "name").strip("[]")
     if name != target.name:
-        raise DeviceError(
+        raise OtherBoardError(
             f"{link.where} answers as {name!r}, not as {target.name!r}. Connect the right board (or name its port in "
-            f"bench.toml), or run with `--target {name}` if that is the board you mean."
+            f"bench.toml), or run with `--target {name}` if that is the board you mean. If it is the right one, with "
+            f"another target's firmware, {by_hand(firmware)}."
         )
     try:
         lines = link.command("id")
     except RefusedError:
         raise DeviceError(
             f"{link.where} answers as {name!r} but does not know the command `id`: it runs a firmware of another maker. "
-            "Flash the firmware that was built for this run."
+            f"To go on, {by_hand(firmware)}."
         ) from None
     version = link.number("id-protocol", lines, "id")
     if version != VERSION:
         raise DeviceError(
-            f"{link.where} speaks version {version} of our protocol, this program version {VERSION}. Flash the firmware "
-            "that was built for this run."
+            f"{link.where} speaks version {version} of our protocol, this program version {VERSION}. To go on, "
+            f"{by_hand(firmware)}."
         )
     found = Identity(
         board=link.message("id-board", lines, "id"),
@@ -77,6 +83,14 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
         timer=link.message("id-timer", lines, "id"),
         tick_hz=link.number("id-tick_hz", lines, "id"),
     )
+    part = PARTS.get(target.cpu.core)
+    if part is not None and found.core != part.number:
+        named = next((f"a {name}" for name, part in PARTS.items() if part.number == found.core), "another core")
+        raise OtherBoardError(
+            f"{link.where} has {named} (CPUID part {found.core}), but target {target.name} says {target.cpu.core} "
+            f"({part.number}): its cycles, and code built for the other core, could be wrong. Mend "
+            "`core` (or `machine`) in the target file."
+        )
     if found.tick_hz != target.core_hz:
         raise DeviceError(
             f"{link.where} says that its timer ({found.timer}) ticks {found.tick_hz:,} times a second, but the core of "
@@ -87,21 +101,13 @@ def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
     if found.model != firmware.model_id:
         raise DeviceError(
             f"{link.where} runs model {found.model}, but {firmware.elf.name} holds model {firmware.model_id}. An older "
-            f"firmware is still on the board: flash {_binary(firmware)}."
+            f"firmware is still on the board: {by_hand(firmware)}."
         )
     if found.build != firmware.build_id:
         raise DeviceError(
             f"{link.where} runs build {found.build} of this model, but {firmware.elf.name} is build {firmware.build_id}: it "
-            "was built with other flags, kernels or versions, so that sizes and times of the two must not be mixed. Flash "
-            f"{_binary(firmware)}."
-        )
-    part = PARTS.get(target.cpu.core)
-    if part is not None and found.core != part.number:
-        named = next((f"a {name}" for name, part in PARTS.items() if part.number == found.core), "another core")
-        raise DeviceError(
-            f"{link.where} has {named} (CPUID part {found.core}), but target {target.name} says {target.cpu.core} "
-            f"({part.number}): its cycles, and code built for the other core, could be wrong. Mend "
-            "`core` (or `machine`) in the target file."
+            "was built with other flags, kernels or versions, so that sizes and times of the two must not be mixed. To "
+            f"go on, {by_hand(firmware)}."
         )
     return found
 
@@ -111,14 +117,19 @@ def _build(link: Link, lines: list[str], firmware: Firmware) -> str:
     if not any(line.startswith("m-id-build-") for line in lines):
         raise DeviceError(
             f"{link.where} does not say which build it runs: its firmware was made by an older version of this program. "
-            f"Flash {_binary(firmware)}."
+            f"To go on, {by_hand(firmware)}."
         )
     return link.message("id-build", lines, "id")
 
 
-def _binary(firmware: Firmware) -> Path:
+def image(firmware: Firmware) -> Path:
     """What is flashed."""
     return firmware.elf.with_suffix(".bin")
+
+
+def by_hand(firmware: Firmware) -> str:
+    """What to do where nothing flashes the board, as the end of a sentence."""
+    return f"flash {image(firmware)}, then run `pipeline measure {shlex.quote(str(firmware.folder))}`"
 
 
 def upload(link: Link, data: bytes) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from typing import IO, Literal
+from typing import IO
 
 import serial
 
@@ -19,10 +19,10 @@ from pipeline.devices.board.board import Board
 from pipeline.devices.board.link import WRITE_TIMEOUT_S, Link
 from pipeline.devices.board.plugin import Counts
 from pipeline.devices.board.protocol import Run
+from pipeline.devices.device import Counter
 from pipeline.errors import DeviceError, did_you_mean
 from pipeline.target import Target
 
-Counter = Literal["plugin", "systick"]
 BOOT_TIMEOUT_S = 60.0
 ADVICE = "The firmware hangs in the emulator, or this machine is too busy to run it: run it again."
 NS_PER_INSTRUCTION = 1  # -icount shift=0

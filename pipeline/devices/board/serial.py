@@ -15,12 +15,12 @@ from pathlib import Path
 import serial
 
 from pipeline.artifacts import Firmware
-from pipeline.devices.bench import BENCH, BenchEntry
+from pipeline.devices.bench import BENCH, BoardEntry
 from pipeline.devices.board.board import Board
 from pipeline.devices.board.cores import fewest_cycles
 from pipeline.devices.board.link import ANSWER_TIMEOUT_S, WRITE_TIMEOUT_S, Link
 from pipeline.devices.board.plugin import Counts
-from pipeline.devices.board.protocol import Run
+from pipeline.devices.board.protocol import Run, by_hand
 from pipeline.errors import DeviceError
 from pipeline.ir import Array
 from pipeline.target import Target
@@ -28,10 +28,14 @@ from pipeline.target import Target
 CLOCK_SLACK = 0.05  # boards without a crystal are off by a few percent
 
 
-def require_port(entry: BenchEntry, target: Target) -> None:
+def require_port(entry: BoardEntry, target: Target) -> None:
     """DeviceError when the port that the bench file names is not on this computer."""
     if "://" not in entry.port and os.name == "posix" and not Path(entry.port).exists():
         raise _unopened(entry, target, "there is no such port")
+
+
+class PortError(DeviceError):
+    """The port can not be opened: nothing is known of the board."""
 
 
 class SerialBoard(Board):
@@ -39,7 +43,7 @@ class SerialBoard(Board):
 
     clock = "device"
 
-    def __init__(self, firmware: Firmware, target: Target, entry: BenchEntry) -> None:
+    def __init__(self, firmware: Firmware, target: Target, entry: BoardEntry) -> None:
         super().__init__(firmware, target, f"{target.name} on {entry.port}")
         self._entry = entry
 
@@ -53,13 +57,20 @@ class SerialBoard(Board):
             )
         except (OSError, ValueError) as e:  # pyserial's SerialException is an OSError
             raise _unopened(self._entry, self.target, _reason(e)) from None
-        link = Link(port, self.where, answer_timeout_s=ANSWER_TIMEOUT_S)
+        link = Link(port, self.where, answer_timeout_s=ANSWER_TIMEOUT_S, advice=self._advice())
         try:
             link.synchronise()
         except BaseException:
             link.close()
             raise
         return link
+
+    def _advice(self) -> str:
+        """What to do when it is silent."""
+        return (
+            "Check that the board has power, and that port and baud rate are right. Unless it runs this firmware already, "
+            f"{by_hand(self.firmware)}."
+        )
 
     def _release(self) -> None:
         pass  # the link's port was all
@@ -106,8 +117,8 @@ class SerialBoard(Board):
         return (None,) * len(run.ticks)
 
 
-def _unopened(entry: BenchEntry, target: Target, why: str) -> DeviceError:
-    return DeviceError(
+def _unopened(entry: BoardEntry, target: Target, why: str) -> PortError:
+    return PortError(
         f"the port {entry.port!r} of {target.name} can not be opened: {why}. Plug the board in, close other programs that "
         f"use the port (a terminal, an IDE), check your permission (on Linux the group dialout), and `port` in {BENCH}."
     )

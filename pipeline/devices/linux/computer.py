@@ -1,76 +1,136 @@
-"""Which Linux computer stands behind a target: the one on the bench, else this one in its place."""
+"""The two devices that run models from files: the Linux computer on the desk, and this one in its place."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
-from pipeline.devices.bench import BENCH, BenchEntry, bench_entry, require_bench
+from pipeline.artifacts import Firmware
+from pipeline.devices.bench import ComputerEntry
+from pipeline.devices.device import Counter, MissingError
 from pipeline.devices.linux.process import ProcessComputer
 from pipeline.devices.linux.ssh import SshComputer
 from pipeline.devices.linux.ssh_connect import SshHost
 from pipeline.errors import DeviceError, RecipeError
+from pipeline.host.tools import Tool
 from pipeline.measurement.linux import LinuxMeasurement
-from pipeline.power.base import EnergyMeter
 from pipeline.power.model import energy_uj
 from pipeline.power.ppk2 import Ppk2
 from pipeline.target import Target
 
 
-def open_computer(
-    target: Target, *, bench: Path | None = None, accept_new_host_key: bool = False, wheels: Path | None = None
-) -> ProcessComputer | SshComputer:
-    """To be used in a `with` block. A host in the bench file (./bench.toml) comes first; without one, this computer stands
-    in for a target whose transport is "process". RecipeError for a wrong bench file."""
-    path = bench or BENCH
-    entry = bench_entry(target, bench)
-    if entry is not None:
-        return SshComputer(
-            target.name,
-            SshHost(entry.host, accept_new_host_key),
-            wheels or _wheels(path, target, entry),
-            target.device.model,
+@dataclass(frozen=True)
+class SshDevice:
+    """A Linux computer on the desk. `wheels`: a folder to install from when it has no engine and no network."""
+
+    target: Target
+    entry: ComputerEntry
+    wheels: Path | None = None
+    accept_new_host_key: bool = False
+
+    @property
+    def where(self) -> str:
+        return f"{self.target.name} ({self.entry.host})"
+
+    def tools(self) -> tuple[Tool, ...]:
+        return ()
+
+    def require(self) -> None:
+        """Of its meter; whether the host answers shows when it is opened."""
+        port = self.entry.meter_port
+        if port and "://" not in port and os.name == "posix" and not Path(port).exists():
+            raise DeviceError(
+                f"the meter of {self.where} is not at {port!r}: there is no such port. Plug it in, and check `meter_port` "
+                "in bench.toml."
+            )
+
+    def advice(self) -> str:
+        return ""
+
+    def flash(self, firmware: Firmware) -> NoReturn:
+        raise _no_board(self.target)
+
+    def open_board(self, firmware: Firmware, counter: Counter = "plugin") -> NoReturn:
+        raise _no_board(self.target)
+
+    def open_computer(self) -> SshComputer:
+        host = SshHost(self.entry.host, self.accept_new_host_key)
+        return SshComputer(self.target.name, host, self.wheels, self.target.device.model)
+
+    def meter(self) -> Ppk2:
+        """Power is left on: cut under a running computer, it damages the file system."""
+        if self.entry.meter is None:
+            raise MissingError(
+                f"the bench file names no meter of {self.where}: energy is what its own power chip says, where it has one, "
+                f'else estimated. Where a PPK2 feeds it, add meter = "ppk2" and meter_port to [{self.target.name}].'
+            )
+        return Ppk2(self.entry.meter_port, self.entry.supply_mv, self.entry.meter_mode, keep_power=True)
+
+    def clean(self) -> str:
+        computer = self.open_computer()
+        computer.clean()
+        return f"{computer.where}: removed ~/.cache/tinyml-pipeline"
+
+
+@dataclass(frozen=True)
+class ProcessDevice:
+    """This computer in the place of a target that `bench`, the bench file, does not name."""
+
+    target: Target
+    bench: Path
+
+    @property
+    def where(self) -> str:
+        return f"{self.target.name} (this computer)"
+
+    def tools(self) -> tuple[Tool, ...]:
+        return ()
+
+    def require(self) -> None:
+        pass  # this computer is here
+
+    def advice(self) -> str:
+        return ""
+
+    def flash(self, firmware: Firmware) -> NoReturn:
+        raise _no_board(self.target)
+
+    def open_board(self, firmware: Firmware, counter: Counter = "plugin") -> NoReturn:
+        raise _no_board(self.target)
+
+    def open_computer(self) -> ProcessComputer:
+        return ProcessComputer(self.target.name)
+
+    def meter(self) -> NoReturn:
+        raise MissingError(
+            f"this computer stands in for {self.target.name}, and its power is not that board's. Name the board's host in "
+            f"{self.bench}."
         )
-    if target.device.transport == "process":
-        return ProcessComputer(target.name)
-    raise DeviceError(
-        f'nothing says where {target.name} is. Write `[{target.name}]` and `host = "pi@raspberrypi"` (what you type after '
-        f"ssh) into {path}."
-    )
+
+    def clean(self) -> str:
+        return f"{self.target.name} has no host in {self.bench}: nothing to remove"
 
 
-def _wheels(path: Path, target: Target, entry: BenchEntry) -> Path | None:
-    """The bench file's folder of wheels; relative to that file."""
+def wheels_folder(bench: Path, target: Target, entry: ComputerEntry) -> Path | None:
+    """The bench file's folder of wheels; relative to that file. RecipeError when there are none."""
     if entry.wheels is None:
         return None
-    folder = path.parent / entry.wheels.expanduser()
+    folder = bench.parent / entry.wheels.expanduser()
     if not any(folder.glob("*.whl")):
         raise RecipeError(
-            f"{path}: {target.name}.wheels: {folder} holds no .whl file. Put the wheels of numpy and onnxruntime for that "
+            f"{bench}: {target.name}.wheels: {folder} holds no .whl file. Put the wheels of numpy and onnxruntime for that "
             "computer there (pip download --platform ...), or leave the key out."
         )
     return folder
 
 
-def open_meter(target: Target, *, bench: Path | None = None) -> AbstractContextManager[EnergyMeter | None]:
-    """The meter that the bench file names for the target, to be entered before its computer, which it may feed; None when
-    there is none. Power is left on: cut under a running computer, it damages the file system."""
-    entry = bench_entry(target, bench)
-    if entry is None or entry.meter is None:
-        return nullcontext()
-    return Ppk2(entry.meter_port, entry.supply_mv, entry.meter_mode, keep_power=True)
-
-
-def clean(target: Target, *, bench: Path | None = None) -> str:
-    """Remove what this program put on the target's computer; says what was done. RecipeError
-    when `bench` is not there."""
-    require_bench(bench)
-    computer = open_computer(target, bench=bench)
-    if isinstance(computer, SshComputer):
-        computer.clean()
-        return f"{computer.where}: removed ~/.cache/tinyml-pipeline"
-    return f"{target.name} has no host in {bench or BENCH}: nothing to remove"
+def _no_board(target: Target) -> MissingError:
+    return MissingError(
+        f"{target.name} is a Linux computer: it runs models from files, no firmware. Take a target of family 'cortex_m': "
+        "`pipeline targets` lists them."
+    )
 
 
 def energy(measurement: LinuxMeasurement, target: Target) -> tuple[float, Literal["measured", "estimated"]] | None:

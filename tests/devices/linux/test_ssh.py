@@ -22,13 +22,13 @@ from loopback import TARGET, Pi, Wire, free_port, key, script, until
 
 from pipeline import target
 from pipeline.codegen.onnx.to_onnx import save, to_onnx
-from pipeline.devices.linux.computer import clean, open_computer
 from pipeline.devices.linux.measure import replay
 from pipeline.devices.linux.process import ProcessComputer
 from pipeline.devices.linux.protocol import ConnectionLost, Refusal, Runner
 from pipeline.devices.linux.replies import encode
 from pipeline.devices.linux.ssh import SshComputer
 from pipeline.devices.linux.ssh_connect import connect
+from pipeline.devices.resolve import resolve_device
 from pipeline.errors import DeviceError, RecipeError
 from pipeline.importers.tflite.importer import load_tflite
 
@@ -410,16 +410,16 @@ def bench(pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_as_the_bench_file_and_the_users_own_ssh_files_say(pi: Pi, bench: Path) -> None:
     """~/.ssh/config and ~/.ssh/known_hosts are found, and `clean` ends what a run began."""
     board = target.load("loopback", bench.parent / "targets")
-    with open_computer(board, bench=bench) as computer, computer.runner() as runner:
+    with resolve_device(board, bench).open_computer() as computer, computer.runner() as runner:
         assert runner.where == "loopback (pi)"
         assert runner.ask("info")["protocol"] == 1
     assert pi.cache.is_dir()
-    assert clean(board, bench=bench) == "loopback (pi): removed ~/.cache/tinyml-pipeline"
+    assert resolve_device(board, bench).clean() == "loopback (pi): removed ~/.cache/tinyml-pipeline"
     assert not pi.cache.exists()
     (bench.parent / "empty.toml").touch()
-    assert clean(board, bench=bench.parent / "empty.toml").endswith("nothing to remove")
+    assert resolve_device(board, bench.parent / "empty.toml").clean().endswith("nothing to remove")
     with pytest.raises(RecipeError, match=r"the bench file .*none\.toml does not exist"):
-        clean(board, bench=bench.parent / "none.toml")
+        resolve_device(board, bench.parent / "none.toml").clean()
 
 
 def test_another_computer_is_refused(pi: Pi, bench: Path) -> None:
@@ -434,9 +434,9 @@ def test_another_computer_is_refused(pi: Pi, bench: Path) -> None:
             r"right host in bench\.toml",
             r'targets/NAME\.toml with inherits = "raspberry-pi-4"',
         ),
-        open_computer(board, bench=bench),
+        resolve_device(board, bench).open_computer(),
     ):
         pass
-    assert clean(board, bench=bench) == "raspberry-pi-4 (pi): removed ~/.cache/tinyml-pipeline"
-    with open_computer(replace(board, device=replace(board.device, model=model)), bench=bench) as computer:
+    assert resolve_device(board, bench).clean() == "raspberry-pi-4 (pi): removed ~/.cache/tinyml-pipeline"
+    with resolve_device(replace(board, device=replace(board.device, model=model)), bench).open_computer() as computer:
         assert computer.clock == "device"
