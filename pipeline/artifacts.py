@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -23,7 +24,8 @@ if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
 
 @dataclass(frozen=True, eq=False)
 class FloatModel:
-    """A torch module in eval mode on the CPU, taking normalised float32 NCHW (N, C, H, W) and giving logits (N, classes).
+    """A torch module in eval mode on the CPU, taking normalised float32 NCHW (N, C, H, W) and giving what the
+    data's task needs.
 
     `teacher` is the model as it was before pruning. `module` is never edited in place once it is in an artifact."""
 
@@ -106,14 +108,14 @@ class Firmware(Package):
 @dataclass(frozen=True, eq=False)
 class Measured:
     """The last artifact: what the device did. `outputs` are its own answers to the replayed vectors, int8 (n, values), and
-    `accuracy` is theirs. `agreement` says how far a Linux target is from the integer reference; None where it must be equal.
-    `energy_uj` is None where nothing can tell."""
+    `scores` are theirs, as the data's task has them. `agreement` says how far a Linux target is from the integer reference;
+    None where it must be equal. `energy_uj` is None where nothing can tell."""
 
     package: Package
     measurement: Measurement | LinuxMeasurement
     bit_exact: BitExact
     outputs: Array
-    accuracy: float
+    scores: Mapping[str, float]
     energy_uj: float | None
     energy_kind: Kind | None
     agreement: Comparison | None = None

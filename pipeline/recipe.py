@@ -16,13 +16,15 @@ from typing import Any
 
 from pipeline import stages as builtin
 from pipeline.artifacts import Measured
-from pipeline.data.dataset import DataRecipe, source_file
+from pipeline.data.dataset import CLASSES, DataRecipe, source_file
 from pipeline.data.source import ModelRecipe, Source, require_model
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.locations import data_dir
 from pipeline.stage import Idle, Stage, check_stages
 from pipeline.strict import limits, parse, read_toml
 from pipeline.target import Target
+from pipeline.tasks import read_recipe
+from pipeline.tasks.task import TaskRecipe, stored
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BARE_WORD = re.compile(r"[A-Za-z_./~][\w./:~-]*")
@@ -43,6 +45,7 @@ class Recipe:
     overrides: tuple[str, ...] = ()
     given: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, compare=False)
     code: Path = Path()
+    task: TaskRecipe = CLASSES
 
     @property
     def folder(self) -> Path:
@@ -67,6 +70,8 @@ class Recipe:
         for stage in self.stages:
             idle = stage.unused(targets) if isinstance(stage, Idle) else {}
             tables[stage.name] = {k: v for k, v in tables[stage.name].items() if k not in idle}
+        for table, key in (name.split(".") for name in self.task.unused()):
+            tables.get(table, {}).pop(key, None)
         return _toml(_moved(tables, self.folder, start) if start else tables)
 
     def sha256(self) -> str:
@@ -77,6 +82,7 @@ class Recipe:
 
     def _tables(self, data: DataRecipe, model: ModelRecipe) -> dict[str, Any]:
         tables: dict[str, Any] = {"name": self.name, "seed": self.seed, "stages": [s.name for s in self.stages]}
+        tables["task"] = {k: v for k, v in stored(self.task).items() if v is not None and v != ()}
         for name, part in (("data", data), ("model", model), *((s.name, s) for s in self.stages)):
             tables[name] = {k: v for k, v in _fields(part).items() if v is not None}
         return tables
@@ -97,7 +103,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _merge(table, _override(override))
     where = str(path)
-    known = [*(f.name for f in dataclasses.fields(_Head)), "data", "model", *builtin.names()]
+    known = [*(f.name for f in dataclasses.fields(_Head)), "task", "data", "model", *builtin.names()]
     for key in table:
         if key not in known:
             raise RecipeError(f"{where}: {key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
@@ -108,6 +114,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         if required not in table:
             raise RecipeError(f"{where}: the table [{required}] is missing; {default_path()} shows one.")
     folder = path.resolve().parent
+    task = read_recipe(table.get("task", {}), f"{where}: task")
+    for name, why in task.unused().items():
+        part, key = name.split(".")
+        if key in table.get(part, {}):
+            raise RecipeError(f"{where}: {name} is of no use {why}")
     data = parse(DataRecipe, table["data"], f"{where}: data")
     model = parse(ModelRecipe, table["model"], f"{where}: model")
     stages = tuple(
@@ -119,6 +130,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     recipe = Recipe(
         name=head.name,
         seed=head.seed,
+        task=task,
         data=data,
         model=model,
         stages=tuple(_absolute(s, folder) for s in stages),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +12,9 @@ from typing import Literal
 import numpy as np
 
 from pipeline.artifacts import Firmware
-from pipeline.data.dataset import labels as checked_labels
 from pipeline.data.inputs import Inputs, read_inputs, ready_inputs
 from pipeline.devices.resolve import resolve_device
 from pipeline.errors import RecipeError
-from pipeline.evaluate import Scores, scores
 from pipeline.evidence import BitExact
 from pipeline.firmware.folder import CompiledModel, load_firmware
 from pipeline.ir import Array
@@ -29,16 +27,20 @@ from pipeline.stage import Advance, Progress
 from pipeline.target import Target
 from pipeline.target import load as load_target
 from pipeline.target import names as target_names
+from pipeline.tasks.classification import Classification
+from pipeline.tasks.task import Examples, Task, real
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """What the device did with the inputs. `outputs` are its raw answers, int8 (n, *shape) each; `kind` says whether the
-    device is real ("measured") or emulated ("simulated"); `notes` what was done to the inputs first. Energy is estimated."""
+    device is real ("measured") or emulated ("simulated"); `notes` what was done to the inputs first; `scores` are those of
+    `task`. Energy is estimated."""
 
     outputs: tuple[Array, ...]
     bit_exact: BitExact
-    scores: Scores | None  # None without labels
+    task: Task
+    scores: Mapping[str, float] | None  # None without labels, where the task needs them
     measurement: Measurement
     kind: Kind
     energy_uj: float
@@ -46,8 +48,8 @@ class Result:
 
     @property
     def top1(self) -> float | None:
-        """The fraction of right answers, as the device gave them."""
-        return self.scores.accuracy if self.scores else None
+        """The fraction of right answers, as the device gave them; None where answers are not right or wrong."""
+        return self.scores.get("accuracy") if self.scores else None
 
     @property
     def latency_us_median(self) -> float:
@@ -83,13 +85,15 @@ def measure(
     vectors = golden(model.graph, ready, model.preprocess)
     n = len(vectors)
     y = labels if labels is not None else found_labels
-    y = None if y is None else _fitting_labels(loaded, np.asarray(y), len(given[0]))[:n]
+    task = _task(loaded, classes)
+    y = None if y is None else _fitting_labels(loaded, task, np.asarray(y), len(given[0]))[:n]
     session = replay(loaded, device, vectors, progress or _silent, what="inputs", runs=runs, counter=counter)
     outputs, measurement = _split(session.answers, vectors), session.measurement
     return Result(
         outputs=outputs,
         bit_exact=session.bit_exact,
-        scores=None if y is None else scores(y, outputs[0], _class_names(classes, outputs[0][0].size)),
+        task=task,
+        scores=_scores(loaded, task, vectors, outputs[0], y),
         measurement=measurement,
         kind=measurement.kind,
         energy_uj=energy_uj(target.power, statistics.median(measurement.latency_us)),
@@ -119,20 +123,33 @@ def _silent(description: str, total: int) -> Iterator[Advance]:
     yield lambda steps=1, note="": None
 
 
-def _fitting_labels(firmware: Firmware, y: Array, count: int) -> Array:
-    graph = firmware.model.graph
-    y = checked_labels(y, count, "labels")
-    classes = graph[graph.outputs[0]].size
-    if len(graph.outputs) != 1 or y.max() >= classes:
+def _task(firmware: Firmware, names: Array | None) -> Task:
+    """What the model is for: what its data set's task was, else classes; `names` are those that came with the labels."""
+    model, graph = firmware.model, firmware.model.graph
+    count = graph[graph.outputs[0]].size
+    task = model.task if isinstance(model, CompiledModel) else None
+    task = task or Classification(tuple(map(str, range(count))))
+    if isinstance(task, Classification) and names is not None and names.shape == (len(task.classes),):
+        return replace(task, classes=tuple(map(str, names)))
+    return task
+
+
+def _fitting_labels(firmware: Firmware, task: Task, y: Array, count: int) -> Array:
+    outputs = firmware.model.graph.outputs
+    if len(outputs) != 1:
         raise RecipeError(
-            f"labels go up to {int(y.max())}, but the model has {len(graph.outputs)} output(s), the first of {classes} "
-            "values; they must be indexes into its only output."
+            f"the model has {len(outputs)} outputs; labels can be compared with those of a model with one only."
         )
-    return y
+    return task.checked_labels(y, count, firmware.model.graph[outputs[0]].size)
 
 
-def _class_names(names: Array | None, count: int) -> tuple[str, ...]:
-    return tuple(str(n) for n in names) if names is not None and names.shape == (count,) else tuple(map(str, range(count)))
+def _scores(firmware: Firmware, task: Task, vectors: Vectors, answers: Array, y: Array | None) -> Mapping[str, float] | None:
+    """The inputs, for a task that asks for them, are those that the device took."""
+    if y is None and task.labelled:
+        return None
+    graph = firmware.model.graph
+    inputs = Examples(y, lambda: real(vectors.int8_inputs[0], graph[graph.inputs[0]]))
+    return task.scores(real(answers, graph[graph.outputs[0]]), inputs).values
 
 
 def _split(answers: Array, vectors: Vectors) -> tuple[Array, ...]:

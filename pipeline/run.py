@@ -116,6 +116,7 @@ def run_targets(
                 measured=replace(measured, package=built) if measured and built else None,
                 seconds=time.monotonic() - began,
                 versions=versions,
+                task=first.data.task,
                 built=built,
                 next=planned.next(folder.work, folder.final, suffix.strip(), targets),
             )
@@ -124,7 +125,8 @@ def run_targets(
             reports.append(report)
         agreements = compare_targets(reports)
         for pair in agreements:
-            tracker.log.metrics({f"top1_agreement.{'.'.join(pair.targets)}": pair.top1}, "computed")
+            name, value = ("top1", pair.top1) if pair.top1 is not None else ("equal_values", pair.equal_values)
+            tracker.log.metrics({f"{name}_agreement.{'.'.join(pair.targets)}": value}, "computed")
     return Outcome(tuple(reports), agreements)
 
 
@@ -142,7 +144,7 @@ def _check_tools(device: Device) -> None:
 def load_source(recipe: Recipe, targets: Sequence[Target]) -> Source:
     """The recipe's data and model, which fit each other and all stages. RecipeError or GraphError before anything is
     trained."""
-    data = dataset.load(recipe.data, recipe.seed, recipe.folder)
+    data = dataset.load(recipe.data, recipe.seed, recipe.folder, recipe.task)
     loaded = source.load(recipe.model, data, recipe.seed, recipe.folder, recipe.code_folders)
     check_stages(recipe, loaded, targets)
     return loaded
@@ -249,14 +251,15 @@ def _record(log: RunLog, report: Report, written: Sequence[Path], package: Packa
     target's name: it ends the figures' names and holds the files."""
     end = f".{part}" if part else ""
     last = {f.name: f for s in report.stages for f in s.figures}
-    for name in (n for n in ROWS if n in last and n != "accuracy"):
+    headline = report.headline.name
+    for name in (n for n in ROWS if n in last and n != headline):
         log.metrics({name + end: last[name].value}, last[name].kind)
-    accuracies = {f"accuracy_{k}": v for k, v in report.json()["accuracy"].items() if v is not None}
+    by_stage = {f"{headline}_{k}": v for k, v in report.headlines().items() if v is not None}
     if report.measured:
-        log.metrics({f"accuracy_device{end}": accuracies.pop("accuracy_device")}, last["accuracy"].kind)
+        log.metrics({f"{headline}_device{end}": by_stage.pop(f"{headline}_device")}, last[headline].kind)
         exact = report.measured.bit_exact
         log.metrics({f"bit_exact_vectors{end}": exact.vectors, f"bit_exact_equal{end}": exact.equal})
-    log.metrics(accuracies)
+    log.metrics(by_stage)
     for path in (p for p in written if p.name != "recipe.toml"):  # it has its own, with paths that hold outside the folder
         log.file(path, "/".join(filter(None, (part, "plots" if path.parent.name == "plots" else ""))))
     if package:

@@ -69,9 +69,11 @@ def measured(folder: Path) -> Measured:
         sha256="ab" * 32,
         model_id="0123456789abcdef",
     )
-    outputs = np.zeros((360, 10), np.int8)
+    outputs = np.zeros((360, 4 * 4 * 10), np.int8)
     exact = BitExact(360, 360, {"tflm": None, "host_c": 360, "device": 360})
-    return Measured(firmware, measurement, exact, outputs, accuracy=0.9694, energy_uj=53.8, energy_kind="estimated")
+    return Measured(
+        firmware, measurement, exact, outputs, scores={"accuracy": 0.9694}, energy_uj=53.8, energy_kind="estimated"
+    )
 
 
 def finished_run(folder: Path) -> Report:
@@ -87,6 +89,7 @@ def finished_run(folder: Path) -> Report:
         StageResult("codegen", codegen, 2.25),
         StageResult("measure", (*device.figures, Figure("energy_uj", 53.8, "estimated")), 21.0),
     )
+    done = measured(folder)
     return Report(
         recipe="digits",
         recipe_toml='name = "digits"\nseed = 1\n\n[data]\nsource = "digits"\n',
@@ -95,7 +98,8 @@ def finished_run(folder: Path) -> Report:
         page="pipeline ui, then http://127.0.0.1:5000/#/experiments/1/runs/" + "0" * 32,
         folder=folder,
         stages=stages,
-        measured=measured(folder),
+        measured=done,
         seconds=93.4,
         versions={"python": "3.11.7", "torch": "2.13.0"},
+        task=done.package.data.task,
     )

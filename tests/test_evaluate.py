@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.evaluate import scores, wilson_interval
+from pipeline.tasks.classification import Classification, wilson_interval
+from pipeline.tasks.task import Examples
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ def test_wilson_interval(right: int, n: int, low: float, high: float) -> None:
 
 
 def test_scores_say_of_how_many_images() -> None:
-    found = scores(np.array([0, 1, 1, 0]), np.eye(2)[[0, 1, 0, 0]], ("a", "b")).metrics()
+    found = Classification(("a", "b")).scores(np.eye(2)[[0, 1, 0, 0]], Examples(np.array([0, 1, 1, 0]))).values
     low, high = wilson_interval(0.75, 4)
     assert found["images"] == 4
     assert (found["accuracy_low"], found["accuracy_high"]) == (low, high)

@@ -69,13 +69,14 @@ def select(chosen: CalibrationSet, data: Dataset, name: str = "") -> Selection:
         x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
     else:
         x, y = data.x_val, data.y_val
-    empty = [c for i, c in enumerate(data.classes) if not (y == i).any()]
+    groups, group = data.task.groups, data.task.group(y)
+    empty = [c for i, c in enumerate(groups) if not (group == i).any()]
     if empty:
         raise RecipeError(
             f"{called} has no image of class {', '.join(map(repr, empty))}: the {chosen.split} split holds none. Its ranges "
             "would be guesses. Add such images, or remove the class from data.classes."
         )
-    images = x[_ranked(x, y, chosen, len(data.classes))]
+    images = x[_ranked(x, group, chosen, len(groups))]
     digest = hashlib.sha256(images.tobytes()).hexdigest()
     if chosen.sha256 and chosen.sha256 != digest:
         raise RecipeError(

@@ -1,4 +1,4 @@
-"""Data sets: scikit-learn's bundled digits, or an npz file. Raw values as the sensor gives them, NHWC; no torch here.
+"""Data sets: those that scikit-learn bundles, or an npz file. Raw values as the sensor gives them, NHWC; no torch here.
 
 The test split never depends on the seed, so that figures from different seeds compare; validation is drawn with it.
 """
@@ -6,7 +6,6 @@ The test split never depends on the seed, so that figures from different seeds c
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,16 @@ from pipeline.errors import RecipeError, did_you_mean
 from pipeline.ir import Array
 from pipeline.preprocess import Normalization
 from pipeline.strict import limits
+from pipeline.tasks.classification import ClassificationRecipe
+from pipeline.tasks.task import Examples, Given, Task, TaskRecipe
 
-MAX_CLASSES = 10_000
-"""A higher label is a mistake, or an id that is no class index: so many outputs fit no microcontroller."""
-
-_MAX_NAME = 100  # characters of a class's name
 _MAX_NORMALIZED = 1e15  # its squares still fit float32, with room for the sums of a batch
+_INPUTS, _LABELS = ("x_train", "x_test"), ("y_train", "y_test")
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _HINT = f"Give the path of an .npz file with {', '.join(_ARRAYS)}, as numpy.savez writes it."
+
+CLASSES = ClassificationRecipe()
+"""The task of a recipe that names none."""
 
 _TEST_SEED = 0
 _TEST_FRACTION = 0.2
@@ -52,8 +53,8 @@ class DataRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Raw images (n, H, W, C) of dtype uint8, int8 or float32 and labels (n,) int64, in three splits. `sha256` is of all
-    that can change a result: values, labels, splits, classes, normalisation, augmentation."""
+    """Raw images (n, H, W, C) of dtype uint8, int8 or float32 and labels (n, ...) as `task` has them, in three splits.
+    `sha256` is of all that can change a result: values, labels, splits, task, normalisation, augmentation."""
 
     name: str
     x_train: Array
@@ -62,10 +63,10 @@ class Dataset:
     y_val: Array
     x_test: Array
     y_test: Array
-    classes: tuple[str, ...]
+    task: Task
     normalization: Normalization
     sha256: str
-    source: str = ""  # "digits", or the npz file's name: what a calibration set is checked against
+    source: str = ""  # "digits" or another bundled one, or the npz file's name: what a calibration set is checked against
     stored_dtype: str = ""  # of the images in the file; all but uint8 and int8 are taken as float32
     shift: int = 0
     flip: bool = False
@@ -80,42 +81,64 @@ class Dataset:
     def raw_dtype(self) -> str:
         return str(self.x_train.dtype)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What labels stand for; empty where the task has none."""
+        return self.task.classes
+
+    def validation_examples(self) -> Examples:
+        return self._examples(self.x_val, self.y_val)
+
+    def test_examples(self, n: int | None = None) -> Examples:
+        """The first n."""
+        return self._examples(self.x_test[:n], self.y_test[:n])
+
+    def _examples(self, raw: Array, labels: Array) -> Examples:
+        def inputs() -> Array:
+            return self.normalization.apply(raw).transpose(0, 3, 1, 2).reshape(len(raw), -1)
+
+        return Examples(labels, inputs)
+
     def profile(self) -> dict[str, str | int]:
-        """A few words for reports: sizes, shape, dtype, classes."""
+        """A few words for reports: sizes, shape, dtype, task, classes."""
         sizes = {f"{s}_images": len(getattr(self, f"y_{s}")) for s in ("train", "val", "test")}
         shape = "x".join(map(str, self.x_train.shape[1:]))
-        return {**sizes, "shape": shape, "dtype": self.stored_dtype or self.raw_dtype, "classes": len(self.classes)}
+        known = {"classes": len(self.classes)} if self.classes else {"task": self.task.kind}
+        return {**sizes, "shape": shape, "dtype": self.stored_dtype or self.raw_dtype, **known}
 
 
-def load(recipe: DataRecipe, seed: int, folder: Path = Path()) -> Dataset:
-    """The data set `recipe` describes; a relative path in it is relative to `folder`. RecipeError says what is wrong."""
-    name, source, arrays = _arrays(recipe, folder)
+def load(recipe: DataRecipe, seed: int, folder: Path = Path(), task_recipe: TaskRecipe = CLASSES) -> Dataset:
+    """The data set `recipe` describes, for the task that `task_recipe` does; a relative path in it is relative to `folder`.
+    RecipeError says what is wrong."""
+    name, source, arrays = _arrays(recipe, folder, task_recipe.labelled)
     where = f"data source {recipe.source!r}"
     x, x_test = images(arrays["x_train"], f"{where}: x_train"), images(arrays["x_test"], f"{where}: x_test")
-    y = labels(arrays["y_train"], len(x), f"{where}: y_train")
-    y_test = labels(arrays["y_test"], len(x_test), f"{where}: y_test")
+    y_train, y_test = arrays.get("y_train"), arrays.get("y_test")
+    given = Given(where, len(x), len(x_test), y_train, y_test, recipe.classes, arrays.get("classes"))
+    labelled = task_recipe.made_for(given)
+    task, y, y_test = labelled.task, labelled.y_train, labelled.y_test
     stored, stored_test = arrays["x_train"].dtype, arrays["x_test"].dtype
     if x.shape[1:] != x_test.shape[1:] or x.dtype != x_test.dtype:
         raise RecipeError(
             f"{where}: x_train holds {stored} images of {_hwc(x)} but x_test {stored_test} of {_hwc(x_test)}; "
             "both need the same dtype and shape."
         )
-    classes = _classes(recipe.classes, arrays.get("classes"), int(max(y.max(), y_test.max())), where)
     normalization = _normalization(recipe, x)
     for part, values in (("x_train", x), ("x_test", x_test)):
         _check_range(values, normalization, f"{where}: {part}")
+    x, y = x[labelled.used], y[labelled.used]
     if recipe.limit is not None and recipe.limit < len(y):
-        _, chosen = stratified(y, recipe.limit / len(y), seed)
+        _, chosen = stratified(task.group(y), recipe.limit / len(y), seed)
         x, y = x[chosen], y[chosen]
-    train, val = stratified(y, recipe.validation, seed)
+    train, val = stratified(task.group(y), recipe.validation, seed)
     if not len(val) or not len(train):
         raise RecipeError(f"{where}: {len(y)} images leave none for training or validation; give more data.")
     splits = (x[train], y[train], x[val], y[val], x_test, y_test)
-    described = (classes, normalization, recipe.shift, recipe.flip)
+    described = (task, normalization, recipe.shift, recipe.flip)
     return Dataset(
         name,
         *splits,
-        classes,
+        task,
         normalization,
         sha256=_sha256(splits, repr(described)),
         source=source,
@@ -125,23 +148,25 @@ def load(recipe: DataRecipe, seed: int, folder: Path = Path()) -> Dataset:
     )
 
 
-def _arrays(recipe: DataRecipe, folder: Path) -> tuple[str, str, dict[str, Array]]:
-    """(the data set's name, its source's, its arrays)."""
+def _arrays(recipe: DataRecipe, folder: Path, labelled: bool) -> tuple[str, str, dict[str, Array]]:
+    """(the data set's name, its source's, its arrays); labels may be missing when it need not be `labelled`."""
     path = source_file(recipe.source, folder)
     if path is None:
-        return recipe.source, recipe.source, _digits()
+        return recipe.source, recipe.source, BUNDLED[recipe.source]()
     require_sha256(path, recipe.sha256, "data.sha256")
-    return path.stem, path.name, read_npz(path, _ARRAYS, ("classes",), hint=_HINT)
+    required, optional = (_ARRAYS, ()) if labelled else (_INPUTS, _LABELS)
+    return path.stem, path.name, read_npz(path, required, ("classes", *optional), hint=_HINT)
 
 
 def source_file(source: str, folder: Path) -> Path | None:
-    """The npz file that `data.source` names, relative to `folder`; None for "digits". RecipeError when it is neither."""
-    if source == "digits":
+    """The npz file that `data.source` names, relative to `folder`; None for a bundled one. RecipeError when it is none."""
+    if source in BUNDLED:
         return None
     if not source.endswith(".npz"):
+        bundled = ", ".join(f'"{name}"' for name in BUNDLED)
         raise RecipeError(
-            f"data.source = {source!r} is not known.{did_you_mean(source, ['digits'])} "
-            'Use "digits" or the path of an .npz file.'
+            f"data.source = {source!r} is not known.{did_you_mean(source, BUNDLED)} "
+            f"Use {bundled} or the path of an .npz file."
         )
     path = folder / Path(source).expanduser()
     if not path.is_file():
@@ -154,9 +179,29 @@ def _digits() -> dict[str, Array]:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    x, y = bunch.images.astype(np.uint8), bunch.target
-    rest, test = stratified(y, _TEST_FRACTION, _TEST_SEED)
-    return {"x_train": x[rest], "y_train": y[rest], "x_test": x[test], "y_test": y[test], "classes": bunch.target_names}
+    return {**_split(bunch.images.astype(np.uint8), bunch.target, bunch.target), "classes": bunch.target_names}
+
+
+def _diabetes() -> dict[str, Array]:
+    """442 patients, bundled with scikit-learn: ten measurements each, and how far the disease went in a year, 25 to 346
+    (Efron, Hastie, Johnstone and Tibshirani, Least angle regression, Annals of Statistics 32 (2004), 407-499)."""
+    from sklearn.datasets import load_diabetes
+
+    bunch = load_diabetes()
+    return _split(bunch.data.astype(np.float32), bunch.target.astype(np.float32), np.zeros(len(bunch.target), np.int64))
+
+
+def _split(x: Array, y: Array, groups: Array) -> dict[str, Array]:
+    rest, test = stratified(groups, _TEST_FRACTION, _TEST_SEED)
+    return {"x_train": x[rest], "y_train": y[rest], "x_test": x[test], "y_test": y[test]}
+
+
+BUNDLED = {"digits": _digits, "diabetes": _diabetes}
+_BUNDLED_SCALE = {
+    "digits": (8.0, 8.0),  # 0..16 becomes -1..1, with a whole zero point: raw values fold into the input scale
+    "diabetes": (0.0, 442**-0.5),  # scikit-learn scales each column to a sum of squares of 1
+}
+"""(mean, std) of the raw values."""
 
 
 def images(x: Array, where: str) -> Array:
@@ -182,59 +227,9 @@ def images(x: Array, where: str) -> Array:
     return x[..., None] if x.ndim == 3 else x
 
 
-def labels(y: Array, count: int, where: str) -> Array:
-    """(n,) int64 class indexes, 0 to MAX_CLASSES - 1."""
-    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    if y.dtype.kind not in "ui" or y.shape != (count,):
-        raise RecipeError(f"{where} is {y.dtype}{y.shape}; it must hold {count} whole-number class indexes, one an image.")
-    wrong = (y < 0) | (y >= MAX_CLASSES)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        label = int(y[first])
-        meaning = f", which would make {label + 1:,} classes" if label > 0 else ""
-        raise RecipeError(
-            f"{where} holds the label {label:,} (example {first}){meaning}. Labels are class indexes: 0 for the first "
-            f"class, 1 for the second, at most {MAX_CLASSES - 1:,}. numpy.unique(labels, return_inverse=True)[1] makes them "
-            "of any labels."
-        )
-    return y.astype(np.int64)
-
-
-def _classes(given: tuple[str, ...] | None, stored: Array | None, highest: int, where: str) -> tuple[str, ...]:
-    """The classes' names: the recipe's, else the file's, else the labels themselves. `highest` is the highest label."""
-    in_file = None if stored is None else _stored_names(stored, where)
-    if given and in_file and len(given) != len(in_file):
-        raise RecipeError(f"{where}: data.classes names {len(given)} classes but the file {len(in_file)}; make them agree.")
-    classes = given or in_file or tuple(map(str, range(highest + 1)))
-    for name in classes:
-        if not name.isprintable() or not 0 < len(name) <= _MAX_NAME:
-            raise RecipeError(f"{where}: the class name {name[:30]!r} must be 1 to {_MAX_NAME} printable characters.")
-    if len(set(classes)) != len(classes):
-        twice = Counter(classes).most_common(1)[0][0]
-        raise RecipeError(f"{where}: more than one class is called {twice!r}; each needs a name of its own.")
-    if highest >= len(classes):
-        raise RecipeError(
-            f"{where}: label {highest} is out of range, there are {len(classes)} classes (0 to {len(classes) - 1}): "
-            f"{', '.join(classes[:12])}."
-        )
-    if len(classes) < 2:
-        raise RecipeError(f"{where}: there is only one class, {classes[0]!r}; a classifier needs two or more.")
-    return classes
-
-
-def _stored_names(stored: Array, where: str) -> tuple[str, ...]:
-    if stored.dtype.kind not in "USiu" or stored.size > MAX_CLASSES:
-        raise RecipeError(
-            f"{where}: classes is {stored.dtype}{stored.shape}; it must hold a name for each class, {MAX_CLASSES:,} at most."
-        )
-    names = np.char.decode(stored, "utf-8", "replace") if stored.dtype.kind == "S" else stored
-    return tuple(str(c) for c in names.reshape(-1))
-
-
 def _normalization(recipe: DataRecipe, x: Array) -> Normalization:
-    digits = recipe.source == "digits"  # 0..16 becomes -1..1, with a whole zero point: raw values fold into the input scale
-    mean = recipe.mean or ((8.0,) if digits else (0.0,))
-    std = recipe.std or ((8.0,) if digits else (_DEFAULT_STD[str(x.dtype)],))
+    middle, spread = _BUNDLED_SCALE.get(recipe.source, (0.0, _DEFAULT_STD[str(x.dtype)]))
+    mean, std = recipe.mean or (middle,), recipe.std or (spread,)
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, x.shape[3]):
             raise RecipeError(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class ModelRecipe:
     """The recipe's `[model]` table. `factory` is a built-in model's name or "package.module:function", called as
-    function((C, H, W), classes, **arguments); `checkpoint` a .pt or .npz file, whose presence skips training;
+    function((C, H, W), outputs, **arguments); `checkpoint` a .pt or .npz file, whose presence skips training;
     its sha256 is checked when it is given."""
 
     factory: str = "digits_cnn"
@@ -63,7 +63,7 @@ def load(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights
-        module = build(recipe, data.input_shape, len(data.classes), folder, code_folders)
+        module = build(recipe, data.input_shape, data.task.outputs(data.input_shape), folder, code_folders)
     path = None
     if recipe.checkpoint is not None:
         path = folder / recipe.checkpoint.expanduser()
@@ -79,7 +79,7 @@ def load(
 def build(
     recipe: ModelRecipe,
     input_shape: tuple[int, int, int],
-    classes: int,
+    outputs: int,
     folder: Path = Path(),
     code_folders: Sequence[Path] | None = None,
 ) -> nn.Module:
@@ -91,8 +91,8 @@ def build(
     function = _user_factory(name, code_folders or (folder.resolve(), Path.cwd())) if ":" in name else models.find(name)
     assert function is not None  # require_model
     _check_arguments(name, function, recipe.arguments)
-    with wrap_user_errors(f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {classes} classes"):
-        module = function(input_shape, classes, **recipe.arguments)
+    with wrap_user_errors(f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {outputs} outputs"):
+        module = function(input_shape, outputs, **recipe.arguments)
     if not isinstance(module, torch.nn.Module):
         raise RecipeError(f"model.factory {name!r} must return a torch.nn.Module, got {type(module).__name__}.")
     return module.to("cpu", torch.float32)
@@ -134,6 +134,6 @@ def _check_arguments(name: str, function: Any, arguments: Mapping[str, Any]) -> 
         signature.bind((1, 1, 1), 2, **arguments)
     except TypeError as e:
         raise RecipeError(
-            f"model.factory {name!r} can not be called as function(input_shape, classes, **arguments) with arguments "
+            f"model.factory {name!r} can not be called as function(input_shape, outputs, **arguments) with arguments "
             f"{dict(arguments)}: {e}. Its signature is {signature}."
         ) from None

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.data.dataset import Dataset
@@ -17,20 +16,18 @@ from pipeline.host.users_code import ANY_ERROR, frames_in, place_in, wrap_user_e
 
 
 def try_inference(module: nn.Module, data: Dataset, name: str, loaded: bool) -> None:
-    """RecipeError unless `module`, in eval mode, gives logits for images; `loaded`: its weights come from a checkpoint."""
+    """RecipeError unless `module`, in eval mode, gives for images what their task needs; `loaded`: its weights come from a
+    checkpoint."""
     with wrap_user_errors(f"{name} does not take the data's images, {data.input_shape} (C, H, W)"), torch.no_grad():
         y = module(_images(data))
-    _require_logits(y, data, name)
+    _require_outputs(y, data, name)
     if not torch.isfinite(y).all():
         raise RecipeError(
             f"{name} gives NaN or infinity for the data's images. Check that data.mean and data.std fit the raw "
             f"values{', and the weights in model.checkpoint' if loaded else ''}."
         )
-    if not loaded and bool((y >= 0).all()) and torch.allclose(y.sum(dim=1), torch.ones(2), atol=1e-5):
-        raise RecipeError(
-            f"{name} ends in a softmax: training needs the logits. Leave it out; the device's answer is the highest value "
-            "either way."
-        )
+    if not loaded and (wrong := data.task.doubtful(y.numpy())):
+        raise RecipeError(f"{name} {wrong}")
 
 
 def try_training(module: nn.Module, data: Dataset, name: str) -> None:
@@ -43,15 +40,16 @@ def try_training(module: nn.Module, data: Dataset, name: str) -> None:
         wrap_user_errors(f"{name} fails in training mode, with two of the data's images"),
     ):
         warnings.simplefilter("always")
-        y = copy.deepcopy(module).train()(_images(data))
-        _require_logits(y, data, name, " in training mode")
+        images = _images(data)
+        y = copy.deepcopy(module).train()(images)
+        _require_outputs(y, data, name, " in training mode")
         if not y.requires_grad:
             raise RecipeError(
-                f"{name} can not be trained: no gradient leads from its logits to a parameter. Look for torch.no_grad(), "
+                f"{name} can not be trained: no gradient leads from its outputs to a parameter. Look for torch.no_grad(), "
                 "detach() and requires_grad = False."
             )
         try:
-            F.cross_entropy(y, torch.from_numpy(data.y_train[[0, -1]])).backward()  # type: ignore[no-untyped-call]
+            data.task.loss()(images, y, torch.from_numpy(data.y_train[[0, -1]])).backward()  # type: ignore[no-untyped-call]
         except ANY_ERROR as e:
             if "modified by an inplace operation" not in str(e):
                 raise
@@ -68,10 +66,7 @@ def _images(data: Dataset) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images))
 
 
-def _require_logits(y: Any, data: Dataset, name: str, mode: str = "") -> None:
-    shape = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-    if shape != (2, len(data.classes)):
-        raise RecipeError(
-            f"{name} gives {shape} for two images{mode}, but the data's {len(data.classes)} classes need logits of shape "
-            f"(2, {len(data.classes)})."
-        )
+def _require_outputs(y: Any, data: Dataset, name: str, mode: str = "") -> None:
+    shape = tuple(y.shape) if isinstance(y, Tensor) else ()
+    if wanted := data.task.needs(data.input_shape, shape):
+        raise RecipeError(f"{name} gives {shape or type(y).__name__} for two images{mode}, but {wanted}")

@@ -54,8 +54,8 @@ def write_firmware(
     sizes.check_fits(graph, lowered.arena, lowered.sizes, target)
     vectors = vectors or random(graph, RANDOM_VECTORS, model.preprocess)
     p = prefix(graph)
-    normalization = model.data.normalization if isinstance(model, QuantizedModel) else None
-    classes = model.data.classes if isinstance(model, QuantizedModel) else ()
+    normalization, task = (model.data.normalization, model.data.task) if isinstance(model, QuantizedModel) else (None, None)
+    classes = task.classes if task else ()
     with replaced_whole(folder) as work:
         report("writing C")
         write_library(lowered, work / "model", model.preprocess, normalization, classes)
@@ -71,7 +71,7 @@ def write_firmware(
         report("building the firmware")
         image = _build(work, p, lowered, target, tflm_dir)
         np.savez(work / "vectors.npz", allow_pickle=False, **_arrays(vectors, model.preprocess))
-        write_manifest(work, lowered, model.preprocess, normalization, target, image, proof)
+        write_manifest(work, lowered, model.preprocess, normalization, task, target, image, proof)
     return Firmware(
         folder=folder,
         elf=folder / image.elf.relative_to(work),

@@ -18,6 +18,8 @@ from pipeline.preprocess import Normalization, Preprocess
 from pipeline.proof.source_tflite import SOURCE
 from pipeline.strict import parse
 from pipeline.target import Target
+from pipeline.tasks import read_task
+from pipeline.tasks.task import Task
 
 if TYPE_CHECKING:
     pass
@@ -27,13 +29,15 @@ if TYPE_CHECKING:
 class CompiledModel:
     """What a firmware computes. `preprocess` is there when the device takes raw bytes, None when it takes int8 itself;
     `normalization` is that of the data set it was made for, None for models of other tools; `source` the .tflite file that
-    another tool made, as it was given, None where there was none; `proof` what was proven of an .onnx file."""
+    another tool made, as it was given, None where there was none; `proof` what was proven of an .onnx file;
+    `task` what it is for, None for models of other tools."""
 
     graph: Graph
     preprocess: Preprocess | None
     normalization: Normalization | None = None
     source: bytes | None = None
     proof: SourceProof | None = None
+    task: Task | None = None
 
     def __repr__(self) -> str:
         """Short: printing a firmware prints its model, and a graph holds all weights."""
@@ -106,4 +110,6 @@ def _stored_model(folder: Path, name: str, stored: dict[str, Any], has_source: b
         preprocess = Preprocess(stored["preprocess"]["dtype"], tables)
     if stored["normalization"] is not None:
         normalization = parse(Normalization, stored["normalization"], f"{folder}: normalization", RecipeError)
-    return CompiledModel(graph, preprocess, normalization, (folder / SOURCE).read_bytes() if has_source else None)
+    task = None if stored["task"] is None else read_task(stored["task"], f"{folder}: task")
+    source = (folder / SOURCE).read_bytes() if has_source else None
+    return CompiledModel(graph, preprocess, normalization, source, task=task)

@@ -28,6 +28,7 @@ from pipeline.proof.prove import prove_tflm
 from pipeline.proof.tolerances import Tolerance
 from pipeline.proof.vectors import Vectors, from_images, random
 from pipeline.target import Target, as_table
+from pipeline.tasks.task import stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -221,7 +222,13 @@ def _write_manifest(
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "family": "linux",
-        "model": {"name": graph.name, "id": graph.sha256()[:16], "sha256": graph.sha256(), "macs": graph.macs()},
+        "model": {
+            "name": graph.name,
+            "id": graph.sha256()[:16],
+            "sha256": graph.sha256(),
+            "macs": graph.macs(),
+            "task": stored(model.data.task) if isinstance(model, QuantizedModel) else None,
+        },
         "target": as_table(target),
         "float_from": float_from,
         "toolchain": {n: v for n in packages if (v := tools.package_version(n))},

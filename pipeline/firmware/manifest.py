@@ -19,6 +19,7 @@ from pipeline.lowering.lower import Candidate, Layer, Lowered
 from pipeline.lowering.sizes import constant_bytes
 from pipeline.preprocess import Normalization, Preprocess
 from pipeline.target import Target, as_table
+from pipeline.tasks.task import Task, stored
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -31,6 +32,7 @@ def write_manifest(
     lowered: Lowered,
     preprocess: Preprocess | None,
     normalization: Normalization | None,
+    task: Task | None,
     target: Target,
     image: build.Image,
     proof: Proof,
@@ -48,6 +50,7 @@ def write_manifest(
             "tensors": [asdict(t) for side in io_tensors(graph, preprocess) for t in side],
             "preprocess": {"dtype": preprocess.dtype, "offset": preprocess.is_offset} if preprocess else None,
             "normalization": asdict(normalization) if normalization else None,
+            "task": stored(task) if task else None,
         },
         "target": as_table(target),
         "toolchain": _toolchain(target),

@@ -15,6 +15,8 @@ from pipeline.display import byte_size, scaled, short
 from pipeline.measurement.board import Measurement
 from pipeline.measurement.kind import Kind
 from pipeline.report.kinds import FORMAT, kinds
+from pipeline.tasks import measures
+from pipeline.tasks.task import Measure, Task, headline
 
 if TYPE_CHECKING:
     from pipeline.artifacts import Measured, Package
@@ -29,9 +31,10 @@ KINDS: dict[Kind, str] = {
 }
 """In the order in which they are shown; they never share a row or a panel of a plot."""
 
+MEASURES = measures()
+
 ROWS: dict[str, str] = {
-    "accuracy": "accuracy",
-    "worst_class_recall": "worst-class recall",
+    **{name: m.label for name, m in MEASURES.items()},
     "macs": "MACs",
     "parameters": "parameters",
     "flash_bytes": "flash",
@@ -44,7 +47,7 @@ ROWS: dict[str, str] = {
 CLASS_LETTERS = 24
 """Of a class's name where room is short: in pictures and on the terminal. JSON and the page's table have it whole."""
 
-_ACCURACY_OF = {"float": "train", "pruned": "prune", "distilled": "distill", "int8": "quantize"}
+_STAGE_OF = {"float": "train", "pruned": "prune", "distilled": "distill", "int8": "quantize"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ class Report:
     measured: Measured | None
     seconds: float
     versions: Mapping[str, str]
+    task: Task
     built: Package | None = None
     next: str = ""
 
@@ -125,10 +129,20 @@ class Report:
     def firmware(self) -> Path | None:
         return self.package.folder if self.package else None
 
+    @property
+    def headline(self) -> Measure:
+        """The task's figure that counts, of those that answers had: the device's, or those of the last stage."""
+        values = self.measured.scores if self.measured else {f.name: f.value for s in self.stages for f in s.figures}
+        return headline(self.task, values)
+
+    def label(self, name: str) -> str:
+        """What a figure's row is called."""
+        unit = next((m.unit for m in self.task.measures if m.name == name), "")
+        return f"{ROWS[name]}, {unit}" if unit else ROWS[name]
+
     def json(self) -> dict[str, Any]:
         """The content of report.json. `null` stands where a stage was left out or an oracle can not run on this machine."""
-        accuracy = {key: self._accuracy(stage) for key, stage in _ACCURACY_OF.items()}
-        accuracy["device"] = self.measured.accuracy if self.measured else None
+        scores = self._scores()
         on_device = _on_device(self.measured) if self.measured else {"bit_exact": None, "measurement": None, "kinds": {}}
         kind = self.measured.measurement.kind if self.measured else "computed"
         return {
@@ -136,13 +150,34 @@ class Report:
             "target": self.target.name,
             "run_id": self.run_id,
             "stages": [s.json() for s in self.stages],
-            "accuracy": accuracy,
+            "task": self.task.kind,
+            **scores,
             **on_device,
-            "kinds": {"accuracy": kinds(accuracy, "computed", device=kind), **on_device["kinds"]},
+            "kinds": {
+                **{name: kinds(by_stage, "computed", device=kind) for name, by_stage in scores.items()},
+                **on_device["kinds"],
+            },
         }
 
-    def _accuracy(self, stage: str) -> float | None:
-        return next((s.value("accuracy") for s in self.stages if s.name == stage), None)
+    def _scores(self) -> dict[str, dict[str, Any]]:
+        """By stage the accuracy of a classifier, or all scores of another task."""
+        if self.task.kind == "classification":
+            return {"accuracy": self.headlines()}
+        shown = [m.name for m in self.task.measures]
+        by_stage = {key: next((s for s in self.stages if s.name == stage), None) for key, stage in _STAGE_OF.items()}
+        found = {
+            key: stage and {n: v for n in shown if (v := stage.value(n)) is not None} for key, stage in by_stage.items()
+        }
+        device = {n: v for n, v in self.measured.scores.items() if n in shown} if self.measured else None
+        return {"scores": {**found, "device": device}}
+
+    def headlines(self) -> dict[str, float | None]:
+        """The task's headline after each stage, and on the device."""
+        name = self.headline.name
+        found = {
+            key: next((s.value(name) for s in self.stages if s.name == stage), None) for key, stage in _STAGE_OF.items()
+        }
+        return {**found, "device": self.measured.scores[name] if self.measured else None}
 
 
 def _on_device(measured: Measured) -> dict[str, Any]:
@@ -182,38 +217,35 @@ def _agreement(measured: Measured) -> dict[str, Any]:
     return {"agreement": {"vectors": a.vectors, "top1": a.top1, "equal_values": d.equal, "max_lsb": d.max_lsb}}
 
 
-_LOST_POINTS = 2.0  # from float to int8: more than sound calibration costs
-
-
 def warnings(report: Report) -> list[str]:
     """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
     found = []
-    accuracy = report.json()["accuracy"]
-    measured = report.measured
-    classes = len(measured.package.data.classes) if measured else 0
-    if classes and accuracy["device"] < 1.5 / classes:
+    scores, score = report.headlines(), report.headline
+    if report.measured and (doubt := report.task.doubt(report.measured.scores)):
+        labels = "these classes, in this order," if report.task.classes else "such data"
         hint = (
-            "check that the checkpoint was trained on these classes, in this order, with this normalisation"
+            f"check that the checkpoint was trained on {labels} with this normalisation"
             if any(s.loaded for s in report.stages)
             else "see the training curves in MLflow"
         )
-        found.append(f"the model hardly beats guessing among {classes} classes; {hint}.")
+        found.append(f"the model {doubt}; {hint}.")
     unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
     if unseen:
         found.append(f"{unseen.title}: {_unseen(unseen)} never recognised; see the recall by class in the report.")
-    before = next((accuracy[k] for k in ("distilled", "pruned", "float") if accuracy[k] is not None), None)
-    lost = 100 * (before - accuracy["int8"]) if before is not None and accuracy["int8"] is not None else 0.0
-    if lost > _LOST_POINTS:
-        found.append(f"int8 costs {lost:.1f} points of accuracy; try --set quantize.mode=qat, or more calibration images.")
+    before = next((scores[k] for k in ("distilled", "pruned", "float") if scores[k] is not None), None)
+    if before is not None and (after := scores["int8"]) is not None and score.hurt(before, after):
+        lost = score.lost(before, after)
+        said = f"{100 * lost:.1f} points of {score.label}" if score.percent else f"{score.show(lost)} of {score.label}"
+        found.append(f"int8 costs {said}; try --set quantize.mode=qat, or more calibration images.")
     found += [
         f"{s.title}: no epoch was better on the validation images than the weights that came in, so those stay; try another "
         f"{s.name}.learning_rate."
         for s in report.stages
         if s.value("best_epoch") == 0
     ]
-    if measured is None:
+    if report.measured is None:
         return found
-    m = measured.measurement
+    m = report.measured.measurement
     if not isinstance(m, Measurement):
         found += [f"the latencies must not be quoted: {reason}." for reason in m.invalid]
         found += [f"{warning}." for warning in m.warnings]
@@ -258,6 +290,8 @@ def _plain(value: float) -> float | int | None:
 
 def show(name: str, value: float) -> str:
     """The figure for a reader, its unit taken from the name's: "97.2 %", "23.4 KiB", "1.24 ms"."""
+    if name in MEASURES:
+        return MEASURES[name].show(value)
     if name.endswith(("accuracy", "_recall")) or name.startswith(("accuracy", "recall_")):
         return f"{100 * value:.1f} %"
     if name.endswith("_bytes"):

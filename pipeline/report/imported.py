@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.artifacts import Firmware
     from pipeline.measurement.kind import Kind
     from pipeline.replay import Result
+    from pipeline.tasks.task import Measure
 
 _MOST_LAYERS = 40  # on the terminal; the manifest has them all
 _MOST_CLASSES = 20  # on the terminal; the JSON has them all
@@ -97,7 +98,10 @@ def measured_json(result: Result) -> str:
     """The figures of replayed inputs, in the shape of a run's report.json."""
     m = result.measurement
     scored = result.scores
-    accuracy = {"device": result.top1, "recall": scored.recall if scored else None}
+    recall = {n.removeprefix("recall_"): v for n, v in (scored or {}).items() if n.startswith("recall_")}
+    accuracy = {"device": result.top1, "recall": recall or None}
+    classes = result.task.kind == "classification"
+    others = {} if classes or scored is None else {"scores": {m.name: scored[m.name] for m in _measures(result)}}
     bit_exact = {
         "vectors": result.bit_exact.vectors,
         "equal": result.bit_exact.equal,
@@ -121,12 +125,14 @@ def measured_json(result: Result) -> str:
             "format": FORMAT,
             "kind": result.kind,
             "device": m.device,
+            "task": result.task.kind,
             "accuracy": accuracy,
+            **others,
             "bit_exact": bit_exact,
             "measurement": measurement,
             "notes": list(result.notes),
             "kinds": {
-                **kinds({"accuracy": accuracy}, result.kind),
+                **kinds({"accuracy": accuracy, **others}, result.kind),
                 **kinds({"bit_exact": bit_exact}, "computed"),
                 "measurement": kinds(measurement, result.kind, energy_uj="estimated", **sizes),
             },
@@ -137,11 +143,15 @@ def measured_json(result: Result) -> str:
 def print_measured(result: Result, console: Console) -> None:
     m, exact = result.measurement, result.bit_exact
     rows = [("device", m.device), ("bit-exact", oracle_line(exact))]
-    if result.scores:
-        right = round(result.scores.accuracy * exact.vectors)
-        share = f"{100 * result.scores.accuracy:.1f} %"
+    if result.scores and result.top1 is not None:
+        right = round(result.top1 * exact.vectors)
+        share = f"{100 * result.top1:.1f} %"
         rows.append(("top-1", f"{right:,} of {exact.vectors:,} ({share}), answered by the device"))
-        rows.append(("recall", _recall_line(result.scores.recall)))
+        recall = {n.removeprefix("recall_"): v for n, v in result.scores.items() if n.startswith("recall_")}
+        rows += [("recall", _recall_line(recall))] if recall else []
+    elif result.scores:
+        said = [f"{m.label} {m.show(result.scores[m.name])}{f' {m.unit}' if m.unit else ''}" for m in _measures(result)]
+        rows.append(("scores", f"{', '.join(said)}, of {exact.vectors:,} answers of the device"))
     latency = show("latency_us_median", result.latency_us_median)
     rows.append(("latency", f"{latency} median of {len(m.ticks)} runs ({result.kind})"))
     if m.instructions is not None and m.cycles is not None:
@@ -151,6 +161,11 @@ def print_measured(result: Result, console: Console) -> None:
     console.print(labelled(rows, console.width))
     for note in result.notes:
         console.print(Text(plain(note), style="dim"))
+
+
+def _measures(result: Result) -> list[Measure]:
+    """Those that the device's answers have."""
+    return [m for m in result.task.measures if m.name in (result.scores or {})]
 
 
 def _recall_line(recall: Mapping[str, float]) -> str:

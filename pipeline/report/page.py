@@ -12,13 +12,16 @@ from markupsafe import Markup
 
 from pipeline.display import plain
 from pipeline.report.figures import KINDS, Report, layers, show, warnings
+from pipeline.report.pictures import answers_caption
 from pipeline.report.table import basis, rows, verdict
 
 _CAPTIONS = {
     "accuracy": "Accuracy and the recall of the class that fares worst after each stage.",
     "cost": "Multiply-accumulates of one inference, and parameters, after each stage.",
     "layers": "The int8 layers with constants, in order of execution: constants, multiply-accumulates, output.",
+    "score": "What counts for this task after each stage.",
     "recall": "Recall of each class: how many of its test images were recognised. The number is of the panel's last stage.",
+    "answers": "",  # the task's own words
     "arena": "The firmware's working memory over time: each box is a tensor, as wide as it lives (computed).",
 }
 
@@ -47,7 +50,7 @@ def render_page(report: Report, plots: Mapping[str, Path]) -> str:
         verdict=verdict(report),
         warnings=warnings(report),
         sections=sections,
-        plots=[(name, _CAPTIONS[name], _inline_svg(path)) for name, path in plots.items()],
+        plots=[(name, _CAPTIONS[name] or answers_caption(report), _inline_svg(path)) for name, path in plots.items()],
         layers=layers(report.package) if report.package else (),
         recalls=[s for s in report.stages if s.recalls],
         classes=list(dict.fromkeys(c for s in report.stages for c in s.recalls)),
@@ -65,15 +68,17 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     """(label, value, detail, kind) of what a reader wants to know first."""
     last = {f.name: f for s in report.stages for f in s.figures}
     cards: list[tuple[str, str, str, str]] = []
-    before = next((s.value("accuracy") for s in report.stages if s.value("accuracy") is not None), None)
-    if "accuracy" in last and report.measured is None:
-        cards.append(("accuracy", show("accuracy", last["accuracy"].value), "", last["accuracy"].kind))
-    elif "accuracy" in last and report.measured:
+    score = report.headline
+    before = next((s.value(score.name) for s in report.stages if s.value(score.name) is not None), None)
+    if score.name in last and report.measured is None:
+        cards.append((report.label(score.name), score.show(last[score.name].value), "", last[score.name].kind))
+    elif score.name in last and report.measured:
         vectors, images = report.measured.bit_exact.vectors, len(report.measured.package.data.x_test)
         parts = [f"{vectors:,} of {images:,} images"] if vectors < images else []
-        parts += [f"float: {show('accuracy', before)} computed"] if before is not None else []
+        parts += [f"float: {score.show(before)} computed"] if before is not None else []
         detail = ", ".join(parts)
-        cards.append(("accuracy on the device", show("accuracy", last["accuracy"].value), detail, last["accuracy"].kind))
+        f = last[score.name]
+        cards.append((f"{report.label(score.name)} on the device", score.show(f.value), detail, f.kind))
     macs = [f.value for s in report.stages for f in s.figures if f.name == "macs"]
     if macs:
         kept = f"{100 * macs[-1] / macs[0]:.0f} % of the float model" if macs[0] else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,8 @@ from matplotlib.ticker import PercentFormatter
 from pipeline.display import layer_name, short
 from pipeline.measurement.kind import Kind
 from pipeline.report.figures import CLASS_LETTERS, KINDS, Report, StageResult, layers, show
+from pipeline.report.pictures import COLORS, answers, score
 
-COLORS: Mapping[Kind, str] = {
-    "computed": "#2563a8",
-    "measured": "#2b8a57",
-    "simulated": "#b8690f",
-    "host": "#6b7280",
-    "estimated": "#7a4fb0",
-}
 _MAX_CLASSES = 24
 _MAX_LAYERS = 60
 _LAYER_LETTERS = 34
@@ -52,7 +46,7 @@ def write_plots(report: Report, folder: Path) -> dict[str, Path]:
     written: dict[str, Path] = {}
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a class's name: the viewer's font may have it
-        for name, draw in (("accuracy", accuracy), ("cost", cost), ("layers", layer_costs), ("recall", recall)):
+        for name, draw in DRAWN.items():
             canvas = draw(report)
             if canvas is not None:
                 written[name] = folder / f"{name}.svg"
@@ -183,6 +177,15 @@ def recall(report: Report) -> Canvas | None:
         canvas.supxlabel(f"the {len(classes)} worst classes; {more} more are at least as good", fontsize=8.5)
     return canvas
 
+
+DRAWN: Mapping[str, Callable[[Report], Canvas | None]] = {
+    "accuracy": accuracy,
+    "score": score,
+    "cost": cost,
+    "layers": layer_costs,
+    "recall": recall,
+    "answers": answers,
+}
 
 _HALO = {"fc": "white", "ec": "none", "pad": 0.6}  # around words that a line may cross
 _PERCENT = PercentFormatter(1.0, decimals=0, symbol=" %")

@@ -20,13 +20,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pipeline.report.figures import KINDS, StageResult, show
+from pipeline.report.figures import KINDS, MEASURES, StageResult, show
 from pipeline.report.labelled import wrapped
 from pipeline.stage import Advance
 
 _PLAIN_INTERVAL_S = 15.0  # between two lines about the same work when there is no terminal to redraw
 _SHOWN = {
-    "accuracy": "accuracy",
+    **{name: m.label for name, m in MEASURES.items()},
     "worst_class_recall": "worst class",
     "macs": "MACs",
     "flash_bytes": "flash",

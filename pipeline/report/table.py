@@ -24,10 +24,10 @@ _WORDS = {2: "twos", 4: "fours", 8: "eights", 16: "sixteens"}
 def rows(report: Report) -> Iterator[tuple[Kind, str, list[str]]]:
     """(kind, label, one cell per stage) in the order of the table; a cell is "" where the stage has no such figure."""
     for kind in KINDS:
-        for name, label in ROWS.items():
+        for name in ROWS:
             found = [next((f for f in s.figures if f.name == name and f.kind == kind), None) for s in report.stages]
             if any(found):
-                yield kind, label, [show(name, f.value) if f else "" for f in found]
+                yield kind, report.label(name), [show(name, f.value) if f else "" for f in found]
             if name == "accuracy" and any(found) and (interval := _interval(report.stages, kind)):
                 yield kind, *interval
 
@@ -50,7 +50,7 @@ def basis(report: Report, kind: Kind) -> str:
     m = report.measured.measurement
     clock = f"{target.cpu.clock_hz / 1e6:g} MHz"
     vectors, images = report.measured.bit_exact.vectors, len(report.measured.package.data.x_test)
-    some = f"; accuracy of the {vectors:,} images replayed, of {images:,}" if vectors < images else ""
+    some = f"; {report.headline.label} of the {vectors:,} images replayed, of {images:,}" if vectors < images else ""
     if kind == "simulated":
         band = f" {m.cycles_low:,} to {m.cycles_high:,}" if m.cycles_low and m.cycles_high else ""
         return f"in the emulator, {m.device}{some}; latency = estimated cycles{band} / {clock}, no flash wait states"

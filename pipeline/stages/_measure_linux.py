@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from pipeline.devices.linux.computer import energy
 from pipeline.devices.linux.measure import FLOAT, INT8, LinuxSettings
 from pipeline.display import short
 from pipeline.errors import DeviceError
-from pipeline.evaluate import scores
 from pipeline.evidence import BitExact
 from pipeline.firmware.linux import TFLITE_FILE, LinuxPackage
 from pipeline.ir import Array
@@ -29,6 +28,7 @@ from pipeline.proof.prove import prove_tflm
 from pipeline.proof.session import equal, rows
 from pipeline.proof.vectors import from_images
 from pipeline.stage import Context, keep_text
+from pipeline.tasks.task import headline, real
 
 
 def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSettings) -> Measured:
@@ -57,14 +57,19 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
             m = linux_measure.measure(computer, models, tuple(x[0] for x in fed), settings, meter)
             advance()
     agreement = compare(graph, outputs, golden.outputs)
+    if not data.task.ranked:
+        agreement = replace(agreement, top1=None)
     same = int(equal(golden, rows(outputs)).sum())
     by_tflm = prove_tflm(graph, (package.folder / TFLITE_FILE).read_bytes(), golden)
-    score = scores(data.y_test[:n], outputs[0], data.classes)
+    answered, test = graph[graph.outputs[0]], data.test_examples(n)
+    scores = data.task.scores(real(outputs[0], answered), test)
     used = energy(m, ctx.target)
-    ctx.log.metrics({**score.metrics(), **m.metrics()}, m.kind)
+    ctx.log.metrics({**scores.values, **m.metrics()}, m.kind)
     ctx.log.metrics({"latency_us_median": m.int8.timing.percentile_us(50), "ram_bytes": m.ram_bytes}, m.kind)
     if floats is not None:
-        ctx.log.metrics({"float_accuracy": scores(data.y_test[:n], floats[0], data.classes).accuracy}, m.kind)
+        of_float = data.task.scores(real(floats[0], answered), test).values
+        score = headline(data.task, of_float).name
+        ctx.log.metrics({f"float_{score}": of_float[score]}, m.kind)
     if used:
         ctx.log.metrics({"energy_uj": used[0]}, used[1])
     ctx.log.metrics(
@@ -77,7 +82,7 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
             **({} if agreement.top1 is None else {"agreement_top1": agreement.top1}),
         }
     )
-    ctx.log.tags({"device": m.device, "worst_class": score.worst_class, "valid": "; ".join(m.invalid) or "yes"})
+    ctx.log.tags({"device": m.device, **scores.tags, "valid": "; ".join(m.invalid) or "yes"})
     record = json.dumps(_record(package, m, ctx), indent=2, allow_nan=False)
     keep_text(record + "\n", ctx, "measure", "measurement.json")
     return Measured(
@@ -85,7 +90,7 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
         measurement=m,
         bit_exact=BitExact(n, same, {"tflm": by_tflm, m.int8.options.engine: same}),
         outputs=outputs[0].reshape(n, -1),
-        accuracy=score.accuracy,
+        scores=scores.values,
         energy_uj=used[0] if used else None,
         energy_kind=used[1] if used else None,
         agreement=agreement,

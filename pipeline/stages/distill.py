@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pipeline.data.source import Source
-    from pipeline.training.fit import Loss
+    from pipeline.tasks.task import Loss, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Distill:
-    """loss = weight * temperature^2 * KL(teacher, student; logits / temperature) + (1 - weight) * cross-entropy. The teacher
-    is the model before pruning; the best epoch on the validation split is kept."""
+    """loss = weight * the task's loss against the teacher's outputs + (1 - weight) * its loss against the labels. Of classes
+    the former is temperature^2 * KL(teacher, student; logits / temperature). The teacher is the model before pruning; the
+    best epoch on the validation split is kept."""
 
     name: ClassVar[str] = "distill"
     consumes: ClassVar[type] = FloatModel
@@ -61,21 +62,23 @@ class Distill:
         student = copy.deepcopy(artifact.module)
         with deterministic(ctx.seed, artifact.teacher, artifact.data.input_shape):
             schedule = Schedule(self.epochs, self.learning_rate, self.batch_size)
-            best = fit(student, artifact.data, schedule, self.loss(artifact.teacher), ctx, stage=self.name)
+            best = fit(
+                student, artifact.data, schedule, self.loss(artifact.data.task, artifact.teacher), ctx, stage=self.name
+            )
             ctx.log.metrics({"best_epoch": best})
             record(student, artifact.data, ctx, self.name)
         return FloatModel(student, artifact.data, artifact.teacher)
 
-    def loss(self, teacher: nn.Module) -> Loss:
+    def loss(self, task: Task, teacher: nn.Module) -> Loss:
         """The distillation loss against `teacher`, which stays in eval mode."""
         import torch
-        import torch.nn.functional as F
 
-        def value(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        hard = task.loss()
+
+        def value(images: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
             with torch.no_grad():
-                wanted = F.log_softmax(teacher(images) / self.temperature, dim=1)
-            given = F.log_softmax(logits / self.temperature, dim=1)
-            soft = F.kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
-            return self.weight * soft + (1 - self.weight) * F.cross_entropy(logits, labels)
+                wanted = teacher(images)
+            soft = task.imitation(outputs, wanted, self.temperature)
+            return self.weight * soft + (1 - self.weight) * hard(images, outputs, labels)
 
         return value

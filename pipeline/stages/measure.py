@@ -14,7 +14,6 @@ from pipeline.artifacts import Firmware, Measured, Package
 from pipeline.devices.board.plugin import CORES
 from pipeline.devices.board.qemu import CPI, CPI_HIGH, CPI_LOW
 from pipeline.errors import RecipeError
-from pipeline.evaluate import scores
 from pipeline.evidence import BitExact
 from pipeline.measurement.board import Measurement
 from pipeline.power.model import energy_uj
@@ -23,6 +22,7 @@ from pipeline.proof.vectors import from_images
 from pipeline.stage import Context, keep_text
 from pipeline.strict import limits
 from pipeline.target import Target
+from pipeline.tasks.task import real
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,11 @@ class Measure:
         measurement, bit_exact, outputs = session.measurement, session.bit_exact, session.answers.view(np.int8)
         latency_us = statistics.median(measurement.latency_us)
         energy = energy_uj(ctx.target.power, latency_us)
-        score = scores(data.y_test[:n], outputs, data.classes)
-        ctx.log.metrics({**score.metrics(), **_timings(measurement)}, measurement.kind)
+        graph = artifact.model.graph
+        scores = data.task.scores(
+            real(outputs.reshape(golden.outputs[0].shape), graph[graph.outputs[0]]), data.test_examples(n)
+        )
+        ctx.log.metrics({**scores.values, **_timings(measurement)}, measurement.kind)
         ctx.log.metrics({"energy_uj": energy}, "estimated")
         ctx.log.metrics(
             {
@@ -93,10 +96,10 @@ class Measure:
                 "vectors_bit_exact": bit_exact.equal,
             }
         )
-        ctx.log.tags({"device": measurement.device, "counter": measurement.counter, "worst_class": score.worst_class})
+        ctx.log.tags({"device": measurement.device, "counter": measurement.counter, **scores.tags})
         record = _record(artifact, measurement, bit_exact, ctx, energy)
         keep_text(json.dumps(record, indent=2, allow_nan=False) + "\n", ctx, self.name, "measurement.json")
-        return Measured(artifact, measurement, bit_exact, outputs, score.accuracy, energy, "estimated")
+        return Measured(artifact, measurement, bit_exact, outputs, scores.values, energy, "estimated")
 
 
 def _timings(m: Measurement) -> dict[str, float]:

@@ -47,7 +47,7 @@ class Prune:
     def run(self, artifact: FloatModel, ctx: Context) -> FloatModel:
         from pipeline.training.cost import cost
         from pipeline.training.cut import cut, report
-        from pipeline.training.fit import Schedule, cross_entropy, deterministic, fit
+        from pipeline.training.fit import Schedule, deterministic, fit
         from pipeline.training.record import record
 
         module, data = copy.deepcopy(artifact.module), artifact.data
@@ -63,7 +63,7 @@ class Prune:
                 if epochs:
                     schedule = Schedule(epochs, self.learning_rate, self.batch_size)
                     in_round = self._in_round(step, ctx)
-                    best = fit(module, data, schedule, cross_entropy(), in_round, stage=self.name, first_epoch=epoch)
+                    best = fit(module, data, schedule, data.task.loss(), in_round, stage=self.name, first_epoch=epoch)
                     ctx.log.metrics({"best_epoch": best and epoch + best})  # of the last round; 0: as it was cut
                 epoch += epochs
             record(module, data, ctx, self.name)

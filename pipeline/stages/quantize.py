@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pipeline.artifacts import FloatModel, QuantizedModel
 from pipeline.data.calibration import CalibrationSet, Selection, find, select
 from pipeline.data.dataset import Dataset
-from pipeline.evaluate import scores
 from pipeline.passes import optimize
 from pipeline.stage import Context, StagesOfRecipe, keep_text
 from pipeline.strict import limits
 from pipeline.target import Target
+from pipeline.tasks.task import headline, real
 
 if TYPE_CHECKING:
     from pipeline.data.source import Source
@@ -69,10 +69,10 @@ class Quantize:
         from pipeline.training import int8
         from pipeline.training.fit import Schedule, batch_of, deterministic, predict
 
-        data = artifact.data
+        data, test = artifact.data, artifact.data.test_examples()
         chosen = self.select(data)
         with deterministic(ctx.seed, artifact.module, data.input_shape):
-            before = scores(data.y_test, predict(artifact.module, data, data.x_test), data.classes)
+            before = data.task.scores(predict(artifact.module, data, data.x_test), test).values
             prepared = int8.prepare(artifact.module, chosen, data, qat=self.mode == "qat", observer=self.observer)
             if self.mode == "qat":
                 int8.train(Schedule(self.epochs, self.learning_rate, self.batch_size), prepared, data, ctx)
@@ -81,10 +81,17 @@ class Quantize:
         model = int8.quantized_model(optimize(imported.graph), data)
         source_max_lsb = int8.proven(imported, converted, model, chosen.images[:_SQNR_IMAGES])
         layers = int8.layer_sqnr(imported, expected, model, chosen.images[:_SQNR_IMAGES])
-        after = scores(data.y_test, int8.answers(model, data.x_test, ctx), data.classes)
+        answers = real(int8.answers(model, data.x_test, ctx), model.graph[model.graph.outputs[0]])
+        after = data.task.scores(answers, test).values
+        score = headline(data.task, after)
+        worse = f"{score.name}_{'drop' if score.higher_is_better else 'rise'}"
         weights = [t for t in model.graph.used_constants().values() if t.dtype == "int8"]
         ctx.log.metrics(
-            {**after.metrics(), "float_accuracy": before.accuracy, "accuracy_drop": before.accuracy - after.accuracy}
+            {
+                **after,
+                f"float_{score.name}": before[score.name],
+                worse: score.lost(before[score.name], after[score.name]),
+            }
         )
         ctx.log.metrics(
             {"macs": model.graph.macs(), "parameters": sum(t.size for t in model.graph.used_constants().values())}

@@ -14,7 +14,7 @@ from pipeline.strict import limits
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Cross-entropy, cosine decay of the learning rate, the best epoch on the validation split kept. With a checkpoint,
+    """The task's loss, cosine decay of the learning rate, the best epoch on the validation split kept. With a checkpoint,
     `epochs` is not used: the weights pass as they are and their scores are recorded."""
 
     name: ClassVar[str] = "train"
@@ -29,14 +29,14 @@ class Train:
     optimizer: Literal["adamw", "sgd"] = "adamw"
 
     def run(self, artifact: Source, ctx: Context) -> FloatModel:
-        from pipeline.training.fit import Schedule, cross_entropy, deterministic, fit
+        from pipeline.training.fit import Schedule, deterministic, fit
         from pipeline.training.record import record
 
         module = copy.deepcopy(artifact.module)
         with deterministic(ctx.seed, module, artifact.data.input_shape):
             if artifact.checkpoint is None:
                 schedule = Schedule(self.epochs, self.learning_rate, self.batch_size, self.optimizer, self.weight_decay)
-                loss = cross_entropy(self.label_smoothing)
+                loss = artifact.data.task.loss(self.label_smoothing)
                 best = fit(module, artifact.data, schedule, loss, ctx, stage=self.name, trained=False)
                 ctx.log.metrics({"best_epoch": best})
             module.eval()

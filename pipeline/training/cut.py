@@ -134,11 +134,12 @@ def _removed(settings: CutSettings, groups: Groups, level: int) -> dict[str, lis
 
 def _gradients(module: nn.Module, data: Dataset, batch_size: int) -> None:
     """Gradients of the loss on training images, summed in `.grad`."""
+    loss = data.task.loss()
     module.zero_grad(set_to_none=True)  # the last fine-tuning batch left its own
     for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)), batch_size):
         x, y = batch_of(data, data.x_train[i : i + batch_size]), torch.from_numpy(data.y_train[i : i + batch_size])
         with wrap_user_errors("prune: the model gives no gradients in eval mode, which the taylor criterion needs"):
-            nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[no-untyped-call]
+            loss(x, module(x), y).backward()  # type: ignore[no-untyped-call]
 
 
 def report(before: Cost, after: Cost, whole: Mapping[str, str]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -21,17 +21,18 @@ from pipeline.errors import PipelineError
 from pipeline.host.users_code import wrap_user_errors
 from pipeline.ir import Array
 from pipeline.stage import Context
+from pipeline.tasks.task import headline, standing
 from pipeline.training.cost import cost
+
+if TYPE_CHECKING:
+    from pipeline.tasks.task import Loss
 
 _BATCH = 256  # images, where nothing is learned
 _WARM_UP = 0.05  # of all batches
 _ROUNDING = 1e-6  # of a float32 sum, relative: sums are ordered by the place in a batch
 _LARGE_MACS = 50_000_000
 _MAX_THREADS = 4
-_WORST = (-1.0, 0.0)  # of all (accuracy, -loss)
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""loss(images, logits, labels): images for losses that ask another network, as distillation does."""
+_WORST = (-math.inf, -math.inf)  # of all standings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,10 @@ def batch_of(data: Dataset, raw: Array) -> Tensor:
 
 
 def predict(module: nn.Module, data: Dataset, raw: Array) -> Array:
-    """Logits (n, classes) of raw images. RecipeError when the user's forward fails."""
+    """The model's outputs (n, ...) for raw images. RecipeError when the user's forward fails."""
     with torch.no_grad(), wrap_user_errors(f"the model fails in eval mode, with batches of {min(_BATCH, len(raw))} images"):
         parts = [module(batch_of(data, raw[i : i + _BATCH])).numpy() for i in range(0, len(raw), _BATCH)]
     return np.concatenate(parts)
-
-
-def cross_entropy(label_smoothing: float = 0.0) -> Loss:
-    return lambda _images, logits, labels: F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
 def fit(
@@ -102,12 +99,13 @@ def fit(
     set_mode: Callable[[bool], Any] | None = None,
 ) -> int:
     """Train `module` in place and leave it in eval mode with the weights of its best epoch on the validation split: the
-    highest accuracy, of equal ones the lowest loss. Its number, from 1; 0 when none beat the weights that came in, which
-    then stay. Those of a module that is not `trained` yet do not compete: chance is no result to fall back on.
+    best headline score of the task, of equal ones the lowest loss. Its number, from 1; 0 when none beat the weights that
+    came in, which then stay. Those of a module that is not `trained` yet do not compete: chance is no result to fall back
+    on.
 
-    `set_mode(training)` replaces train() and eval() for modules that have none. Logs train_loss, val_loss and val_accuracy
+    `set_mode(training)` replaces train() and eval() for modules that have none. Logs train_loss, val_loss and val_<score>
     at step `first_epoch`, `first_epoch + 1`, ... RecipeError when the user's forward fails; PipelineError when the loss is
-    no longer a number, or when the logits no longer depend on the image.
+    no longer a number, or when the outputs no longer depend on the image.
     """
     if set_mode is None:
         try_training(module, data, f"{stage}: the model")
@@ -136,17 +134,22 @@ def fit(
                 decay.step()
                 total += float(value.detach()) * len(chosen)
             switch(False)
-            val_loss, val_accuracy = _validate(module, data)
+            val_loss, scores = _validate(module, data)
             if not math.isfinite(val_loss):
                 raise _diverged(stage, epoch, schedule)
-            figures = {"train_loss": total / len(data.y_train), "val_loss": val_loss, "val_accuracy": val_accuracy}
+            score = headline(data.task, scores)
+            figures = {
+                "train_loss": total / len(data.y_train),
+                "val_loss": val_loss,
+                f"val_{score.name}": scores[score.name],
+            }
             ctx.log.metrics(figures, step=first_epoch + epoch)
-            advance(1, f"loss {figures['train_loss']:.3f}, validation {100 * val_accuracy:.1f} %")
-            if (val_accuracy, -val_loss) > best:
-                best, kept, number = (val_accuracy, -val_loss), copy.deepcopy(module.state_dict()), epoch + 1
+            advance(1, f"loss {figures['train_loss']:.3f}, validation {score.show(scores[score.name])}")
+            if (reached := standing(data.task, scores, val_loss)) > best:
+                best, kept, number = reached, copy.deepcopy(module.state_dict()), epoch + 1
     module.load_state_dict(kept)
     if _ignores_images(module, data):
-        raise _failed(stage, schedule, "nothing was learned: the model gives the same logits for every validation image")
+        raise _failed(stage, schedule, "nothing was learned: the model gives the same outputs for every validation image")
     return number
 
 
@@ -159,26 +162,25 @@ def _optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, schedule.learning_rate, weight_decay=schedule.weight_decay)
 
 
-def _validate(module: nn.Module, data: Dataset) -> tuple[float, float]:
-    """(cross-entropy, accuracy) on the validation split."""
-    logits = predict(module, data, data.x_val)
-    value = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(data.y_val))
-    return float(value), float((logits.argmax(axis=1) == data.y_val).mean())
+def _validate(module: nn.Module, data: Dataset) -> tuple[float, Mapping[str, float]]:
+    """(loss, scores) on the validation split."""
+    outputs, examples = predict(module, data, data.x_val), data.validation_examples()
+    return data.task.validation_loss(outputs, examples), data.task.scores(outputs, examples).values
 
 
 def _standing(module: nn.Module, data: Dataset) -> tuple[float, float]:
-    """(accuracy, -loss) on the validation split: the higher, the better."""
-    loss, accuracy = _validate(module, data)
-    return (accuracy, -loss) if math.isfinite(loss) else _WORST
+    """On the validation split: the higher, the better."""
+    loss, scores = _validate(module, data)
+    return standing(data.task, scores, loss) if math.isfinite(loss) else _WORST
 
 
 def _ignores_images(module: nn.Module, data: Dataset) -> bool:
-    """Whether all validation images get the same logits: dead ReLUs, which no gradient revives. (What is hard to learn still
-    gives other logits for other images.)"""
+    """Whether all validation images get the same outputs: dead ReLUs, which no gradient revives. (What is hard to learn
+    still gives other outputs for other images.)"""
     if (data.x_val == data.x_val[:1]).all():
         return False
-    logits = predict(module, data, data.x_val)
-    return bool(np.ptp(logits, axis=0).max() <= _ROUNDING * np.abs(logits).max())
+    outputs = predict(module, data, data.x_val)
+    return bool(np.ptp(outputs, axis=0).max() <= _ROUNDING * np.abs(outputs).max())
 
 
 def _diverged(stage: str, epoch: int, schedule: Schedule) -> PipelineError:

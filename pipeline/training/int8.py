@@ -24,7 +24,7 @@ from pipeline.ir import Array, Graph
 from pipeline.preprocess import Preprocess, byte_tables, to_int8
 from pipeline.proof.source_torch import prove_torch
 from pipeline.stage import Context
-from pipeline.training.fit import Schedule, batch_of, cross_entropy, fit
+from pipeline.training.fit import Schedule, batch_of, fit
 
 _BATCH = 64
 
@@ -49,7 +49,7 @@ def train(schedule: Schedule, prepared: GraphModule, data: Dataset, ctx: Context
     def set_mode(training: bool) -> None:
         prepared.apply(enable_observer if training else disable_observer)
 
-    best = fit(prepared, data, schedule, cross_entropy(), ctx, stage="quantize", set_mode=set_mode)
+    best = fit(prepared, data, schedule, data.task.loss(), ctx, stage="quantize", set_mode=set_mode)
     ctx.log.metrics({"best_epoch": best})
 
 

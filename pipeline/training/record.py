@@ -6,16 +6,14 @@ from torch import nn
 
 from pipeline.data.checkpoint import save_weights
 from pipeline.data.dataset import Dataset
-from pipeline.evaluate import Scores, scores
 from pipeline.stage import Context
 from pipeline.training.cost import cost
 from pipeline.training.fit import predict
 
 
-def record(module: nn.Module, data: Dataset, ctx: Context, stage: str) -> Scores:
-    """Log accuracy, worst_class_recall, recall_<class>, macs and parameters; save `<stage>/weights.npz`."""
-    result = scores(data.y_test, predict(module, data, data.x_test), data.classes)
+def record(module: nn.Module, data: Dataset, ctx: Context, stage: str) -> None:
+    """Log the task's scores, macs and parameters; save `<stage>/weights.npz`."""
+    found = data.task.scores(predict(module, data, data.x_test), data.test_examples())
     price = cost(module, data.input_shape)
-    ctx.log.metrics({**result.metrics(), "macs": price.macs, "parameters": price.parameters})
+    ctx.log.metrics({**found.values, "macs": price.macs, "parameters": price.parameters})
     ctx.log.file(save_weights(module, ctx.folder / stage / "weights.npz"))
-    return result

@@ -169,7 +169,14 @@ def fc_autoencoder(n: Layers) -> Graph:
     return n.graph(values, n.dense(x, 640))
 
 
-_BUILDERS: tuple[Callable[[Layers], Graph], ...] = (digits_cnn, resnet8, ds_cnn, mobilenet_v1_025, fc_autoencoder)
+def mlp(n: Layers) -> Graph:
+    values = x = n.image(10)
+    for outputs in (32, 32):
+        x = n.dense(x, outputs, "relu")
+    return n.graph(values, n.dense(x, 1))
+
+
+_BUILDERS: tuple[Callable[[Layers], Graph], ...] = (digits_cnn, resnet8, ds_cnn, mobilenet_v1_025, fc_autoencoder, mlp)
 NETWORKS: dict[str, Callable[[Layers], Graph]] = {f.__name__: f for f in _BUILDERS}
 
 

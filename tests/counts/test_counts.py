@@ -26,6 +26,7 @@ IMAGES = {  # (C, H, W) and classes
     "ds_cnn": ((1, 49, 10), 12),
     "mobilenet_v1_025": ((3, 96, 96), 2),
     "fc_autoencoder": ((1, 1, 640), 0),
+    "mlp": ((10, 1, 1), 1),
 }
 
 

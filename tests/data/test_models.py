@@ -25,6 +25,7 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], int, int]] = {  # input, classes
     "ds_cnn": ((1, 49, 10), 12, 2_656_768),
     "mobilenet_v1_025": ((3, 96, 96), 2, 7_489_664),
     "fc_autoencoder": ((640, 1, 1), 0, 264_192),
+    "mlp": ((10, 1, 1), 1, 1_376),
 }
 
 

@@ -6,20 +6,19 @@ import numpy as np
 import pytest
 
 from pipeline.errors import GraphError
-from pipeline.evaluate import scores
 from pipeline.ir import Quant, Tensor
 from pipeline.preprocess import Normalization, Preprocess, byte_tables, to_int8
+from pipeline.tasks.classification import Classification
+from pipeline.tasks.task import Examples
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
 
 def test_scores_name_the_worst_class_and_leave_out_absent_ones() -> None:
     outputs = np.eye(4)[[0, 0, 1, 0, 2]]
-    result = scores(np.array([0, 0, 1, 1, 2]), outputs, ("a", "b", "c", "absent"))
-    assert result.accuracy == 0.8
-    assert result.recall == {"a": 1.0, "b": 0.5, "c": 1.0}
-    assert result.worst_class == "b"
-    figures = result.metrics()
+    result = Classification(("a", "b", "c", "absent")).scores(outputs, Examples(np.array([0, 0, 1, 1, 2])))
+    assert result.tags == {"worst_class": "b"}
+    figures = result.values
     assert {name: v for name, v in figures.items() if name not in ("accuracy_low", "accuracy_high", "images")} == {
         "accuracy": 0.8,
         "worst_class_recall": 0.5,
@@ -30,7 +29,7 @@ def test_scores_name_the_worst_class_and_leave_out_absent_ones() -> None:
 
 
 def test_ties_go_to_the_lowest_index() -> None:
-    assert scores(np.array([0]), np.array([[5, 5, 5]]), ("a", "b", "c")).accuracy == 1.0
+    assert Classification(("a", "b", "c")).scores(np.array([[5, 5, 5]]), Examples(np.array([0]))).values["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize(("mean", "zero_point"), [(0.0, -128), (128.0, 0), (8.0, -120), (255.0, 127)])

@@ -88,11 +88,11 @@ BAD_FACTORIES = {
         "failed: SystemExit: usage: train.py ({file}, line 2).",
     ),
     "syntax error": ("def build(:\n", "build", "failed: SyntaxError: invalid syntax ({file}, line 1)."),
-    "wrong arguments": ("def build(x):\n    return x\n", "build", "can not be called as function(input_shape, classes"),
+    "wrong arguments": ("def build(x):\n    return x\n", "build", "can not be called as function(input_shape, outputs"),
     "raises": (
         "def build(s, c):\n    raise ValueError('odd size')\n",
         "build",
-        "failed for input (1, 8, 8) (C, H, W) and 10 classes: ValueError: odd size ({file}, line 2).",
+        "failed for input (1, 8, 8) (C, H, W) and 10 outputs: ValueError: odd size ({file}, line 2).",
     ),
     "torch raises": (
         "from torch import nn\ndef build(s, c):\n    return nn.Conv2d(1, -1, 3)\n",
@@ -102,7 +102,7 @@ BAD_FACTORIES = {
     "a class without signature": (
         "build = dict\n",
         "build",
-        "failed for input (1, 8, 8) (C, H, W) and 10 classes: TypeError",
+        "failed for input (1, 8, 8) (C, H, W) and 10 outputs: TypeError",
     ),
     "no module": ("def build(s, c):\n    return 3\n", "build", "must return a torch.nn.Module, got int."),
 }
@@ -121,7 +121,7 @@ def test_bad_factories(case: str, tmp_path: Path) -> None:
 def test_a_built_ins_failure_names_no_file_of_ours() -> None:
     with pytest.raises(RecipeError) as e:
         build(ModelRecipe("digits_cnn", arguments={"width": "wide"}), (1, 8, 8), 10)
-    assert "model.factory 'digits_cnn' failed for input (1, 8, 8) (C, H, W) and 10 classes: TypeError" in str(e.value)
+    assert "model.factory 'digits_cnn' failed for input (1, 8, 8) (C, H, W) and 10 outputs: TypeError" in str(e.value)
     assert ".py" not in str(e.value)
 
 
@@ -245,7 +245,7 @@ UNTRAINABLE = {
     "no gradient": (
         "y = y.detach()",
         "nn.Sequential(Net(), nn.Dropout()).requires_grad_(False)",
-        "can not be trained: no gradient leads from its logits to a parameter. Look for torch.no_grad(), detach() and "
+        "can not be trained: no gradient leads from its outputs to a parameter. Look for torch.no_grad(), detach() and "
         "requires_grad = False.",
     ),
     "can not be copied": (

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pipeline.errors import GraphError
-from pipeline.evaluate import scores
 from pipeline.fixedpoint import quantize
 from pipeline.importers.keras import import_keras
 
@@ -77,4 +76,4 @@ def test_resnet8(shared: Path) -> None:
     with np.load(cifar10) as data:
         x, y = data["x_test"], data["y_test"].reshape(-1)
     (answers,) = graph.run((x[:, None].astype(np.int16) - 128).astype(np.int8))
-    assert scores(y, answers, [str(i) for i in range(10)]).accuracy > 0.85
+    assert (answers.reshape(len(y), -1).argmax(axis=1) == y).mean() > 0.85

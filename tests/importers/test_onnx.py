@@ -16,7 +16,6 @@ from onnxruntime.quantization import QuantType
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.data.checkpoint import load_checkpoint
 from pipeline.data.models.resnet8 import build
-from pipeline.evaluate import scores
 from pipeline.importers.imported import Imported
 from pipeline.importers.layout import channels_last
 from pipeline.importers.onnx.importer import import_onnx
@@ -115,4 +114,4 @@ def test_resnet8(shared: Path, tmp_path: Path) -> None:
     with np.load(shared / "data" / "cifar10.npz") as data:
         x, y = data["x_test"], data["y_test"].reshape(-1)
     (answers,) = model.graph.run(model.inputs[0].to_int8(x[:, None].astype(np.float32)))
-    assert scores(y, answers, [str(i) for i in range(10)]).accuracy >= 0.85
+    assert (answers.reshape(len(y), -1).argmax(axis=1) == y).mean() >= 0.85

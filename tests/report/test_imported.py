@@ -15,7 +15,6 @@ from rich.console import Console
 
 from pipeline import target
 from pipeline.artifacts import Firmware
-from pipeline.evaluate import Scores
 from pipeline.measurement.board import Measurement
 from pipeline.replay import Result
 from pipeline.report.agreement import compare_targets
@@ -23,6 +22,7 @@ from pipeline.report.figures import Report
 from pipeline.report.imported import compiled_json, measured_json, print_compiled, print_measured
 from pipeline.report.listing import print_target, print_targets
 from pipeline.report.table import print_outcome
+from pipeline.tasks.classification import Classification
 
 
 def layer(index: int, kind: str, name: str) -> dict[str, Any]:
@@ -39,13 +39,26 @@ MANIFEST: dict[str, Any] = {
 }
 
 
+def scored(recall: dict[str, float]) -> dict[str, float]:
+    return {"accuracy": 0.5, **{f"recall_{name}": r for name, r in recall.items()}}
+
+
 @pytest.fixture
 def result(tmp_path: Path) -> Result:
     done = measured(tmp_path)
     assert isinstance(done.measurement, Measurement)
     recall = {f"class {i:03d} {'long ' * 14}": i / 100 for i in range(100)} | {"[red]": 1.0}
-    scores = Scores(0.5, recall)
-    return Result((done.outputs,), done.bit_exact, scores, done.measurement, "simulated", 53.8, ("inputs [/x] scaled",))
+    scores = {"accuracy": 0.5, **{f"recall_{name}": r for name, r in recall.items()}}
+    return Result(
+        (done.outputs,),
+        done.bit_exact,
+        Classification(tuple(recall)),
+        scores,
+        done.measurement,
+        "simulated",
+        53.8,
+        ("inputs [/x] scaled",),
+    )
 
 
 def printed(show: Any, *what: Any, width: int = 80) -> str:
@@ -93,7 +106,7 @@ def test_of_many_classes_the_terminal_has_the_worst_and_json_all(result: Result)
 
 def test_names_and_notes_are_no_markup(result: Result) -> None:
     assert result.scores is not None
-    few = replace(result, scores=Scores(0.5, {"[red]": 1.0, "[/]": 0.0, "new\nline": 0.5}))
+    few = replace(result, scores=scored({"[red]": 1.0, "[/]": 0.0, "new\nline": 0.5}))
     text = printed(print_measured, few, width=120)
     assert "recall         [red]: 100.0 %, [/]: 0.0 %, new\\nline: 50.0 %\n" in text
     assert "inputs [/x] scaled\n" in text
@@ -101,7 +114,7 @@ def test_names_and_notes_are_no_markup(result: Result) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_figures_of_a_measurement_stay_whole(result: Result, width: int) -> None:
-    few = replace(result, scores=Scores(0.5, {str(i): 0.97 for i in range(10)}))
+    few = replace(result, scores=scored({str(i): 0.97 for i in range(10)}))
     lines = printed(print_measured, few, width=width).splitlines()
     assert max(map(len, lines)) <= width
     for name in range(10):
@@ -127,6 +140,6 @@ def test_two_targets_say_how_far_they_agree(report: Report) -> None:
         "targets cortex-m4 and cortex-m7 give the same class for 100.00 % of 360 test images; 100.00 % of all values are "
         "equal, none differs by more than 0 LSB"
     ) in text
-    far = replace(other, measured=replace(other.measured, outputs=np.full((360, 10), 3, np.int8)))
+    far = replace(other, measured=replace(other.measured, outputs=np.full((360, 160), 3, np.int8)))
     (pair,) = compare_targets([report, far])
     assert (pair.vectors, pair.equal_values, pair.max_lsb) == (360, 0.0, 3)

@@ -141,7 +141,7 @@ def test_a_loaded_checkpoint_reads_as_one(report: Report, tmp_path: Path) -> Non
 
 
 def test_a_bad_checkpoint_is_not_sent_to_the_training_curves(report: Report) -> None:
-    bad = replace(report, measured=replace(report.measured, accuracy=0.1))
+    bad = replace(report, measured=replace(report.measured, scores={"accuracy": 0.1}))
     assert "see the training curves in MLflow" in found_warnings(bad)[0]
     loaded = replace(bad, stages=(replace(report.stages[0], loaded=True), *report.stages[1:]))
     assert "check that the checkpoint was trained on these classes" in found_warnings(loaded)[0]

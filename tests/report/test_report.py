@@ -31,7 +31,7 @@ SPLIT = Graph("split", HALVES, (Split(inputs=("x",), outputs=("a", "b"), axis=3)
 
 def test_json_has_exactly_the_documented_keys(report: Report) -> None:
     read = json.loads(outcome_text([report], []))
-    assert list(read) == ["format", "target", "run_id", "stages", "accuracy", "bit_exact", "measurement", "kinds"]
+    assert list(read) == ["format", "target", "run_id", "stages", "task", "accuracy", "bit_exact", "measurement", "kinds"]
     assert [s["name"] for s in read["stages"]] == ["train", "prune", "distill", "quantize", "codegen", "measure"]
     assert read["stages"][0]["metrics"]["macs"] == 412_544
     assert read["accuracy"] == {"float": 0.9806, "pruned": 0.9722, "distilled": 0.975, "int8": 0.9694, "device": 0.9694}
@@ -121,7 +121,7 @@ def test_what_should_not_be_overlooked_is_a_warning(report: Report, tmp_path: Pa
         scored("train", {"cat": 0.9, "dog": 0.9}, accuracy=0.9),
         scored("quantize", {"cat": 0.24, "dog": 0.0}, accuracy=0.12),
     )
-    worse = replace(report, stages=bad, measured=replace(report.measured, accuracy=0.12))
+    worse = replace(report, stages=bad, measured=replace(report.measured, scores={"accuracy": 0.12}))
     guessing, unseen, lost = warnings(worse)
     assert guessing.startswith("the model hardly beats guessing among 10 classes")
     assert unseen == "quantize: class 'dog' is never recognised; see the recall by class in the report."

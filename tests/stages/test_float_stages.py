@@ -22,6 +22,7 @@ from pipeline.errors import PipelineError, RecipeError
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.train import Train
+from pipeline.tasks.classification import Classification
 from pipeline.training import fit as _fit
 from pipeline.training.channels import NotSafe, find_groups, remove_channels
 from pipeline.training.cost import cost
@@ -153,7 +154,7 @@ def test_a_loss_that_is_no_number_ends_training(data: Dataset, tmp_path: Path) -
 def test_a_validation_loss_that_is_no_number_is_found(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_fit, "_validate", lambda module, data: (float("nan"), 0.5))
+    monkeypatch.setattr(_fit, "_validate", lambda module, data: (float("nan"), {"accuracy": 0.5}))
     with pytest.raises(PipelineError, match="the loss is no longer a number in epoch 1 of 2"):
         Train(epochs=2).run(source.load(ModelRecipe(), data, 0), context(tmp_path)[0])
 
@@ -209,7 +210,7 @@ def test_training_that_learns_nothing_is_no_success(data: Dataset, tmp_path: Pat
     with pytest.raises(PipelineError) as e:
         Train(epochs=2, learning_rate=0.5).run(Source(Dies(), data), context(tmp_path)[0])
     assert str(e.value) == (
-        "train: nothing was learned: the model gives the same logits for every validation image. Try a lower "
+        "train: nothing was learned: the model gives the same outputs for every validation image. Try a lower "
         "train.learning_rate than 0.5, for instance 0.05, and check that data.mean and data.std fit the raw values."
     )
     assert e.value.exit_code == 1
@@ -515,7 +516,7 @@ def test_distill_follows_the_teacher_and_not_the_labels(data: Dataset, tmp_path:
 def test_the_distillation_loss_is_hintons() -> None:
     torch.manual_seed(0)
     teacher, x, logits, y = nn.Linear(5, 3), torch.randn(4, 5), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
-    loss = Distill(temperature=3.0, weight=0.25).loss(teacher)(x, logits, y)
+    loss = Distill(temperature=3.0, weight=0.25).loss(Classification(("a", "b", "c")), teacher)(x, logits, y)
     p = F.softmax(teacher(x) / 3, dim=1)
     divergence = (p * (p.log() - F.log_softmax(logits / 3, dim=1))).sum(dim=1).mean()
     assert loss.item() == pytest.approx((0.25 * 9 * divergence + 0.75 * F.cross_entropy(logits, y)).item(), rel=1e-5)

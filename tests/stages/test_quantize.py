@@ -18,7 +18,6 @@ from pipeline.data import source
 from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.data.source import ModelRecipe
 from pipeline.errors import GraphError, RecipeError
-from pipeline.evaluate import scores
 from pipeline.ir import Quant
 from pipeline.plan import plan
 from pipeline.preprocess import Normalization, to_int8
@@ -66,8 +65,8 @@ def test_digits_keep_their_accuracy_with_a_fifth_of_the_macs(chain: Chain) -> No
 def test_the_logged_accuracy_is_the_graphs_own(chain: Chain) -> None:
     model = chain.int8
     x = to_int8(model.data.x_test, model.graph[model.graph.inputs[0]], model.data.normalization, model.preprocess)
-    found = scores(model.data.y_test, model.graph.run(x)[0], model.data.classes)
-    assert found.accuracy == chain.logs["quantize"].metrics_["accuracy"]
+    found = model.data.task.scores(model.graph.run(x)[0], model.data.test_examples())
+    assert found.values["accuracy"] == chain.logs["quantize"].metrics_["accuracy"]
 
 
 def test_raw_pixels_go_in_as_they_are(chain: Chain) -> None:

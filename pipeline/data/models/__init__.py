@@ -1,4 +1,4 @@
-"""Built-in networks, one file each with `build((C, H, W), classes, **arguments) -> nn.Module` giving logits."""
+"""Built-in networks, one file each with `build((C, H, W), outputs, **arguments) -> nn.Module`: what a task needs, raw."""
 
 from __future__ import annotations
 
