@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pipeline.tasks.task import Loss
 
 MEASURES = (
-    Measure("auc", "AUC of anomalies", higher_is_better=True),
-    Measure("mse", "error, normal", higher_is_better=False, tolerated=0.1, relative=True),
-    Measure("mse_anomalous", "error, anomalous", higher_is_better=True),
+    Measure("auc", "AUC", higher_is_better=True),
+    Measure("mse", "MSE of normal", higher_is_better=False, tolerated=0.1, relative=True),
+    Measure("mse_anomalous", "MSE of anomalies", higher_is_better=True),
 )
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
