@@ -25,6 +25,10 @@ def limits(default: Any = dataclasses.MISSING, *, low: float | None = None, high
     return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
+NO_KEY: Mapping[str, Any] = types.MappingProxyType({"key": False})
+"""The metadata of a dataclass field that no table may give: the program sets it."""
+
+
 def read_toml(path: Path, error: type[PipelineError] = RecipeError) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
@@ -47,7 +51,7 @@ def parse(cls: type[T], table: Any, where: str, error: type[PipelineError] = Rec
     top, key_prefix = where.removesuffix(": "), where if where.endswith(": ") else f"{where}."
     if not isinstance(table, Mapping):
         raise error(f"{top} must be a table, got {table!r}.")
-    known = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    known = {f.name: f for f in dataclasses.fields(cls) if f.init and f.metadata.get("key", True)}
     hints = typing.get_type_hints(cls)
     for key in table:
         if key not in known:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import TargetError, did_you_mean
 from pipeline.locations import data_dir
-from pipeline.strict import limits, parse, read_toml
+from pipeline.strict import NO_KEY, limits, parse, read_toml
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
@@ -111,6 +111,9 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Target:
+    """`driver` is the board's own C file, instead of `device.hal`: `<board>/hal.c` beside `<board>.toml`, or that of the
+    board it inherits from."""
+
     name: str
     family: Literal["cortex_m", "linux"]
     description: str
@@ -120,6 +123,7 @@ class Target:
     device: DeviceSpec
     power: Power
     tested: str = "not yet"
+    driver: Path | None = field(default=None, metadata=NO_KEY)
 
     def __post_init__(self) -> None:
         _require_names(name=self.name)
@@ -133,9 +137,9 @@ class Target:
 
 
 def as_table(target: Target) -> dict[str, Any]:
-    """The target as it goes into a folder that may be given away: without what is run on this computer only."""
+    """The target as it goes into a folder that may be given away: without what is of this computer only."""
     table = asdict(target)
-    del table["device"]["flash"]
+    del table["device"]["flash"], table["driver"]
     return table
 
 
@@ -153,13 +157,14 @@ def load(name: str, extra: Path | None = None) -> Target:
     """The target called `name`. TargetError (exit 2) when unknown or invalid."""
     if extra and not extra.is_dir():
         raise TargetError(f"--targets-dir {extra} is not a folder.")
-    table, path = _merged(name, extra, ())
+    table, path, driver = _merged(name, extra, ())
     if table.get("name", name) != name:
         raise TargetError(f"{path}: name is {table['name']!r} but the file is {name}.toml; make them equal.")
-    return parse(Target, {**table, "name": name}, f"{path}: ", TargetError)
+    return replace(parse(Target, {**table, "name": name}, f"{path}: ", TargetError), driver=driver)
 
 
-def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
+def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict[str, Any], Path, Path | None]:
+    """The table, the file, and the driver of its own or of the nearest that it inherits from and that says which."""
     if name in below:
         raise TargetError(f"targets inherit in a circle: {' -> '.join((*below, name))}.")
     path = next(
@@ -170,12 +175,31 @@ def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict
         where = f"target {below[-1]!r} inherits the " if below else ""
         raise TargetError(f"{where}unknown target {name!r}.{did_you_mean(name, known)} Known targets: {', '.join(known)}.")
     table = read_toml(path, TargetError)
+    driver = _own_driver(path)
     parent = table.pop("inherits", None)
     if parent is None:
-        return table, path
-    base, _ = _merged(str(parent), extra, (*below, name))
+        return table, path, driver
+    base, _, inherited = _merged(str(parent), extra, (*below, name))
     base.pop("name", None)
-    return _overlay(base, table), path
+    device = table.get("device")
+    if driver is None and not (isinstance(device, Mapping) and "hal" in device):
+        driver = inherited
+    return _overlay(base, table), path, driver
+
+
+def _own_driver(file: Path) -> Path | None:
+    """`<board>/hal.c` beside the target file. TargetError when a link leads out of the folder of targets: what is there goes
+    into what is given away."""
+    path = file.with_suffix("") / "hal.c"
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        inside = path.resolve().is_relative_to(file.parent)
+    except (OSError, RuntimeError):  # a link to itself
+        inside = False
+    if not (inside and path.is_file()):
+        raise TargetError(f"{path} must be a C file in {file.parent}, no link to elsewhere: copy the board's driver there.")
+    return path
 
 
 def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,13 +51,17 @@ def io_tensors(graph: Graph, preprocess: Preprocess | None) -> tuple[list[IoTens
 
 
 def driver(target: Target) -> Path:
-    """The C file of the target's UART driver. TargetError when it names one that does not exist."""
+    """The C file of the target's UART driver, its own or a shipped one. TargetError when there is none."""
+    if target.driver is not None:
+        if not target.driver.is_file():
+            raise TargetError(f"target {target.name}: its driver {target.driver} is gone. Put it there again.")
+        return target.driver
     hal = data_dir("firmware_templates") / "cortex_m" / "hal" / f"{target.device.hal}.c"
     if not hal.is_file():
         name, known = target.device.hal, sorted(h.stem for h in hal.parent.glob("*.c"))
         raise TargetError(
             f"target {target.name}: device.hal = {name!r} has no driver.{did_you_mean(name, known)} Use one of: "
-            f"{', '.join(known)}."
+            f"{', '.join(known)}; or write your own, for a new chip family: {target.name}/hal.c, beside its target file."
         )
     return hal
 
@@ -72,13 +76,14 @@ def write_skeleton(
 ) -> None:
     """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`. TargetError as `driver`."""
     source, hal = data_dir("firmware_templates") / "cortex_m", driver(target)
-    copied = [*source.glob("*.c"), *source.glob("*.h"), *hal.parent.glob(f"{hal.stem}.[ch]")]
-    for file in copied:
-        place = work / "src" / file.relative_to(source)
+    copied = {f.relative_to(source).as_posix(): f for f in (*source.glob("*.c"), *source.glob("*.h"))}
+    copied[f"hal/{hal.stem if target.driver is None else target.name}.c"] = hal
+    for name, file in copied.items():
+        place = work / "src" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
     templates = sorted(t.relative_to(source).as_posix() for t in (*source.glob("*.j2"), source / "tflm" / "main.cc.j2"))
-    named = [*(f.relative_to(source).as_posix() for f in copied), *(t.removesuffix(".j2") for t in templates)]
+    named = [*copied, *(t.removesuffix(".j2") for t in templates)]
     sources = sorted(f"src/{name}" for name in named if name.endswith(".c") and f"src/{name}" != BUILD_ID)
     values = _values(lowered, preprocess, target, [*sources, f"model/{prefix(lowered.graph)}.c"])
     values["takes_floats"] = normalization is not None and preprocess is None

@@ -48,7 +48,7 @@ def print_target(target: Target, console: Console) -> None:
     """Every value that a target of its family uses, defaults included; text and lists that are empty are left out."""
     for f in dataclasses.fields(target):
         value = getattr(target, f.name)
-        if not dataclasses.is_dataclass(value):
+        if not dataclasses.is_dataclass(value) and value is not None:
             _print_row(console, f.name, value)
     for f in dataclasses.fields(target):
         value = getattr(target, f.name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +245,42 @@ def test_a_folder_names_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         RecipeError, match=r"manifest\.json names a flash command, which no folder does; it is not to be tru"
     ):
         measure(folder)
+
+
+POWER_UP = """
+import os, subprocess, sys
+image, port, said = sys.argv[1:]
+with open(said, "w") as out:
+    command = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "pty"]
+    command += ["-icount", "shift=0", "-kernel", image]
+    qemu = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+os.unlink(port)
+while not (line := [w for w in open(said).read().split() if w.startswith("/dev/")]):
+    assert qemu.poll() is None
+os.symlink(line[0], port)
+open(said + ".pid", "w").write(str(qemu.pid))
+"""
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+def test_a_first_run_on_a_board(firmware: Callable[..., Firmware], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a silent board to a measurement, and then again without flashing. That it is an emulator only this test knows."""
+    monkeypatch.setattr("pipeline.devices.board.serial.ANSWER_TIMEOUT_S", 5.0)
+    port, said = tmp_path / "ttyACM0", tmp_path / "said"
+    command = [sys.executable, "-c", POWER_UP, "{elf}", "{port}", str(said)]
+    desk_file = tmp_path / "bench.toml"
+    desk_file.write_text(f'[cortex-m4]\nport = "{port}"\nkind = "measured"\nflash = {json.dumps(command)}\n')
+    try:
+        with serial_line(lambda _received: b"") as blank:
+            port.symlink_to(blank)
+            first = measure(firmware().folder, bench=desk_file)
+        flashed = said.stat().st_mtime_ns
+        again = measure(firmware().folder, bench=desk_file)
+    finally:
+        os.kill(int(Path(f"{said}.pid").read_text()), signal.SIGKILL)
+    assert (first.kind, first.bit_exact.equal) == (again.kind, again.bit_exact.equal) == ("measured", 16)
+    assert said.stat().st_mtime_ns == flashed
 
 
 @pytest.mark.parametrize(

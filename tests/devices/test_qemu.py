@@ -296,8 +296,8 @@ def test_a_board_that_runs_another_build_of_the_model(
     stale = replace(built, elf=folder / "build" / "small_cnn.elf")
     with pytest.raises(
         DeviceError,
-        match=rf"in QEMU .* runs build [0-9a-f]{{16}} of this model, but small_cnn\.elf is build {built.build_id}: .* Flash "
-        rf"{folder}/build/small_cnn\.bin",
+        match=rf"in QEMU .* runs build [0-9a-f]{{16}} of this model, but small_cnn\.elf is build {built.build_id}: .* "
+        rf"To go on, flash {folder}/build/small_cnn\.bin",
     ):
         resolve_device(M4).open_board(stale).__enter__()
 
@@ -308,7 +308,7 @@ def test_a_firmware_from_before_there_were_build_ids(firmware: Callable[..., Fir
     answers = folder / "src" / "extensions.c"
     answers.write_text(answers.read_text().replace("    command_line(build_id);\n", ""))
     subprocess.run(["make", "-C", str(folder)], check=True, capture_output=True)
-    with pytest.raises(DeviceError, match=r"in QEMU .* does not say which build it runs: .* older version .* Flash /"):
+    with pytest.raises(DeviceError, match=r"in QEMU .* does not say which build it runs: .* older version .*, flash /"):
         resolve_device(M4).open_board(replace(built, elf=folder / "build" / "small_cnn.elf")).__enter__()
 
 

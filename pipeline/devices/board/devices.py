@@ -84,8 +84,9 @@ class SerialDevice:
             yield board
 
     def _enter_flashed(self, stack: ExitStack, board: SerialBoard) -> None:
-        """The port of a board that was just reset may be gone for a while."""
-        end = time.monotonic() + BACK_AFTER_S
+        """The port of a board that was just reset may be gone for a while, and its boot banner may come in the midst of the
+        first conversation: there is a second."""
+        end, first = time.monotonic() + BACK_AFTER_S, True
         while True:
             try:
                 stack.enter_context(board)
@@ -95,6 +96,9 @@ class SerialDevice:
                     raise
                 time.sleep(POLL_S)
             except DeviceError as e:
+                if first:
+                    first = False
+                    continue
                 raise DeviceError(
                     f"{self.where} was flashed, and is not as it should be. Does the flash command write where the target's "
                     f"flash begins (0x{self.target.memory.flash_origin:08x}), and reset the board? {e}"
