@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from pipeline.errors import GraphError
 DType = Literal["int8", "uint8", "int32", "float32"]
 Array = npt.NDArray[Any]
 Storage = Literal["new", "in_place", "alias"]
+Rounding = Literal["exact", "product", "requant", "sum", "function", "mean", "once", "rescaled"]
 
 MAX_TENSOR_BYTES = 2**31 - 1  # the generated C addresses with int32
 
@@ -157,6 +158,11 @@ class Op(ABC):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    rounding: ClassVar[Rounding]
+    """Why a runtime that computes in float32 may come to a neighbouring value: a row of `pipeline.proof.tolerances`."""
+    rounding_in_source: ClassVar[Rounding | None] = None
+    """The same for a model that this was imported from, where that is another."""
+
     @property
     def output(self) -> str:
         return self.outputs[0]
@@ -198,6 +204,11 @@ class Op(ABC):
         """Where the (first) output may live: "new" memory; "in_place" over the first input, when that dies here; or as an
         "alias" of the first input's very bytes (reshape: no kernel runs)."""
         return "new"
+
+    def monotonic(self, graph: Graph) -> bool:
+        """Every output grows, or stays, when an input grows, channel by channel of the last axis: then the image of an
+        interval is the operator applied to its end points."""
+        return False
 
     def fail(self, message: str) -> GraphError:
         """A GraphError that starts with the operator and the tensor it writes."""

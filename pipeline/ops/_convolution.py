@@ -14,6 +14,7 @@ from pipeline.fixedpoint import INT32_MAX, clamp_int8, quantize_multiplier, requ
 from pipeline.ir import Array, Const, Graph, Op, Tensor, TfliteNode
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._checks import expect_int8, expect_rank
+from pipeline.ops._onnx import OnnxWriter, onnx_pads
 from pipeline.ops._window import Pads, Pair, check_window, explicit_pad, spatial, tflite_padding, window_params, windows
 
 
@@ -73,6 +74,21 @@ class Weighted(Op):
             "shift": shift[stored].astype(np.int8),
         }
 
+    def onnx_bias(self, w: OnnxWriter) -> list[str]:
+        """The bias in units of the accumulator: input scale times weight scale.
+
+        The reference rounds twice: first to 2**shift, so that its results are on average half of that further from zero than
+        ONNX Runtime's. Half of 2**shift is between half an accumulator unit and one: where a ReLU leaves only positive
+        results, one unit more in the bias takes most of it away (measured: a third of the differing values is left).
+        """
+        x, weights, y = (w.graph[n] for n in (*self.inputs[:2], self.output))
+        assert weights.quant is not None  # the operators demand it
+        _, shift = self._requant(w.graph)
+        unit = np.asarray(weights.quant.scale, dtype=np.float32) * np.float32(x.scale)
+        positive = clamp_range(self.activation, y)[0] >= y.zero_point
+        scales = np.broadcast_to(unit, shift.shape).astype(np.float32)
+        return w.bias(self, self.bias, scales, ((shift < 0) & positive).astype(np.int32))
+
     def check_weights(self, graph: Graph) -> None:
         """Symmetric constant int8 weights with one scale or one per output channel, and a fitting int32 bias."""
         name = self.inputs[1]
@@ -126,6 +142,15 @@ class Convolution(Weighted):
         """The fields of the C struct `nn_window`."""
         x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
         return window_params(x, y, spatial(w), self.stride, self.dilation, self.pads)
+
+    def onnx_convolution(self, w: OnnxWriter, weights: Array, group: int) -> None:
+        """`weights` are ONNX's (O, C/groups, KH, KW)."""
+        inputs = [w.real(self.inputs[0], "nchw"), w.weights(self, self.inputs[1], weights, axis=0), *self.onnx_bias(w)]
+        y = w.node(
+            "Conv", inputs, f"{self.output}/conv", kernel_shape=list(weights.shape[2:]), strides=list(self.stride),
+            dilations=list(self.dilation), pads=onnx_pads(self.pads), group=group,
+        )  # fmt: skip
+        w.store(y, self.output, "nchw", self.activation)
 
     def convolution_nodes(
         self, graph: Graph, builtin: str, options: str, more: Mapping[str, Any] = MappingProxyType({})

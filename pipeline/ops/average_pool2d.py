@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.fixedpoint import clamp_int8
 from pipeline.ir import Array, Graph, TfliteNode
 from pipeline.ops._activation import clamp_range
+from pipeline.ops._onnx import OnnxWriter, onnx_pads
 from pipeline.ops._pool import Pool
 from pipeline.ops._window import spatial, windows
 
@@ -19,6 +20,8 @@ class AveragePool2d(Pool):
 
     The mean of the quantised values, rounded half away from zero; input and output are quantised alike.
     """
+
+    rounding = "mean"
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         x, y = graph[self.inputs[0]], graph[self.output]
@@ -41,3 +44,18 @@ class AveragePool2d(Pool):
             )
         attributes = self.tflite_attributes(padding)
         return (TfliteNode("AVERAGE_POOL_2D", self.inputs, self.outputs, "Pool2DOptions", attributes, version=2),)
+
+    def monotonic(self, graph: Graph) -> bool:
+        return True
+
+    def onnx(self, w: OnnxWriter) -> None:
+        x = w.graph[self.inputs[0]]
+        source = w.averaged(self.inputs[0])
+        if self.kernel == x.shape[1:3] and not any(self.pads):
+            value = w.node("GlobalAveragePool", [source], f"{self.output}/mean")
+        else:
+            value = w.node(
+                "AveragePool", [source], f"{self.output}/mean", kernel_shape=list(self.kernel), strides=list(self.stride),
+                pads=onnx_pads(self.pads), count_include_pad=0,
+            )  # fmt: skip
+        w.store(value, self.output, "nchw", self.activation)

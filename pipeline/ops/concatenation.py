@@ -9,11 +9,15 @@ import numpy as np
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._copy import check_copies, copy_kernel, steps
+from pipeline.ops._onnx import TO_NCHW, OnnxWriter, common_layout
 
 
 @dataclass(frozen=True, kw_only=True)
 class Concatenation(Op):
     """inputs: two or more tensors, all quantised as the output is: TFLM copies, it never rescales."""
+
+    rounding = "exact"
+    rounding_in_source = "rescaled"
 
     axis: int
 
@@ -48,3 +52,9 @@ class Concatenation(Op):
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         attributes = {"axis": self.axis, "fusedActivationFunction": "NONE"}
         return (TfliteNode("CONCATENATION", self.inputs, self.outputs, "ConcatenationOptions", attributes, version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        layout = common_layout(self, w)
+        axis = TO_NCHW.index(self.axis) if layout == "nchw" else self.axis
+        value = w.node("Concat", [w.stored(n, layout) for n in self.inputs], f"{self.output}/joined", axis=axis)
+        w.keep(value, self.output, layout)

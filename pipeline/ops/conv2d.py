@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.fixedpoint import integer_matmul
 from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode, Variant
 from pipeline.ops._convolution import Convolution
+from pipeline.ops._onnx import TO_NCHW, OnnxWriter
 
 POINTWISE_CODE_BYTES = 648  # of mobilenet_v1_025's in tests/counts
 
@@ -20,6 +21,8 @@ class Conv2d(Convolution):
 
     inputs: x (1,H,W,C), w (O,KH,KW,C/groups), [bias (O,)].
     """
+
+    rounding = "requant"
 
     def check_channels(self, x: Tensor, w: Tensor) -> None:
         if x.shape[3] % w.shape[3] or w.shape[0] % (x.shape[3] // w.shape[3]):
@@ -76,3 +79,7 @@ class Conv2d(Convolution):
 
     def macs(self, graph: Graph) -> int:
         return graph[self.output].size * math.prod(graph[self.inputs[1]].shape[1:])
+
+    def onnx(self, w: OnnxWriter) -> None:
+        x, weights = w.graph[self.inputs[0]], w.graph.constant(self.inputs[1])
+        self.onnx_convolution(w, weights.transpose(TO_NCHW), x.shape[3] // weights.shape[3])

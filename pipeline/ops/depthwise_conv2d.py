@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode
 from pipeline.ops._convolution import Convolution
+from pipeline.ops._onnx import OnnxWriter
 from pipeline.ops._window import spatial
 
 
@@ -19,6 +20,8 @@ class DepthwiseConv2d(Convolution):
 
     The depth multiplier m comes from the shapes; output channel o reads input channel o // m.
     """
+
+    rounding = "requant"
 
     channel_axis: ClassVar[int] = 3
 
@@ -46,3 +49,7 @@ class DepthwiseConv2d(Convolution):
 
     def macs(self, graph: Graph) -> int:
         return graph[self.output].size * math.prod(spatial(graph[self.inputs[1]]))
+
+    def onnx(self, w: OnnxWriter) -> None:
+        x, weights = w.graph[self.inputs[0]], w.graph.constant(self.inputs[1])
+        self.onnx_convolution(w, weights.transpose(3, 0, 1, 2), x.shape[3])  # 1HWC to C1HW

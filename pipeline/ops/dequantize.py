@@ -9,11 +9,14 @@ import numpy as np
 from pipeline.fixedpoint import dequantize
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_shape
+from pipeline.ops._onnx import OnnxWriter, requantized
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dequantize(Op):
     """y = scale * (x - x_zero) in float32, for a graph's outputs. inputs: x."""
+
+    rounding = "product"
 
     def check(self, graph: Graph) -> None:
         expect_int8(self, graph, self.inputs[0])
@@ -32,3 +35,6 @@ class Dequantize(Op):
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return (TfliteNode("DEQUANTIZE", self.inputs, self.outputs, "DequantizeOptions", version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        requantized(self, w)

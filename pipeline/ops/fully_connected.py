@@ -11,6 +11,7 @@ from pipeline.ir import Array, Graph, Kernel, TfliteNode
 from pipeline.ops._activation import TFLITE_ACTIVATION
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._convolution import Weighted
+from pipeline.ops._onnx import OnnxWriter, reshaped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class FullyConnected(Weighted):
     TFLite (and TFLM of 2024) multiply the scales in float32, which moves the multiplier by up to 6e-8 and shows in exact
     ties alone; TFLM now multiplies in double, and so does this.
     """
+
+    rounding = "requant"
 
     def check(self, graph: Graph) -> None:
         x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
@@ -51,3 +54,18 @@ class FullyConnected(Weighted):
 
     def macs(self, graph: Graph) -> int:
         return graph[self.output].size * graph[self.inputs[1]].shape[1]
+
+    def onnx(self, w: OnnxWriter) -> None:
+        """Gemm, not MatMul: it takes the bias, and ONNX Runtime fuses it into one QGemm."""
+        x, y, (features, width) = w.graph[self.inputs[0]], w.graph[self.output], w.graph[self.inputs[1]].shape
+        rows = (x.size // width, width)
+        source = w.real(self.inputs[0])
+        if x.shape != rows:
+            source = reshaped(w, source, f"{self.output}/rows", rows)
+        weights = w.weights(self, self.inputs[1], w.graph.constant(self.inputs[1]), axis=0)
+        value = w.node("Gemm", [source, weights, *self.onnx_bias(w)], f"{self.output}/gemm", transB=1)
+        if y.shape == (rows[0], features):
+            w.store(value, self.output, "nhwc", self.activation)
+        else:  # quantised first: ONNX Runtime fuses an operator with the quantise node right behind it
+            flat = w.quantized(value, self.output, f"{self.output}/flat")
+            w.keep(reshaped(w, flat, f"{self.output}/shaped", y.shape), self.output, "nhwc", self.activation)

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, rounding_divide_by_pot
 from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.ops._onnx import OnnxWriter, elementwise
 from pipeline.ops._unary import Unary
 
 INT16_MIN, INT16_MAX = -(2**15), 2**15 - 1
@@ -16,6 +17,8 @@ INT16_MIN, INT16_MAX = -(2**15), 2**15 - 1
 @dataclass(frozen=True, kw_only=True)
 class HardSwish(Unary):
     """In TFLite's 16-bit fixed-point arithmetic, roundings and saturations included. inputs: x."""
+
+    rounding = "function"
 
     def check(self, graph: Graph) -> None:
         super().check(graph)
@@ -47,6 +50,9 @@ class HardSwish(Unary):
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return (TfliteNode("HARD_SWISH", self.inputs, self.outputs, version=1),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        elementwise(self, w, "HardSwish")
 
 
 def _multiplier16(real: float) -> tuple[int, int]:

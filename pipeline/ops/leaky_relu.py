@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.ops._onnx import OnnxWriter, elementwise
 from pipeline.ops._unary import Unary
 
 
@@ -18,6 +19,8 @@ class LeakyRelu(Unary):
 
     With a negative alpha TFLM's result is the negated result of the positive one, halves included.
     """
+
+    rounding = "requant"
 
     alpha: float
 
@@ -43,3 +46,6 @@ class LeakyRelu(Unary):
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         attributes = {"alpha": float(self.alpha)}
         return (TfliteNode("LEAKY_RELU", self.inputs, self.outputs, "LeakyReluOptions", attributes, version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        elementwise(self, w, "LeakyRelu", alpha=self.alpha)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.ir import Array, Graph, TfliteNode
 from pipeline.ops._gemmlowp import logistic
+from pipeline.ops._onnx import OnnxWriter, elementwise
 from pipeline.ops._sigmoidal import q4_requant, sigmoidal
 from pipeline.ops._unary import Unary
 
@@ -13,6 +14,8 @@ from pipeline.ops._unary import Unary
 @dataclass(frozen=True, kw_only=True)
 class Logistic(Unary):
     """In gemmlowp's fixed-point arithmetic, as TFLM. inputs: x. The output's scale is 1/256, its zero point -128."""
+
+    rounding = "function"
 
     def check(self, graph: Graph) -> None:
         super().check(graph)
@@ -26,3 +29,6 @@ class Logistic(Unary):
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return (TfliteNode("LOGISTIC", self.inputs, self.outputs, version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        elementwise(self, w, "Sigmoid")

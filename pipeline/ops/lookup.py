@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.fixedpoint import dequantize, quantize
 from pipeline.ir import Array, Graph, Tensor, TfliteNode
+from pipeline.ops._onnx import INT32, OnnxWriter, common_layout
 from pipeline.ops._unary import Unary
 
 
@@ -21,6 +22,9 @@ def lookup_table(f: Callable[[Array], Array], x: Tensor, y: Tensor) -> tuple[int
 @dataclass(frozen=True, kw_only=True)
 class Lookup(Unary):
     """y = table[x + 128]. inputs: x. A .tflite file says it with CAST, ADD and GATHER: the same bytes, but slow."""
+
+    rounding = "exact"
+    rounding_in_source = "once"
 
     table: tuple[int, ...]
 
@@ -45,3 +49,10 @@ class Lookup(Unary):
             TfliteNode("ADD", (wide, offset), (index,), "AddOptions", {"fusedActivationFunction": "NONE"}),
             TfliteNode("GATHER", (table, index), self.outputs, "GatherOptions", {"axis": 0}, version=2),
         )
+
+    def onnx(self, w: OnnxWriter) -> None:
+        """ONNX has no operator for a table: Gather. In the float form the table's values are real, its index is not."""
+        y, layout = w.graph[self.output], common_layout(self, w)
+        index = w.node("Cast", [w.bytes(self.inputs[0], layout)], f"{self.output}/index", to=INT32)
+        table = w.constant(f"{self.output}/table", w.encode(y, np.array(self.table, np.int8)))
+        w.keep(w.node("Gather", [table, index], f"{self.output}/found"), self.output, layout)

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline.ops._extremum import Extremum
+from pipeline.ops._onnx import OnnxWriter, elementwise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maximum(Extremum):
     """inputs: a, b, quantised as the output is; one may be a constant."""
 
+    rounding = "exact"
+
     largest: ClassVar[bool] = True
+
+    def onnx(self, w: OnnxWriter) -> None:
+        elementwise(self, w, "Max")

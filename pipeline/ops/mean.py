@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8
+from pipeline.ops._onnx import TO_NHWC, OnnxWriter, reshaped
 
 MAX_RANK, MAX_AXES = 4, 2  # of TFLM, in reduce_common.cc
 
@@ -20,6 +21,8 @@ class Mean(Op):
 
     Unlike average_pool2d it rescales, and rounds twice. The reduced axes stay with size one if the output has x's rank.
     """
+
+    rounding = "mean"
 
     axes: tuple[int, ...]
 
@@ -71,3 +74,22 @@ class Mean(Op):
         attributes = {"keepDims": len(graph[self.output].shape) == len(graph[self.inputs[0]].shape)}
         inputs = (self.inputs[0], np.array(self.axes, np.int32))
         return (TfliteNode("MEAN", inputs, self.outputs, "ReducerOptions", attributes, version=2),)
+
+    def monotonic(self, graph: Graph) -> bool:
+        return len(graph[self.inputs[0]].shape) - 1 not in self.axes
+
+    def onnx(self, w: OnnxWriter) -> None:
+        x, y = w.graph[self.inputs[0]], w.graph[self.output]
+        if len(x.shape) == 4 and set(self.axes) == {1, 2}:
+            value = w.node("GlobalAveragePool", [w.real(self.inputs[0], "nchw")], f"{self.output}/mean")
+            if len(y.shape) == 4:
+                w.store(value, self.output, "nchw")
+                return
+            # Quantised before it is reshaped: ONNX Runtime fuses an operator with the quantise node right behind it.
+            pooled = w.quantized(value, self.output, f"{self.output}/pooled")
+            flat = w.node("Transpose", [pooled], f"{self.output}/pooled/nhwc", perm=TO_NHWC)
+            w.keep(reshaped(w, flat, f"{self.output}/flat", y.shape), self.output)
+            return
+        keep = int(len(y.shape) == len(x.shape))
+        value = w.node("ReduceMean", [w.real(self.inputs[0])], f"{self.output}/mean", axes=list(self.axes), keepdims=keep)
+        w.store(value, self.output)

@@ -8,11 +8,14 @@ from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, Kernel, TfliteNode
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._broadcast import Binary
+from pipeline.ops._onnx import OnnxWriter, elementwise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mul(Binary):
     """y = clamp(requantize((a - a_zero) * (b - b_zero)) + y_zero). inputs: a, b; one may be a constant."""
+
+    rounding = "requant"
 
     activation: Activation = "none"
 
@@ -44,3 +47,6 @@ class Mul(Binary):
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         attributes = {"fusedActivationFunction": TFLITE_ACTIVATION[self.activation]}
         return (TfliteNode("MUL", self.inputs, self.outputs, "MulOptions", attributes, version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        elementwise(self, w, "Mul", self.activation)

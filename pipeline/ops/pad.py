@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
+from pipeline.ops._onnx import TO_NCHW, OnnxWriter, common_layout
 from pipeline.ops._window import pad_node
 
 MAX_RANK = 4
@@ -16,6 +17,8 @@ MAX_RANK = 4
 @dataclass(frozen=True, kw_only=True)
 class Pad(Op):
     """`widths` (before, after) per axis, filled with `value` (quantised) or, when None, with the zero point. inputs: x."""
+
+    rounding = "exact"
 
     widths: tuple[tuple[int, int], ...]
     value: int | None = None
@@ -51,3 +54,15 @@ class Pad(Op):
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         widths = np.array(self.widths, np.int32)
         return (pad_node(self.inputs[0], widths, self.output, graph[self.output], self.value),)
+
+    def monotonic(self, graph: Graph) -> bool:
+        return True
+
+    def onnx(self, w: OnnxWriter) -> None:
+        x, layout = w.graph[self.inputs[0]], common_layout(self, w)
+        widths = [self.widths[i] for i in TO_NCHW] if layout == "nchw" else list(self.widths)
+        pads = np.array([b for b, _ in widths] + [a for _, a in widths], np.int64)
+        fill = w.encode(x, np.array(x.zero_point if self.value is None else self.value, np.int8))
+        names = [w.constant(f"{self.output}/pads", pads), w.constant(f"{self.output}/fill", fill)]
+        value = w.node("Pad", [w.stored(self.inputs[0], layout), *names], f"{self.output}/padded")
+        w.keep(value, self.output, layout)

@@ -9,11 +9,14 @@ import numpy as np
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, Kernel, TfliteNode
 from pipeline.ops._broadcast import Binary
+from pipeline.ops._onnx import OnnxWriter, elementwise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prelu(Binary):
     """y = x where x >= 0, else x * alpha, rescaled. inputs: x, alpha (broadcast to x)."""
+
+    rounding = "requant"
 
     def check(self, graph: Graph) -> None:
         super().check(graph)
@@ -45,3 +48,6 @@ class Prelu(Binary):
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return (TfliteNode("PRELU", self.inputs, self.outputs, version=1),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        elementwise(self, w, "PRelu")

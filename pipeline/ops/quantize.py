@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.fixedpoint import clamp_int8, quantize, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, Kernel, Storage, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_shape
+from pipeline.ops._onnx import OnnxWriter, requantized
 from pipeline.ops._unary import Unary
 
 
@@ -18,6 +19,8 @@ class Quantize(Unary):
 
     Real numbers beyond the range saturate and not-a-number gives y_zero, where TFLM's conversion to int32 is undefined.
     """
+
+    rounding = "requant"
 
     def check(self, graph: Graph) -> None:
         x = graph[self.inputs[0]]
@@ -51,3 +54,9 @@ class Quantize(Unary):
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return (TfliteNode("QUANTIZE", self.inputs, self.outputs, "QuantizeOptions", version=2),)
+
+    def monotonic(self, graph: Graph) -> bool:
+        return graph[self.inputs[0]].dtype == "int8"
+
+    def onnx(self, w: OnnxWriter) -> None:
+        requantized(self, w)

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.ops._onnx import OnnxWriter, requantized
 from pipeline.ops._unary import Unary
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relu(Unary):
     """y = max(requantize(x - x_zero) + y_zero, y_zero): it rescales between different quantisations. inputs: x."""
+
+    rounding = "requant"
 
     def check(self, graph: Graph) -> None:
         super().check(graph)
@@ -24,3 +27,9 @@ class Relu(Unary):
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return (TfliteNode("RELU", self.inputs, self.outputs, version=2),)
+
+    def monotonic(self, graph: Graph) -> bool:
+        return True
+
+    def onnx(self, w: OnnxWriter) -> None:
+        requantized(self, w, "relu")

@@ -8,11 +8,14 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Kernel, Op, Storage, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_same_quant
+from pipeline.ops._onnx import OnnxWriter, reshaped
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reshape(Op):
     """The output's shape says it all. inputs: x. No kernel runs: the output is the input's bytes."""
+
+    rounding = "exact"
 
     def check(self, graph: Graph) -> None:
         x, y = graph[self.inputs[0]], graph[self.output]
@@ -34,3 +37,7 @@ class Reshape(Op):
 
     def storage(self, graph: Graph) -> Storage:
         return "alias"
+
+    def onnx(self, w: OnnxWriter) -> None:
+        value = reshaped(w, w.stored(self.inputs[0]), f"{self.output}/reshaped", w.graph[self.output].shape)
+        w.keep(value, self.output)

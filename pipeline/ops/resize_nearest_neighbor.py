@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.fixedpoint import round_half_away
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_rank, expect_same_quant, expect_shape
+from pipeline.ops._onnx import OnnxWriter
 from pipeline.ops._window import spatial
 
 
@@ -16,6 +17,8 @@ from pipeline.ops._window import spatial
 class ResizeNearestNeighbor(Op):
     """The output's shape says the size. inputs: x (1,H,W,C). Which row and column is nearest is computed here, in TFLite's
     float32, and compiled in as two index tables."""
+
+    rounding = "exact"
 
     align_corners: bool = False
     half_pixel_centers: bool = False
@@ -60,3 +63,11 @@ class ResizeNearestNeighbor(Op):
         inputs = (self.inputs[0], np.array(spatial(graph[self.output]), np.int32))
         options = "ResizeNearestNeighborOptions"
         return (TfliteNode("RESIZE_NEAREST_NEIGHBOR", inputs, self.outputs, options, attributes, version=3),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        """By the operator's own index tables: ONNX's Resize rounds in more ways than one, and runtimes differ."""
+        value = w.stored(self.inputs[0])
+        for axis, index in zip((1, 2), self.indexes(w.graph), strict=True):
+            table = w.constant(f"{self.output}/index_{axis}", index.astype(np.int64))
+            value = w.node("Gather", [value, table], f"{self.output}/resized_{axis}", axis=axis)
+        w.keep(value, self.output)

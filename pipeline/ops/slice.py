@@ -9,11 +9,14 @@ import numpy as np
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_rank, expect_same_quant
 from pipeline.ops._copy import check_copies, copy_kernel, steps
+from pipeline.ops._onnx import OnnxWriter, sliced
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slice(Op):
     """The output's shape of values from `begin` on, one index for each axis. inputs: x."""
+
+    rounding = "exact"
 
     begin: tuple[int, ...]
 
@@ -41,3 +44,7 @@ class Slice(Op):
         size = np.array(graph[self.output].shape, np.int32)
         inputs = (self.inputs[0], np.array(self.begin, np.int32), size)
         return (TfliteNode("SLICE", inputs, self.outputs, "SliceOptions", version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        end = [b + s for b, s in zip(self.begin, w.graph[self.output].shape, strict=True)]
+        w.keep(sliced(w, self.inputs[0], self.output, list(self.begin), end, [1] * len(end)), self.output)

@@ -17,6 +17,7 @@ from pipeline.fixedpoint import (
 from pipeline.ir import Array, Graph, Kernel, Op, Storage, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_shape
 from pipeline.ops._gemmlowp import exp_on_negative_values, one_over_one_plus_x
+from pipeline.ops._onnx import OnnxWriter
 
 DIFF_INTEGER_BITS = 5  # of the scaled difference to the row's maximum, as it goes into exp
 SUM_INTEGER_BITS = 12  # of the sum of exponentials: rows of more than 4095 equal values would overflow it
@@ -31,6 +32,8 @@ class Softmax(Op):
     gemmlowp arithmetic; differences past its end count as exp 0 in the sum and give -128. Where a row's sum passes 512 times
     its largest term TFLM aborts; here every answer is then -128, which is what the arithmetic rounds to.
     """
+
+    rounding = "function"
 
     beta: float = 1.0
 
@@ -84,3 +87,8 @@ class Softmax(Op):
 
     def storage(self, graph: Graph) -> Storage:
         return "in_place"
+
+    def onnx(self, w: OnnxWriter) -> None:
+        """beta goes into the scale that the input is dequantised with."""
+        value = w.node("Softmax", [w.real(self.inputs[0], times=self.beta)], f"{self.output}/softmax", axis=-1)
+        w.store(value, self.output)

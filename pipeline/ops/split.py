@@ -9,11 +9,14 @@ import numpy as np
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._copy import check_copies, copy_kernel, steps
+from pipeline.ops._onnx import OnnxWriter, sliced
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split(Op):
     """One output after the other along `axis`; their shapes say how long each is. inputs: x."""
+
+    rounding = "exact"
 
     axis: int
 
@@ -54,3 +57,12 @@ class Split(Op):
             return (TfliteNode("SPLIT", (axis, self.inputs[0]), self.outputs, "SplitOptions", attributes, version=2),)
         inputs = (self.inputs[0], np.array(sizes, np.int32), axis)
         return (TfliteNode("SPLIT_V", inputs, self.outputs, "SplitVOptions", attributes, version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        at = 0
+        for name in self.outputs:
+            shape = w.graph[name].shape
+            begin = [at if i == self.axis else 0 for i in range(len(shape))]
+            end = [b + s for b, s in zip(begin, shape, strict=True)]
+            at += shape[self.axis]
+            w.keep(sliced(w, self.inputs[0], name, begin, end, [1] * len(shape)), name)

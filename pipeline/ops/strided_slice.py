@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._copy import check_copies, copy_kernel, steps
+from pipeline.ops._onnx import OnnxWriter, reshaped, sliced
 
 MAX_RANK = 4  # of TFLM
 
@@ -20,6 +21,8 @@ class StridedSlice(Op):
     All are counted from the front; -1 as `end` of a negative stride includes value 0. Axes in `shrink` have one value, and
     are left out of the output's shape.
     """
+
+    rounding = "exact"
 
     begin: tuple[int, ...]
     end: tuple[int, ...]
@@ -71,3 +74,10 @@ class StridedSlice(Op):
         begin, end, strides = (np.array(v, np.int32) for v in (self.begin, self.end, self.strides))
         inputs = (self.inputs[0], begin, end, strides)
         return (TfliteNode("STRIDED_SLICE", inputs, self.outputs, "StridedSliceOptions", attributes, version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        """ONNX counts a negative end from the back: beyond the front is where a negative stride includes value 0."""
+        end = [e if e >= 0 else -n - 1 for e, n in zip(self.end, w.graph[self.inputs[0]].shape, strict=True)]
+        value = sliced(w, self.inputs[0], self.output, list(self.begin), end, list(self.strides))
+        shrunk = reshaped(w, value, f"{self.output}/shrunk", w.graph[self.output].shape) if self.shrink else value
+        w.keep(shrunk, self.output)

@@ -9,11 +9,14 @@ import numpy as np
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._copy import check_copies, copy_kernel, steps
+from pipeline.ops._onnx import OnnxWriter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transpose(Op):
     """Output axis i is input axis permutation[i]. inputs: x."""
+
+    rounding = "exact"
 
     permutation: tuple[int, ...]
 
@@ -37,3 +40,7 @@ class Transpose(Op):
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         inputs = (self.inputs[0], np.array(self.permutation, np.int32))
         return (TfliteNode("TRANSPOSE", inputs, self.outputs, "TransposeOptions", version=2),)
+
+    def onnx(self, w: OnnxWriter) -> None:
+        value = w.node("Transpose", [w.stored(self.inputs[0])], f"{self.output}/turned", perm=list(self.permutation))
+        w.keep(value, self.output)

@@ -11,6 +11,7 @@ from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode
 from pipeline.ops._activation import TFLITE_ACTIVATION
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._convolution import Weighted
+from pipeline.ops._onnx import OnnxWriter
 from pipeline.ops._window import Pair, same_pads, spatial, window_params
 
 
@@ -22,6 +23,8 @@ class TransposeConv(Weighted):
     size, is dropped, and what nothing is added to is the bias. torch's padding is the crop; its output padding shows in the
     output's size. TFLite has neither dilation nor groups here.
     """
+
+    rounding = "requant"
 
     stride: Pair = (1, 1)
     crop: Pair = (0, 0)  # rows at the top, columns at the left
@@ -88,3 +91,17 @@ class TransposeConv(Weighted):
     def macs(self, graph: Graph) -> int:
         w = graph[self.inputs[1]]
         return graph[self.inputs[0]].size * w.shape[0] * w.shape[1] * w.shape[2]
+
+    def onnx(self, w: OnnxWriter) -> None:
+        """ONNX's pads are the crops; what the output has beyond the last patch is its output padding."""
+        x, weights, y = (w.graph[n] for n in (*self.inputs[:2], self.output))
+        beyond = [
+            y.shape[i + 1] + self.crop[i] - (x.shape[i + 1] - 1) * self.stride[i] - weights.shape[i + 1] for i in (0, 1)
+        ]
+        data = w.graph.constant(self.inputs[1]).transpose(3, 0, 1, 2)  # OHWI to IOHW
+        inputs = [w.real(self.inputs[0], "nchw"), w.weights(self, self.inputs[1], data, axis=1), *self.onnx_bias(w)]
+        value = w.node(
+            "ConvTranspose", inputs, f"{self.output}/conv", kernel_shape=list(data.shape[2:]), strides=list(self.stride),
+            pads=[*self.crop, *(max(-b, 0) for b in beyond)], output_padding=[max(b, 0) for b in beyond],
+        )  # fmt: skip
+        w.store(value, self.output, "nchw", self.activation)

@@ -12,23 +12,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pipeline.ir import Array, Graph, Op, Quant, Tensor
-from pipeline.ops.add import Add
 from pipeline.ops.average_pool2d import AveragePool2d
 from pipeline.ops.conv2d import Conv2d
 from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
 from pipeline.ops.fully_connected import FullyConnected
 from pipeline.ops.max_pool2d import MaxPool2d
-from pipeline.ops.quantize import Quantize
-from pipeline.ops.relu import Relu
-from pipeline.ops.relu6 import Relu6
+from pipeline.ops.mean import Mean
 from pipeline.ops.reshape import Reshape
-from pipeline.passes.intervals import Interval, channel_intervals, keeps_channels, touches_padding
+from pipeline.passes.intervals import Interval, channel_intervals, touches_padding
 
 FEWEST = 2
 """Channels that always stay: a tensor needs one, and some versions of TFLM round the multiplier of a dense layer with a
 single weight scale in another way than those of one with several (see ops/fully_connected.py)."""
-
-CHANNELWISE = (Add, AveragePool2d, MaxPool2d, Quantize, Relu, Relu6)
 
 
 def eliminate_dead_channels(graph: Graph) -> Graph:
@@ -93,7 +88,7 @@ def _groups(graph: Graph) -> list[_Group]:
             group(y)
         elif (isinstance(op, DepthwiseConv2d) and graph[x].shape[-1] == graph[y].shape[-1]) or _keeps_channels(op, graph):
             tie(x, y)
-        elif isinstance(op, CHANNELWISE) and all(graph[n].shape == graph[y].shape for n in op.inputs):
+        elif op.monotonic(graph) and all(graph[n].shape == graph[y].shape for n in op.inputs):
             for name in op.inputs:
                 if graph[name].data is not None:
                     group(y).pinned = True
@@ -117,7 +112,7 @@ def _plain(op: Conv2d | FullyConnected, graph: Graph) -> bool:
 def _keeps_channels(op: Op, graph: Graph) -> bool:
     """A mean over space, or a reshape that only drops or adds axes of size one: the last axis stays the channel."""
     x, y = graph[op.inputs[0]].shape, graph[op.output].shape
-    return keeps_channels(op, graph) or (isinstance(op, Reshape) and x[-1:] == y[-1:] != ())
+    return (isinstance(op, Mean) and op.monotonic(graph)) or (isinstance(op, Reshape) and x[-1:] == y[-1:] != ())
 
 
 def _not_needed(op: Conv2d | FullyConnected, graph: Graph, x: Interval, channels: int) -> Array:

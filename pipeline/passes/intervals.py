@@ -1,7 +1,7 @@
 """Interval arithmetic on the int8 graph: for every activation, the smallest and largest value each channel can ever take.
 
 Requantisation is monotonic, so the end points of an accumulator's interval map exactly. Padding puts the zero point into a
-window. Operators not listed here get the whole int8 range, which is always true.
+window. Operators that are neither weighted nor say that they are monotonic get the whole int8 range, which is always true.
 """
 
 from __future__ import annotations
@@ -12,25 +12,13 @@ from pipeline.fixedpoint import clamp_int8, requantize
 from pipeline.ir import Array, Graph, Op
 from pipeline.ops._activation import clamp_range
 from pipeline.ops._convolution import per_channel_requant
-from pipeline.ops.add import Add
-from pipeline.ops.average_pool2d import AveragePool2d
 from pipeline.ops.conv2d import Conv2d
 from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
 from pipeline.ops.fully_connected import FullyConnected
-from pipeline.ops.max_pool2d import MaxPool2d
-from pipeline.ops.mean import Mean
-from pipeline.ops.pad import Pad
-from pipeline.ops.quantize import Quantize
-from pipeline.ops.relu import Relu
-from pipeline.ops.relu6 import Relu6
 from pipeline.ops.reshape import Reshape
 
 Interval = tuple[Array, Array]
 """(low, high): int64 arrays with one entry per index of the tensor's last axis; low == high: the channel is constant."""
-
-MONOTONIC = (Add, AveragePool2d, MaxPool2d, Pad, Quantize, Relu, Relu6)
-"""Operators whose every output grows (or stays) when an input grows, channel by channel: the image of an interval is the
-operator applied to its end points."""
 
 
 def channel_intervals(graph: Graph) -> dict[str, Interval]:
@@ -60,17 +48,12 @@ def touches_padding(op: Conv2d | DepthwiseConv2d, graph: Graph) -> bool:
     return beyond(1, op.pads[0]) or beyond(2, op.pads[2])
 
 
-def keeps_channels(op: Op, graph: Graph) -> bool:
-    """A mean over other axes than the last."""
-    return isinstance(op, Mean) and len(graph[op.inputs[0]].shape) - 1 not in op.axes
-
-
 def _image(op: Op, graph: Graph, found: dict[str, Interval]) -> Interval | None:
     if isinstance(op, Conv2d | DepthwiseConv2d | FullyConnected):
         return _weighted(op, graph, found[op.inputs[0]])
     if isinstance(op, Reshape):
         return _reshaped(found[op.inputs[0]], graph[op.output].shape[-1])
-    if (isinstance(op, MONOTONIC) and graph[op.inputs[0]].dtype == "int8") or keeps_channels(op, graph):
+    if op.monotonic(graph):
         ends = []
         for side in (0, 1):
             args = [_filled(graph, name, found[name][side]) if name in found else graph.constant(name) for name in op.inputs]

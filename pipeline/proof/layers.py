@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.errors import GraphError
 from pipeline.importers.stored import Value
 from pipeline.ir import Array, Graph, Op
-from pipeline.proof.tolerances import SOURCE_LAYER
+from pipeline.proof.tolerances import SOURCE_INPUT, source_layer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +58,9 @@ def layers(graph: Graph, int8_inputs: Sequence[Array], seen: Sequence[Seen]) -> 
         values[name], slack[name] = (known[name][0][1], 0) if name in known else (y, allowed)
 
     for name, x in zip(graph.inputs, int8_inputs, strict=True):
-        settle(name, "input", SOURCE_LAYER["input"].lsb, x)
+        settle(name, "input", SOURCE_INPUT.lsb, x)
     for op in graph.ops:
-        allowed = SOURCE_LAYER[op.kind].lsb + max((slack[n] for n in op.inputs if n in slack), default=0)
+        allowed = source_layer(op).lsb + max((slack[n] for n in op.inputs if n in slack), default=0)
         for name, y in zip(op.outputs, op.reference(graph, *_arguments(graph, op, values)), strict=True):
             settle(name, op.kind, allowed, y)
     return found

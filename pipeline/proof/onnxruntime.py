@@ -14,7 +14,7 @@ from pipeline.codegen.onnx.writer import from_stored, to_stored
 from pipeline.errors import MismatchError
 from pipeline.evidence import Comparison, Differences
 from pipeline.ir import Array, Graph, Op
-from pipeline.proof.tolerances import ONNXRUNTIME_LAYER, Tolerance
+from pipeline.proof.tolerances import Tolerance, onnxruntime_layer
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -76,7 +76,7 @@ def _layer(graph: Graph, op: Op, values: Mapping[str, Array]) -> Layer:
     alone = Graph(f"{graph.name}_layer", graph.tensors, (op,), activations, op.outputs)
     got = run_onnx(alone, *(values[n] for n in activations))
     differences = Differences.between(got, [values[n] for n in op.outputs], [_lsb(graph, n) for n in op.outputs])
-    return Layer(op.output, op.kind, differences, ONNXRUNTIME_LAYER[op.kind])
+    return Layer(op.output, op.kind, differences, onnxruntime_layer(op))
 
 
 def _lsb(graph: Graph, tensor: str) -> float:

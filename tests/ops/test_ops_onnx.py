@@ -7,13 +7,13 @@ import pytest
 from case import Case, vectors
 from test_ops import OPS, cases_of
 
-from pipeline.codegen.onnx.nodes import NODES
 from pipeline.codegen.onnx.to_onnx import save, to_float_onnx
 from pipeline.errors import MismatchError
 from pipeline.fixedpoint import dequantize
 from pipeline.ops import all_ops
+from pipeline.ops._onnx import InOnnx
 from pipeline.proof.onnxruntime import agreement, session
-from pipeline.proof.tolerances import ONNXRUNTIME_LAYER
+from pipeline.proof.tolerances import LAYER
 
 # Where TFLM's arithmetic or ONNX Runtime's leaves the real numbers; no network has such scales.
 FURTHER = {
@@ -30,8 +30,8 @@ ROWS = [pytest.param(case, f"{op}-{name}", id=f"{op}-{name}") for op in OPS for 
 
 @pytest.mark.parametrize("op", OPS)
 def test_has_onnx_nodes_and_a_tolerance(op: str) -> None:
-    assert all_ops()[op] in NODES, f"write the ONNX nodes of {op} in pipeline/codegen/onnx/nodes.py"
-    assert op in ONNXRUNTIME_LAYER, f"give {op} a tolerance with its reason in pipeline/proof/tolerances.py"
+    assert issubclass(all_ops()[op], InOnnx), f"write the ONNX nodes of {op}: its method `onnx`"
+    assert all_ops()[op].rounding in LAYER, f"give {op} a `rounding`, a row of pipeline/proof/tolerances.py"
 
 
 @pytest.mark.parametrize(("case", "name"), ROWS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,9 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline.fixedpoint import INT32_MAX, dequantize
 from pipeline.ir import Array, Graph, Op, Tensor
 from pipeline.ops._activation import Activation, clamp_range
+from pipeline.ops._onnx import TO_NCHW, TO_NHWC, Layout
 
-Layout = Literal["nhwc", "nchw"]
-TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 OFFSET = 128
 """uint8 value = int8 value + 128, for values and zero points alike: the same real number."""
 

@@ -14,20 +14,14 @@ from pipeline.importers.onnx.builder import OnnxBuilder
 from pipeline.importers.onnx.file import OnnxNode
 from pipeline.importers.stored import Value
 from pipeline.ir import Array, Op, Quant
-from pipeline.ops.add import Add
-from pipeline.ops.hard_swish import HardSwish
-from pipeline.ops.leaky_relu import LeakyRelu
 from pipeline.ops.logistic import Logistic
 from pipeline.ops.lookup import Lookup
-from pipeline.ops.maximum import Maximum
-from pipeline.ops.minimum import Minimum
-from pipeline.ops.mul import Mul
 from pipeline.ops.prelu import Prelu
 from pipeline.ops.relu import Relu
 from pipeline.ops.relu6 import Relu6
-from pipeline.ops.sub import Sub
 from pipeline.ops.tanh import Tanh
 
+Write = Callable[[OnnxBuilder, OnnxNode], None]
 Function = Callable[[OnnxNode, Array], Array]
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -89,18 +83,6 @@ def _binary(b: OnnxBuilder, n: OnnxNode, cls: type[Op], *, clamps: bool = False,
     b.emit(n, cls, names, tuple(shape), order, quant=quant, clamps=clamps)
 
 
-def add(b: OnnxBuilder, n: OnnxNode) -> None:
-    _binary(b, n, Add, clamps=True)
-
-
-def sub(b: OnnxBuilder, n: OnnxNode) -> None:
-    _binary(b, n, Sub, clamps=True)
-
-
-def mul(b: OnnxBuilder, n: OnnxNode) -> None:
-    _binary(b, n, Mul, clamps=True)
-
-
 def div(b: OnnxBuilder, n: OnnxNode) -> None:
     """By one constant."""
     by = b.constant(n, 1, "the divisor").astype(np.float64)
@@ -119,20 +101,26 @@ def power(b: OnnxBuilder, n: OnnxNode) -> None:
     _table(b, n, lambda _n, x: x ** exponent.reshape(()))
 
 
-def maximum(b: OnnxBuilder, n: OnnxNode) -> None:
-    _selecting(b, n, Maximum)
+def binary(cls: type[Op]) -> Write:
+    """Arithmetic of two values, its result clamped where a clamp follows."""
+    return lambda b, n: _binary(b, n, cls, clamps=True)
 
 
-def minimum(b: OnnxBuilder, n: OnnxNode) -> None:
-    _selecting(b, n, Minimum)
-
-
-def _selecting(b: OnnxBuilder, n: OnnxNode, cls: type[Op]) -> None:
+def selecting(cls: type[Op]) -> Write:
     """Of two values in the result's own quantisation."""
-    quant = b.quant(n.outputs[0])
-    if quant is None:
-        raise n.fail(f"its result {n.outputs[0]!r} is not quantised")
-    _binary(b, n, cls, quant=quant)
+
+    def write(b: OnnxBuilder, n: OnnxNode) -> None:
+        quant = b.quant(n.outputs[0])
+        if quant is None:
+            raise n.fail(f"its result {n.outputs[0]!r} is not quantised")
+        _binary(b, n, cls, quant=quant)
+
+    return write
+
+
+def pointwise(cls: type[Op], **defaults: float) -> Write:
+    """Of each value, with numbers of the node that have `defaults`."""
+    return lambda b, n: _pointwise(b, n, cls, **{name: n.number(name, number) for name, number in defaults.items()})
 
 
 def prelu(b: OnnxBuilder, n: OnnxNode) -> None:
@@ -141,18 +129,6 @@ def prelu(b: OnnxBuilder, n: OnnxNode) -> None:
     if slope.ndim > len(x.shape):
         raise n.fail(f"slopes of shape {slope.shape} do not fit the input {x.shape}")
     b.emit(n, Prelu, (x.name, _operand(b, n, 1, len(x.shape), x.order, None)), x.shape, x.order)
-
-
-def leaky_relu(b: OnnxBuilder, n: OnnxNode) -> None:
-    _pointwise(b, n, LeakyRelu, alpha=n.number("alpha", 0.01))
-
-
-def hard_swish(b: OnnxBuilder, n: OnnxNode) -> None:
-    _pointwise(b, n, HardSwish)
-
-
-def relu(b: OnnxBuilder, n: OnnxNode) -> None:
-    _pointwise(b, n, Relu)
 
 
 def clip(b: OnnxBuilder, n: OnnxNode) -> None:
