@@ -36,13 +36,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SUBJECTS = (
     "pipeline/fixedpoint.py",
     "pipeline/lowering/arena.py",
+    "pipeline/lowering/lower.py",
     "pipeline/ops",
     "pipeline/passes",
     "pipeline/stages",
     "pipeline/training",
 )
 TESTS = (
-    "tests/codegen", "tests/importers", "tests/ops", "tests/passes", "tests/stages", "tests/targets",
+    "tests/codegen", "tests/importers", "tests/lowering", "tests/ops", "tests/passes", "tests/stages", "tests/targets",
     "tests/test_fixedpoint.py", "tests/test_ir.py", "tests/test_oracle.py", "tests/test_recipe.py",
 )  # fmt: skip
 MARKERS = "not slow and not qemu and not ssh"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_graphs import random_inputs, small_cnn
+from example_graphs import activation, random_inputs, small_cnn, weights
 from example_target import BOARD, PLAIN, ROOMY, host_c
 
 from pipeline import target as targets
@@ -87,6 +87,22 @@ def test_every_choice_gives_the_same_bytes(cpu: targets.Cpu) -> None:
     graph = small_cnn()
     x = random_inputs(graph, 20)
     with host_c(lower(graph, cpu, ROOMY)) as host:
+        np.testing.assert_array_equal(host.run(*x)[0], graph.run(*x)[0])
+
+
+def test_of_an_odd_pixel_nothing_behind_it_is_read() -> None:
+    """The image is the last in the arena, and ends where that ends: the sanitizer sees a step further."""
+    tensors = {
+        "x": activation(1, 1, 1, 16),
+        "w": weights(np.random.default_rng(1), 32, 1, 1, 16),
+        "y": activation(1, 1, 1, 32),
+    }
+    graph = Graph("pixel", tensors, (Conv2d(inputs=("x", "w"), outputs=("y",)),), ("x",), ("y",)).checked()
+    made = lower(graph, BOARD.cpu, ROOMY)
+    assert chosen(made.layers) == [POINTWISE]
+    assert made.arena.slots["x"].offset + 16 == made.arena.arena_bytes
+    x = random_inputs(graph, 5)
+    with host_c(made) as host:
         np.testing.assert_array_equal(host.run(*x)[0], graph.run(*x)[0])
 
 
