@@ -36,6 +36,9 @@ def score(report: Report) -> Canvas | None:
     canvas = Canvas(figsize=(7.6, 3.0), layout="constrained")
     widths = [len(stages) + 0.9 for stages in panels.values()]
     axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
+    every = [v for stages in panels.values() for s in stages if (v := s.value(measure.name)) is not None]
+    room = max(0.25 * (max(every) - min(every)), 0.05 * max(map(abs, every)))  # small differences look small
+    axes[0].set_ylim(min(every) - room, max(every) + room)
     for ax, (kind, stages) in zip(axes, panels.items(), strict=True):
         values = [s.value(measure.name) or 0.0 for s in stages]
         ax.plot(range(len(stages)), values, marker="o", color=COLORS[kind], lw=1.2, ms=6)
@@ -45,7 +48,6 @@ def score(report: Report) -> Canvas | None:
         ax.set_xlim(-0.5, len(stages) - 0.5)
         ax.set_title(kind, loc="left", color=COLORS[kind])
         ax.grid(axis="x", visible=False)
-        ax.margins(y=0.25)
     better = "higher" if measure.higher_is_better else "lower"
     axes[0].set_ylabel(f"{report.label(measure.name)} ({better} is better)")
     return canvas
@@ -83,7 +85,7 @@ def _scatter(picture: Scatter, kind: Kind) -> Canvas:
         named = f"{short(name, CLASS_LETTERS)} ({kind})" if len(picture.points) > 1 else kind
         ax.set_title(named, loc="left", color=COLORS[kind])
         ax.set_xlabel(f"true{unit}")
-        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_aspect("equal", adjustable="box")
     axes[0].set_ylabel(f"answered{unit}")
     return canvas
 

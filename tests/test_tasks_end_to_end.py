@@ -1,0 +1,136 @@
+"""Every task from a recipe to an emulated board, on real data, judged by what the board said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from json_outputs import check
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.data.dataset import DataRecipe, Dataset, load
+from pipeline.locations import data_dir
+from pipeline.strict import read_toml
+from pipeline.tasks import read_recipe
+
+pytestmark = [pytest.mark.cross, pytest.mark.qemu]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But with one store for all: making one takes longer than a run."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(folder: Path, recipe: Path, *settings: str) -> dict[str, Any]:
+    """The report of a run in `folder`, on one board; every vector must be bit-exact."""
+    words = [w for s in settings for w in ("--set", s)]
+    done = CliRunner().invoke(app, ["run", str(recipe), "-t", "cortex-m4", "--json", "out.json", *words])
+    assert done.exit_code == 0, done.stderr
+    report: dict[str, Any] = json.loads((folder / "out.json").read_text())
+    check(report, "report")
+    assert report["bit_exact"]["vectors"] == report["bit_exact"]["equal"]
+    return report
+
+
+def replayed(folder: Path, **arrays: Any) -> dict[str, Any]:
+    """What `pipeline measure` says of the firmware of the only run in `folder`."""
+    np.savez(folder / "again.npz", **arrays)
+    (firmware,) = folder.glob("build/*/firmware")
+    done = CliRunner().invoke(app, ["measure", str(firmware), "--inputs", "again.npz", "--json", "again.json"])
+    assert done.exit_code == 0, done.stderr
+    measured: dict[str, Any] = json.loads((folder / "again.json").read_text())
+    check(measured, "measure")
+    return measured
+
+
+def of_example(name: str, source: str) -> Dataset:
+    task = read_recipe(read_toml(data_dir("examples") / f"{name}.toml")["task"], "task")
+    return load(DataRecipe(source), 1, task_recipe=task)
+
+
+def own_recipe(folder: Path, form: str, **arrays: Any) -> Path:
+    np.savez(folder / "data.npz", **arrays)
+    (folder / "recipe.toml").write_text(
+        f'name = "own"\nseed = 1\n[task]\nform = "{form}"\n[data]\nsource = "data.npz"\nmean = 8.0\nstd = 8.0\n'
+        '[model]\nfactory = "digits_cnn"\narguments = { width = 8 }\n[train]\nepochs = 6\nlearning_rate = 0.01\n'
+        "[prune]\nkeep = 0.7\nepochs = 2\n[distill]\nepochs = 2\n"
+    )
+    return folder / "recipe.toml"
+
+
+def digits(label: Any) -> dict[str, Any]:
+    """The bundled digits with other labels: `label` of an array of digits."""
+    data = load(DataRecipe(), 0)
+    x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
+    return {"x_train": x, "y_train": label(y), "x_test": data.x_test, "y_test": label(data.y_test)}
+
+
+def test_regression_of_diabetes(tmp_path: Path) -> None:
+    report = run(
+        tmp_path, data_dir("examples") / "diabetes.toml", "prune.keep=0.6", "distill.epochs=5", 'task.unit="points"'
+    )
+    scores = report["scores"]
+    assert report["task"] == "regression"
+    assert "accuracy" not in report
+    assert all(s["r2"] > 0.35 for s in scores.values()), "0 is who always answers the mean"
+    data = of_example("diabetes", "diabetes")
+    by_mean = np.abs(data.y_test - data.y_test.mean()).mean()
+    assert scores["device"]["mae"] < 0.8 * by_mean
+    assert scores["device"] == scores["int8"], "the board answers as the reference does"
+    assert scores["int8"]["r2"] == pytest.approx(scores["distilled"]["r2"], abs=0.02)
+    assert report["kinds"]["scores"]["device"]["r2"] == "simulated"
+    (built,) = tmp_path.glob("build/*")
+    assert {p.stem for p in (built / "plots").iterdir()} == {"score", "cost", "layers", "answers"}
+    assert "MAE, points" in (built / "report.html").read_text()
+    again = replayed(tmp_path, x=data.x_test, y=data.y_test)
+    assert again["scores"] == pytest.approx(scores["device"], rel=1e-6)
+    assert again["accuracy"] == {"device": None, "recall": None}
+
+
+def test_reconstruction_of_digits(tmp_path: Path) -> None:
+    report = run(tmp_path, data_dir("examples") / "digits_anomaly.toml", "train.epochs=20")
+    scores = report["scores"]
+    assert report["task"] == "reconstruction"
+    assert scores["device"]["auc"] > 0.9
+    assert scores["device"]["mse"] < 0.5 * scores["device"]["mse_anomalous"]
+    assert scores["device"] == scores["int8"]
+    data = of_example("digits_anomaly", "digits")
+    assert data.y_test.sum() == 35, "the zeros of the test split"
+    again = replayed(tmp_path, x=data.x_test, y=data.y_test)
+    assert again["scores"] == pytest.approx(scores["device"], rel=1e-4)
+    assert set(replayed(tmp_path, x=data.x_test[data.y_test == 0])["scores"]) == {"mse"}
+
+
+def test_two_classes_with_one_logit(tmp_path: Path) -> None:
+    arrays = digits(lambda y: (y >= 5).astype(np.int64))
+    report = run(tmp_path, own_recipe(tmp_path, "one_logit", **arrays))
+    assert all(a > 0.85 for a in report["accuracy"].values()), "half the digits are 5 or more"
+    (built,) = tmp_path.glob("build/*")
+    firmware = json.loads((built / "firmware" / "manifest.json").read_text())
+    assert firmware["model"]["task"] == {"kind": "classification", "classes": ["0", "1"], "form": "one_logit"}
+    again = replayed(tmp_path, x=arrays["x_test"], y=arrays["y_test"])
+    assert again["accuracy"]["device"] == report["accuracy"]["device"]
+
+
+def test_several_labels_at_once(tmp_path: Path) -> None:
+    arrays = digits(lambda y: np.stack([y >= 5, y % 2 == 1, y % 3 == 0], axis=1).astype(np.uint8))
+    arrays["classes"] = np.array(["large", "odd", "by three"])
+    report = run(tmp_path, own_recipe(tmp_path, "multi_label", **arrays))
+    assert all(a > 0.7 for a in report["accuracy"].values()), "all three right; who always says the commonest set has 0.2"
+    device = report["stages"][-1]["metrics"]
+    assert device["f1_macro"] > 0.85
+    assert {"recall_large", "recall_odd", "recall_by three"} <= set(device)
+    again = replayed(tmp_path, x=arrays["x_test"], y=arrays["y_test"])
+    assert again["accuracy"]["device"] == report["accuracy"]["device"]
+    assert set(again["accuracy"]["recall"]) == {"large", "odd", "by three"}
