@@ -16,6 +16,7 @@ from pipeline.data.dataset import DataRecipe, Dataset, load
 from pipeline.locations import data_dir
 from pipeline.strict import read_toml
 from pipeline.tasks import read_recipe
+from pipeline.tasks.regression import Regression
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 
@@ -34,13 +35,19 @@ def _in_a_folder_of_its_own(tmp_path: Path, store: str, monkeypatch: pytest.Monk
 
 def run(folder: Path, recipe: Path, *settings: str) -> dict[str, Any]:
     """The report of a run in `folder`, on one board; every vector must be bit-exact."""
-    words = [w for s in settings for w in ("--set", s)]
-    done = CliRunner().invoke(app, ["run", str(recipe), "-t", "cortex-m4", "--json", "out.json", *words])
-    assert done.exit_code == 0, done.stderr
-    report: dict[str, Any] = json.loads((folder / "out.json").read_text())
+    report = outcome(folder, recipe, "cortex-m4", *settings)
     check(report, "report")
     assert report["bit_exact"]["vectors"] == report["bit_exact"]["equal"]
     return report
+
+
+def outcome(folder: Path, recipe: Path, targets: str, *settings: str) -> dict[str, Any]:
+    """What `pipeline run` writes in `folder`; `targets` are their names."""
+    words = [w for s in settings for w in ("--set", s)] + [w for t in targets.split() for w in ("--target", t)]
+    done = CliRunner().invoke(app, ["run", str(recipe), "--json", "out.json", *words])
+    assert done.exit_code == 0, done.stderr
+    written: dict[str, Any] = json.loads((folder / "out.json").read_text())
+    return written
 
 
 def replayed(folder: Path, **arrays: Any) -> dict[str, Any]:
@@ -93,9 +100,25 @@ def test_regression_of_diabetes(tmp_path: Path) -> None:
     (built,) = tmp_path.glob("build/*")
     assert {p.stem for p in (built / "plots").iterdir()} == {"score", "cost", "layers", "answers"}
     assert "MAE, points" in (built / "report.html").read_text()
+    assert isinstance(data.task, Regression)
+    formula = f"`0` = {data.task.std[0]:.9g} * real + {data.task.mean[0]:.9g} points."
+    assert formula in (built / "firmware" / "README.md").read_text()
     again = replayed(tmp_path, x=data.x_test, y=data.y_test)
     assert again["scores"] == pytest.approx(scores["device"], rel=1e-6)
     assert again["accuracy"] == {"device": None, "recall": None}
+
+
+def test_numbers_of_a_board_and_a_computer(tmp_path: Path) -> None:
+    recipe, settings = data_dir("examples") / "diabetes.toml", ("train.epochs=10", "measure.seconds=0.1")
+    both = outcome(tmp_path, recipe, "cortex-m4 raspberry-pi-4", *settings)
+    check(both, "outcome")
+    board, computer = both["targets"]
+    assert computer["scores"]["device"]["r2"] == pytest.approx(board["scores"]["device"]["r2"], abs=0.01)
+    assert computer["stages"][-1]["metrics"]["float_r2"] == pytest.approx(board["scores"]["float"]["r2"], abs=0.01)
+    assert computer["agreement"]["top1"] is both["agreement"][0]["top1"] is None, (
+        "no value is an answer by being the largest"
+    )
+    assert both["agreement"][0]["max_lsb"] <= 2
 
 
 def test_reconstruction_of_digits(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def write_firmware(
             (work / SOURCE).write_bytes(model.source)
         proof = prove(model, tflite, vectors, work / "model", lowered, report)
         _write_tflm(work / "tflm", graph, tflite, proof)
-        write_skeleton(work, lowered, model.preprocess, target, normalization, model.source is not None)
+        reading = task.reading if task else ""
+        write_skeleton(work, lowered, model.preprocess, target, normalization, model.source is not None, reading)
         report("building the firmware")
         image = _build(work, p, lowered, target, tflm_dir)
         np.savez(work / "vectors.npz", allow_pickle=False, **_arrays(vectors, model.preprocess))

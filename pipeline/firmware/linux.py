@@ -28,7 +28,7 @@ from pipeline.proof.prove import prove_tflm
 from pipeline.proof.tolerances import Tolerance
 from pipeline.proof.vectors import Vectors, from_images, random
 from pipeline.target import Target, as_table
-from pipeline.tasks.task import stored
+from pipeline.tasks.task import Task, stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +85,8 @@ def write_linux(
     MismatchError when a layer leaves the tolerance table or the .tflite is not exact, TargetError when it does not fit,
     GraphError for an operator without an ONNX form. After any of them `folder` is as it was before."""
     graph, raw = model.graph.checked(), raw_input(model)
-    classes = model.data.classes if isinstance(model, QuantizedModel) else ()
+    task = model.data.task if isinstance(model, QuantizedModel) else None
+    classes = task.classes if task else ()
     given, vectors = _vectors(model, images)
     with replaced_whole(folder) as work:
         report("writing ONNX")
@@ -104,7 +105,7 @@ def write_linux(
             work / INT8_FILE, graph, feed(graph, raw, given), vectors, found, exact=not raw or bool(raw.preprocess)
         )
         tflm = prove_tflm(graph, tflite, vectors)
-        (work / "README.md").write_text(_readme(graph, target, raw), encoding="utf-8")
+        (work / "README.md").write_text(_readme(graph, target, raw, task), encoding="utf-8")
         digest = _write_manifest(work, model, target, found, tflm, "torch" if by_torch else "the int8 graph")
     return LinuxPackage(
         folder=folder,
@@ -240,7 +241,7 @@ def _write_manifest(
     return files[INT8_FILE]
 
 
-def _readme(graph: Graph, target: Target, raw: Raw | None) -> str:
+def _readme(graph: Graph, target: Target, raw: Raw | None, task: Task | None) -> str:
     def dtype(name: str) -> str:
         return "uint8" if graph[name].dtype == "int8" else graph[name].dtype
 
@@ -249,6 +250,8 @@ def _readme(graph: Graph, target: Target, raw: Raw | None) -> str:
 
     takes = f"raw {raw.dtype} values" if raw else "uint8 (the int8 values of the .tflite plus 128)"
     zeros = ", ".join(f"{n!r}: np.zeros({graph[n].shape}, np.{raw.dtype if raw else dtype(n)})" for n in graph.inputs)
+    shown = "    print(answer.argmax())\n" if task is None or task.ranked else ""
+    shown += f"\n{task.reading}\n" if task else ""
     return f"""# {graph.name} for {target.name}
 
 `{INT8_FILE}` is int8 (QDQ), `{FLOAT_FILE}` its float32 twin with the same input, `{TFLITE_FILE}` the same int8 network
@@ -259,8 +262,7 @@ for LiteRT. The .onnx files take {takes} of shape
     import numpy as np, onnxruntime
     session = onnxruntime.InferenceSession("{INT8_FILE}", providers=["CPUExecutionProvider"])
     answer = session.run(None, {{{zeros}}})[0]  # {dtype(graph.outputs[0])}, {graph[graph.outputs[0]].shape}
-    print(answer.argmax())
-
+{shown}
 `{RUNNER.name}/` is the program that measures on the Raspberry Pi: `python3 {RUNNER.name}` answers requests, JSON lines on
 stdin and stdout; the first lines of `{RUNNER.name}/__main__.py` say how. `{MANIFEST}` holds checksums, versions, and how far
 each layer is from the integer reference.

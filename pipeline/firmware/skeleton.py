@@ -73,8 +73,10 @@ def write_skeleton(
     target: Target,
     normalization: Normalization | None = None,
     has_source: bool = False,
+    reading: str = "",
 ) -> None:
-    """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`. TargetError as `driver`."""
+    """Makefile, CMakeLists.txt, README.md, src/ and tflm/main.cc into the folder `work`; `reading` says what answers mean.
+    TargetError as `driver`."""
     source, hal = data_dir("firmware_templates") / "cortex_m", driver(target)
     copied = {f.relative_to(source).as_posix(): f for f in (*source.glob("*.c"), *source.glob("*.h"))}
     copied[f"hal/{hal.stem if target.driver is None else target.name}.c"] = hal
@@ -88,6 +90,7 @@ def write_skeleton(
     values = _values(lowered, preprocess, target, [*sources, f"model/{prefix(lowered.graph)}.c"])
     values["takes_floats"] = normalization is not None and preprocess is None
     values["has_source"] = has_source
+    values["reading"] = reading
     for name in templates:
         place = work / ("" if name in TOP or "/" in name else "src") / name.removesuffix(".j2")
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -151,6 +151,7 @@ class Report:
             "run_id": self.run_id,
             "stages": [s.json() for s in self.stages],
             "task": self.task.kind,
+            "headline": {"name": self.headline.name, "higher_is_better": self.headline.higher_is_better},
             **scores,
             **on_device,
             "kinds": {

@@ -28,6 +28,7 @@ MEASURES = (
     Measure("f1_macro", "F1, mean of labels", higher_is_better=True, percent=True),
 )
 
+_NAMED = 20  # classes, in a sentence
 _MAX_NAME = 100  # characters of a class's name
 
 Form = Literal["classes", "one_logit", "multi_label"]
@@ -83,6 +84,19 @@ class Classification:
     @property
     def measures(self) -> tuple[Measure, ...]:
         return MEASURES
+
+    @property
+    def reading(self) -> str:
+        if self.form == "one_logit":
+            return f"The answer is `{self.classes[1]}` where the real value is above 0, else `{self.classes[0]}`."
+        named = ", ".join(f"{i} `{name}`" for i, name in enumerate(self.classes[:_NAMED]))
+        more = f" and {len(self.classes) - _NAMED:,} more" if len(self.classes) > _NAMED else ""
+        rule = (
+            "A label holds where its real value is above 0"
+            if self.form == "multi_label"
+            else "The largest value is the answer"
+        )
+        return f"{rule}: {named}{more}."
 
     @property
     def ranked(self) -> bool:

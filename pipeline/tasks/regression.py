@@ -109,6 +109,13 @@ class Regression:
         return ()
 
     @property
+    def reading(self) -> str:
+        """In the labels' units, with the digits that a float has."""
+        unit = f" {self.unit}" if self.unit else ""
+        each = (f"`{n}` = {s:.9g} * real + {m:.9g}{unit}" for n, m, s in zip(self.names, self.mean, self.std, strict=True))
+        return f"What the answer says, of real values in order: {'; '.join(each)}."
+
+    @property
     def ranked(self) -> bool:
         return False
 

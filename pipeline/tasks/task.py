@@ -137,6 +137,10 @@ class Task(Protocol):
         """What labels stand for, in order; empty where they are no names."""
 
     @property
+    def reading(self) -> str:
+        """How a device's answer is read, for who writes the program around it."""
+
+    @property
     def ranked(self) -> bool:
         """Whether the largest output is the answer, so that answers of two devices can be compared by it."""
 

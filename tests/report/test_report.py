@@ -31,7 +31,18 @@ SPLIT = Graph("split", HALVES, (Split(inputs=("x",), outputs=("a", "b"), axis=3)
 
 def test_json_has_exactly_the_documented_keys(report: Report) -> None:
     read = json.loads(outcome_text([report], []))
-    assert list(read) == ["format", "target", "run_id", "stages", "task", "accuracy", "bit_exact", "measurement", "kinds"]
+    assert list(read) == [
+        "format",
+        "target",
+        "run_id",
+        "stages",
+        "task",
+        "headline",
+        "accuracy",
+        "bit_exact",
+        "measurement",
+        "kinds",
+    ]
     assert [s["name"] for s in read["stages"]] == ["train", "prune", "distill", "quantize", "codegen", "measure"]
     assert read["stages"][0]["metrics"]["macs"] == 412_544
     assert read["accuracy"] == {"float": 0.9806, "pruned": 0.9722, "distilled": 0.975, "int8": 0.9694, "device": 0.9694}
