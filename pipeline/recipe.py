@@ -9,32 +9,35 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import stages as builtin
-from pipeline.artifacts import Measured
-from pipeline.data.dataset import CLASSES, DataRecipe, source_file
-from pipeline.data.source import ModelRecipe, Source, require_model
+from pipeline.data.dataset import CLASSES, DataRecipe, require_source
+from pipeline.data.source import ModelRecipe, require_model
 from pipeline.errors import RecipeError, did_you_mean
+from pipeline.host.users_code import is_reference, wrap_user_errors
 from pipeline.locations import data_dir
 from pipeline.stage import Idle, Stage, check_stages
+from pipeline.stage_order import check_order, choose, references
 from pipeline.strict import limits, parse, read_toml
 from pipeline.target import Target
 from pipeline.tasks import read_recipe
 from pipeline.tasks.task import TaskRecipe, stored
+from pipeline.tracking.tracker import TrackingRecipe
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SETTING = re.compile(r'\s*([\w-]+|"[\w.]+:\w+")(\.[\w-]+)*\s*')
 _BARE_WORD = re.compile(r"[A-Za-z_./~][\w./:~-]*")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A checked recipe. `path` is the file it came from, `overrides` what --set changed, `given` which settings of each
-    stage the user wrote, `code` the folder of the user's modules. Relative paths in `data` and
-    `model` start at `folder`; those of the stages are absolute already."""
+    stage the user wrote, `code` the folder of the user's modules, `references` where the user's own stages come from.
+    Relative paths in `data` and `model` start at `folder`; those of the stages are absolute already."""
 
     name: str
     seed: int
@@ -46,6 +49,8 @@ class Recipe:
     given: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict, compare=False)
     code: Path = Path()
     task: TaskRecipe = CLASSES
+    references: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    tracking: TrackingRecipe = dataclasses.field(default_factory=TrackingRecipe)
 
     @property
     def folder(self) -> Path:
@@ -54,7 +59,7 @@ class Recipe:
     @property
     def code_folders(self) -> tuple[Path, ...]:
         """Where the user's modules are looked for, in this order: the recipe's `code`, the current folder."""
-        return tuple(dict.fromkeys(((self.folder / self.code.expanduser()).resolve(), Path.cwd())))
+        return _code_folders(self.folder, self.code)
 
     def settings(self) -> dict[str, Any]:
         """Every setting with its resolved value, as nested tables: what a recipe must say to be this one."""
@@ -69,7 +74,8 @@ class Recipe:
             tables = {**dict(list(tables.items())[:1]), "code": self.code_folders[0], **tables}
         for stage in self.stages:
             idle = stage.unused(targets) if isinstance(stage, Idle) else {}
-            tables[stage.name] = {k: v for k, v in tables[stage.name].items() if k not in idle}
+            key = self._table(stage)
+            tables[key] = {k: v for k, v in tables[key].items() if k not in idle}
         for table, key in (name.split(".") for name in self.task.unused()):
             tables.get(table, {}).pop(key, None)
         return _toml(_moved(tables, self.folder, start) if start else tables)
@@ -81,11 +87,15 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _tables(self, data: DataRecipe, model: ModelRecipe) -> dict[str, Any]:
-        tables: dict[str, Any] = {"name": self.name, "seed": self.seed, "stages": [s.name for s in self.stages]}
+        tables: dict[str, Any] = {"name": self.name, "seed": self.seed, "stages": [*map(self._table, self.stages)]}
         tables["task"] = {k: v for k, v in stored(self.task).items() if v is not None and v != ()}
-        for name, part in (("data", data), ("model", model), *((s.name, s) for s in self.stages)):
+        parts = [("data", data), ("model", model), *((self._table(s), s) for s in self.stages)]
+        for name, part in [*parts, *([("tracking", self.tracking)] if self.tracking != TrackingRecipe() else [])]:
             tables[name] = {k: v for k, v in _fields(part).items() if v is not None}
         return tables
+
+    def _table(self, stage: Stage) -> str:
+        return self.references.get(stage.name, stage.name)
 
 
 def default_path() -> Path:
@@ -103,10 +113,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _merge(table, _override(override))
     where = str(path)
-    known = [*(f.name for f in dataclasses.fields(_Head)), "task", "data", "model", *builtin.names()]
+    known = [*(f.name for f in dataclasses.fields(_Head)), "task", "data", "model", "tracking", *builtin.names()]
     for key in table:
-        if key not in known:
-            raise RecipeError(f"{where}: {key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}.")
+        if key not in known and not is_reference(key):
+            raise RecipeError(
+                f"{where}: {key}: unknown key.{did_you_mean(key, known)} Known keys: {', '.join(known)}, and stages "
+                'of yours as "module:Class".'
+            )
     head = parse(_Head, {f.name: table[f.name] for f in dataclasses.fields(_Head) if f.name in table}, f"{where}: ")
     if not _NAME.fullmatch(head.name):
         raise RecipeError(f"{where}: name = {head.name!r} must be letters, digits, '.', '_' or '-' (it names run folders).")
@@ -121,11 +134,15 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             raise RecipeError(f"{where}: {name} is of no use {why}")
     data = parse(DataRecipe, table["data"], f"{where}: data")
     model = parse(ModelRecipe, table["model"], f"{where}: model")
-    stages = tuple(
-        parse(builtin.find(name), table.get(name, {}), f"{where}: {name}") for name in _stage_names(head, table, where)
-    )
+    tracking = parse(TrackingRecipe, table.get("tracking", {}), f"{where}: tracking")
+    code_folders = _code_folders(folder, head.code)
+    if not code_folders[0].is_dir():
+        raise RecipeError(f"{where}: code = {str(head.code)!r}: {code_folders[0]} is no folder.")
+    chosen = choose(head.stages, table, code_folders, where)
+    own = references(chosen, where)
+    stages = tuple(_stage(cls, table.get(key, {}), f"{where}: {key}", key in own.values()) for key, cls in chosen)
     check_order(stages)
-    source_file(data.source, folder)
+    require_source(data, folder)
     require_model(model, folder)
     recipe = Recipe(
         name=head.name,
@@ -136,28 +153,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         stages=tuple(_absolute(s, folder) for s in stages),
         path=path.resolve(),
         overrides=tuple(overrides),
-        given={stage.name: frozenset(table.get(stage.name, {})) for stage in stages},
+        given={cls.name: frozenset(table.get(key, {})) for key, cls in chosen},
         code=head.code,
+        references=own,
+        tracking=tracking,
     )
-    if not recipe.code_folders[0].is_dir():
-        raise RecipeError(f"{where}: code = {str(head.code)!r}: {recipe.code_folders[0]} is no folder.")
     check_stages(recipe, None, ())
     return recipe
-
-
-def check_order(stages: Sequence[Stage]) -> None:
-    """RecipeError unless each stage takes what the one before it gives, from a Source to a Measured."""
-    gives: type = Source
-    before = "the recipe"
-    for stage in stages:
-        if not issubclass(gives, stage.consumes):
-            raise RecipeError(
-                f"stages: {stage.name!r} takes a {stage.consumes.__name__}, but {before} gives a {gives.__name__}. "
-                f"The order given is {', '.join(s.name for s in stages)}."
-            )
-        gives, before = stage.produces, repr(stage.name)
-    if gives is not Measured:
-        raise RecipeError(f"stages: the last must be {builtin.ORDER[-1]!r}; {before} gives a {gives.__name__}.")
 
 
 @dataclass(frozen=True)
@@ -168,17 +170,18 @@ class _Head:
     code: Path = Path()
 
 
-def _stage_names(head: _Head, table: Mapping[str, Any], where: str) -> Iterable[str]:
-    """The recipe's own `stages`, else ORDER without the optional ones that have no table (or `<stage> = false`)."""
-    known = builtin.names()
-    for name in head.stages:
-        if name not in known:
-            raise RecipeError(
-                f"{where}: stages: unknown stage {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
-            )
-    if head.stages:
-        return head.stages
-    return [n for n in builtin.ORDER if n not in builtin.OPTIONAL or table.get(n, False) is not False]
+def _stage(cls: type[Stage], table: Any, where: str, own: bool) -> Stage:
+    """The stage that its table describes; of the user's `own` ones `after` says the place alone."""
+    if not own:
+        return parse(cls, table, where)
+    if isinstance(table, Mapping):
+        table = {k: v for k, v in table.items() if k != "after"}
+    with wrap_user_errors(f"{where} can not be made"):
+        return parse(cls, table, where)
+
+
+def _code_folders(folder: Path, code: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(((folder / code.expanduser()).resolve(), Path.cwd())))
 
 
 def _data_source(source: str, folder: Path) -> str:
@@ -201,7 +204,7 @@ def _override(text: str) -> dict[str, Any]:
     """{"a": {"b": 0.4}} for "a.b=0.4". The value is TOML; a bare word counts as a string."""
     key, equals, value = text.partition("=")
     shape = "--set takes key=value with a TOML value, such as --set seed=3 or --set data.limit=200"
-    if not equals or not re.fullmatch(r"\s*[\w-]+(\.[\w-]+)*\s*", key):
+    if not equals or not _SETTING.fullmatch(key):
         raise RecipeError(f"--set {text}: {shape}.")
     if "\n" in value:  # TOML would read further keys from it
         raise RecipeError(f"--set {text!r}: {shape}, on one line.")
@@ -234,11 +237,15 @@ def _toml(table: Mapping[str, Any]) -> str:
     """Plain values first, then a [section] per nested table; nested tables inside those are inline."""
     plain = [f"{k} = {_value(v)}" for k, v in table.items() if not isinstance(v, Mapping)]
     sections = [
-        "\n".join((f"\n[{k}]", *(f"{name} = {_value(v)}" for name, v in section.items())))
+        "\n".join((f"\n[{_key(k)}]", *(f"{name} = {_value(v)}" for name, v in section.items())))
         for k, section in table.items()
         if isinstance(section, Mapping)
     ]
     return "\n".join((*plain, *sections)) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else quoted(name)
 
 
 def _value(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.dataset import source_file
+from pipeline.host.users_code import is_reference
 from pipeline.host.users_sources import sources_of
 from pipeline.recipe import Recipe
 from pipeline.saved.index import file_sha256
@@ -17,8 +17,6 @@ from pipeline.saved.index import file_sha256
 CODE, DATA = "code", "data"
 COPIED_BYTES = 8 << 20
 """Up to here a data file or a checkpoint is copied; a larger one is named by its path. Both have their sha256."""
-
-_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
 
 
 def keep(recipe: Recipe, work: Path) -> Recipe:
@@ -44,8 +42,8 @@ def references(settings: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from references(value)
         for word in (key, *(value if isinstance(value, tuple | list) else [value])):
-            if isinstance(word, str) and (found := _REFERENCE.fullmatch(word)):
-                yield found[1]
+            if isinstance(word, str) and is_reference(word):
+                yield word.partition(":")[0]
 
 
 def _kept_file(file: Path, work: Path) -> tuple[Path, str]:

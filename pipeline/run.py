@@ -16,12 +16,13 @@ from pipeline.data import dataset, source
 from pipeline.data.source import Source
 from pipeline.devices.device import Device
 from pipeline.devices.resolve import resolve_devices
+from pipeline.errors import RecipeError
 from pipeline.firmware.cortex_m import require_target
 from pipeline.host import tools
 from pipeline.host.signals import end_if_asked
 from pipeline.measurement.kind import Kind
 from pipeline.plan import Steps, plan
-from pipeline.recipe import Recipe, check_order
+from pipeline.recipe import Recipe
 from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
 from pipeline.report.progress import Display
@@ -30,11 +31,13 @@ from pipeline.rerun import keep
 from pipeline.run_folder import run_folder
 from pipeline.saved.artifact import save
 from pipeline.saved.index import NotSavedError
-from pipeline.stage import Context, check_stages
+from pipeline.stage import Context, Stage, check_stages, users_part
+from pipeline.stage_order import check_order
 from pipeline.target import Target
 from pipeline.tracking.mlflow import MlflowTracker, git_commit
 from pipeline.tracking.store import is_new, store_uri
-from pipeline.tracking.tracker import RunLog, Tracker
+from pipeline.tracking.tracker import MLFLOW, RunLog, Tracker
+from pipeline.tracking.users import UsersTracker
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +84,8 @@ def run_targets(
         for advice in filter(None, (device.advice() for device in devices if planned.each)):
             display.say(advice)
         folder = stack.enter_context(run_folder(out, f"{recipe.name}-{'-'.join(t.name for t in targets)}"))
-        with display.step(
-            "creating the MLflow store (first time only)" if is_new(store_uri()) else "opening the MLflow store"
-        ):
-            tracker = stack.enter_context(MlflowTracker(recipe.name, folder.final.name))
+        with display.step(_opening(recipe.tracking.tracker)):
+            tracker = stack.enter_context(_tracker(recipe, folder.final.name))
         versions = tools.versions()
         _describe(tracker.log, recipe, targets, versions)
         with display.step("loading data and model"):
@@ -93,7 +94,7 @@ def run_targets(
         kept = keep(recipe, folder.work)
         tracker.log.tags(planned.tags())
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
-        loop = _Loop(recipe.name, recipe.seed, tracker, display, first)
+        loop = _Loop(recipe.name, recipe.seed, tracker, display, first, recipe)
         begun, model = loop.stages(planned.shared, model, devices[0], folder.work)
         reports = []
         for target, device in zip(targets, devices, strict=True):
@@ -118,6 +119,7 @@ def run_targets(
                 versions=versions,
                 task=first.data.task,
                 built=built,
+                tracker="MLflow" if recipe.tracking.tracker == MLFLOW else recipe.tracking.tracker,
                 next=planned.next(folder.work, folder.final, suffix.strip(), targets),
             )
             with display.step("writing the report"):
@@ -128,6 +130,27 @@ def run_targets(
             name, value = ("top1", pair.top1) if pair.top1 is not None else ("equal_values", pair.equal_values)
             tracker.log.metrics({f"{name}_agreement.{'.'.join(pair.targets)}": value}, "computed")
     return Outcome(tuple(reports), agreements)
+
+
+def _opening(tracker: str) -> str:
+    if tracker != MLFLOW:
+        return f"opening {tracker}"
+    return "creating the MLflow store (first time only)" if is_new(store_uri()) else "opening the MLflow store"
+
+
+def _tracker(recipe: Recipe, run_name: str) -> Tracker:
+    name = recipe.tracking.tracker
+    if name == MLFLOW:
+        return MlflowTracker(recipe.name, run_name)
+    return UsersTracker(name, recipe.code_folders, recipe.name, run_name)
+
+
+def _require_given(stage: Stage, artifact: Any) -> None:
+    """RecipeError when a stage did not give what it says it does: it is one of the user's own."""
+    if not isinstance(artifact, stage.produces):
+        raise RecipeError(
+            f"stage {stage.name!r} gave a {type(artifact).__name__}, but says that it produces a {stage.produces.__name__}."
+        )
 
 
 def _check_tools(device: Device) -> None:
@@ -144,7 +167,7 @@ def _check_tools(device: Device) -> None:
 def load_source(recipe: Recipe, targets: Sequence[Target]) -> Source:
     """The recipe's data and model, which fit each other and all stages. RecipeError or GraphError before anything is
     trained."""
-    data = dataset.load(recipe.data, recipe.seed, recipe.folder, recipe.task)
+    data = dataset.load(recipe.data, recipe.seed, recipe.folder, recipe.task, recipe.code_folders)
     loaded = source.load(recipe.model, data, recipe.seed, recipe.folder, recipe.code_folders)
     check_stages(recipe, loaded, targets)
     return loaded
@@ -181,6 +204,7 @@ class _Loop:
     tracker: Tracker
     display: Display
     source: Source
+    recipe: Recipe
 
     def stages(
         self, steps: Steps, artifact: Any, device: Device, folder: Path, suffix: str = ""
@@ -202,8 +226,11 @@ class _Loop:
                     log=recorder,
                     progress=self.display.progress,
                     name=self.name,
+                    code_folders=self.recipe.code_folders,
                 )
-                artifact = stage.run(artifact, context)
+                with users_part(self.recipe.references, stage.name, "run()"):
+                    artifact = stage.run(artifact, context)
+                _require_given(stage, artifact)
                 self._keep(artifact, folder / kept)
                 seconds = time.monotonic() - start
                 log.metrics({"stage_s": seconds}, "measured")

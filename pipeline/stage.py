@@ -4,12 +4,13 @@ and the MLflow params; it consumes one artifact and produces the next."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pipeline.errors import RecipeError
+from pipeline.host.users_code import wrap_user_errors
 from pipeline.measurement.kind import Kind
 
 if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
@@ -41,7 +42,7 @@ class StageLog(Protocol):
 class Context:
     """What a stage may use besides its artifact. `device` is the target and what runs its models, resolved before any work.
     `folder` is the run's folder; the stage writes below it. `name` is the recipe's: what the model is called in the
-    generated code."""
+    generated code. Modules of the user's are looked for in `code_folders`."""
 
     device: Device
     folder: Path
@@ -49,6 +50,7 @@ class Context:
     log: StageLog
     progress: Progress
     name: str = "model"
+    code_folders: tuple[Path, ...] = ()
 
     @property
     def target(self) -> Target:
@@ -80,6 +82,13 @@ class StagesOfRecipe(Protocol):
     def stages(self) -> Sequence[Stage]: ...
     @property
     def given(self) -> Mapping[str, Collection[str]]: ...
+    @property
+    def references(self) -> Mapping[str, str]:
+        """By its name, where each stage that is the user's own comes from."""
+
+    @property
+    def code_folders(self) -> Sequence[Path]:
+        """Where modules of the user's are looked for."""
 
 
 @runtime_checkable
@@ -102,9 +111,19 @@ class Idle(Protocol):
 def check_stages(recipe: StagesOfRecipe, source: Source | None, targets: Sequence[Target]) -> None:
     """RecipeError for the first setting that the user wrote and that does nothing; then each stage checks itself."""
     for stage in recipe.stages:
-        for key, why in stage.unused(targets).items() if isinstance(stage, Idle) else ():
-            if key in recipe.given.get(stage.name, ()):
-                raise RecipeError(f"{stage.name}.{key} is of no use {why}")
+        with users_part(recipe.references, stage.name, "unused()"):
+            idle = stage.unused(targets) if isinstance(stage, Idle) else {}
+            for key, why in idle.items():
+                if key in recipe.given.get(stage.name, ()):
+                    raise RecipeError(f"{stage.name}.{key} is of no use {why}")
     for stage in recipe.stages:
         if isinstance(stage, Checked):
-            stage.check(recipe, source, targets)
+            with users_part(recipe.references, stage.name, "check()"):
+                stage.check(recipe, source, targets)
+
+
+def users_part(references: Mapping[str, str], name: str, part: str) -> AbstractContextManager[None]:
+    """Around code of the stage `name`: in one of the user's own, whatever it raises becomes a message with its place."""
+    if name not in references:
+        return nullcontext()
+    return wrap_user_errors(f"{part} of stage {references[name]!r} failed")

@@ -28,11 +28,12 @@ from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import BuildError, DeviceError, PipelineError, RecipeError, Terminated
 from pipeline.locations import PACKAGE
 from pipeline.plan import steps_of
-from pipeline.recipe import Recipe, check_order
+from pipeline.recipe import Recipe
 from pipeline.report.progress import Display
 from pipeline.run import load_source, run, run_folder
 from pipeline.saved.artifact import load
 from pipeline.stage import Context, check_stages
+from pipeline.stage_order import check_order
 from pipeline.stages.distill import Distill
 from pipeline.stages.prune import Prune
 from pipeline.stages.train import Train

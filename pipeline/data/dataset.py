@@ -9,11 +9,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.data.npz import read_npz, require_sha256
+from pipeline.data.users_arrays import users_arrays
 from pipeline.errors import RecipeError, did_you_mean
+from pipeline.host.users_code import is_reference
 from pipeline.ir import Array
 from pipeline.preprocess import Normalization
 from pipeline.strict import limits
@@ -35,13 +38,15 @@ _DEFAULT_STD = {"uint8": 255.0, "int8": 128.0, "float32": 1.0}
 
 @dataclass(frozen=True, slots=True)
 class DataRecipe:
-    """The recipe's `[data]` table. `sha256`, when given, is checked of an npz file. `mean` and `std` are in raw units (one
-    value, or one a channel); left out, uint8 becomes 0..1 and int8 -1..1. `limit` caps the development images (training and
-    validation). `shift` (pixels) and `flip` (left to right) are changes that leave an image's class as it is: the training
-    stages draw from them."""
+    """The recipe's `[data]` table. `source` is "digits", an npz file, whose `sha256` is checked when it is given, or
+    "package.module:function", called as function(**arguments), which returns the arrays that such a file has. `mean` and
+    `std` are in raw units (one value, or one a channel); left out, uint8 becomes 0..1 and int8 -1..1. `limit` caps the
+    development images (training and validation). `shift` (pixels) and `flip` (left to right) are changes that leave an
+    image's class as it is: the training stages draw from them."""
 
     source: str = "digits"
     sha256: str | None = None
+    arguments: dict[str, Any] | None = None
     validation: float = limits(0.2, low=0.01, high=0.9)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = limits(None, low=1e-6)
@@ -107,10 +112,16 @@ class Dataset:
         return {**sizes, "shape": shape, "dtype": self.stored_dtype or self.raw_dtype, **known}
 
 
-def load(recipe: DataRecipe, seed: int, folder: Path = Path(), task_recipe: TaskRecipe = CLASSES) -> Dataset:
-    """The data set `recipe` describes, for the task that `task_recipe` does; a relative path in it is relative to `folder`.
-    RecipeError says what is wrong."""
-    name, source, arrays = _arrays(recipe, folder, task_recipe.labelled)
+def load(
+    recipe: DataRecipe,
+    seed: int,
+    folder: Path = Path(),
+    task_recipe: TaskRecipe = CLASSES,
+    code_folders: Sequence[Path] | None = None,
+) -> Dataset:
+    """The data set `recipe` describes, for the task that `task_recipe` does; a relative path in it is relative to `folder`,
+    modules are looked up in `code_folders` (without them: `folder`, the current one). RecipeError says what is wrong."""
+    name, source, arrays = _arrays(recipe, folder, task_recipe.labelled, code_folders or (folder.resolve(), Path.cwd()))
     where = f"data source {recipe.source!r}"
     x, x_test = images(arrays["x_train"], f"{where}: x_train"), images(arrays["x_test"], f"{where}: x_test")
     y_train, y_test = arrays.get("y_train"), arrays.get("y_test")
@@ -148,25 +159,43 @@ def load(recipe: DataRecipe, seed: int, folder: Path = Path(), task_recipe: Task
     )
 
 
-def _arrays(recipe: DataRecipe, folder: Path, labelled: bool) -> tuple[str, str, dict[str, Array]]:
+def require_source(recipe: DataRecipe, folder: Path) -> None:
+    """RecipeError when the file that `recipe` names is not there, or a setting does nothing beside its source; no more than
+    that is looked at."""
+    path, own = source_file(recipe.source, folder), is_reference(recipe.source)
+    for key, given, takes in (("arguments", recipe.arguments, own), ("sha256", recipe.sha256, path is not None)):
+        if given is not None and not takes:
+            raise RecipeError(f"data.{key} is of no use with source = {recipe.source!r}. Leave it out.")
+
+
+def _arrays(
+    recipe: DataRecipe, folder: Path, labelled: bool, code_folders: Sequence[Path]
+) -> tuple[str, str, dict[str, Array]]:
     """(the data set's name, its source's, its arrays); labels may be missing when it need not be `labelled`."""
+    required, optional = (_ARRAYS, ()) if labelled else (_INPUTS, _LABELS)
     path = source_file(recipe.source, folder)
+    if is_reference(recipe.source):
+        return (
+            recipe.source.partition(":")[0],
+            recipe.source,
+            users_arrays(recipe.source, recipe.arguments or {}, code_folders, required, ("classes", *optional)),
+        )
     if path is None:
         return recipe.source, recipe.source, BUNDLED[recipe.source]()
     require_sha256(path, recipe.sha256, "data.sha256")
-    required, optional = (_ARRAYS, ()) if labelled else (_INPUTS, _LABELS)
     return path.stem, path.name, read_npz(path, required, ("classes", *optional), hint=_HINT)
 
 
 def source_file(source: str, folder: Path) -> Path | None:
-    """The npz file that `data.source` names, relative to `folder`; None for a bundled one. RecipeError when it is none."""
-    if source in BUNDLED:
+    """The npz file that `data.source` names, relative to `folder`; None for a bundled one and a function of the user's.
+    RecipeError when it is none of these."""
+    if source in BUNDLED or is_reference(source):
         return None
     if not source.endswith(".npz"):
         bundled = ", ".join(f'"{name}"' for name in BUNDLED)
         raise RecipeError(
             f"data.source = {source!r} is not known.{did_you_mean(source, BUNDLED)} "
-            f"Use {bundled} or the path of an .npz file."
+            f'Use {bundled}, the path of an .npz file, or your own function as "package.module:function".'
         )
     path = folder / Path(source).expanduser()
     if not path.is_file():

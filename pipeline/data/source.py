@@ -12,7 +12,7 @@ from pipeline.data import models
 from pipeline.data.dataset import Dataset
 from pipeline.data.npz import require_sha256
 from pipeline.errors import RecipeError, did_you_mean
-from pipeline.host.users_code import ANY_ERROR, failure, import_from, place, wrap_user_errors
+from pipeline.host.users_code import users_object, wrap_user_errors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,7 +88,9 @@ def build(
 
     require_model(recipe, folder)
     name = recipe.factory
-    function = _user_factory(name, code_folders or (folder.resolve(), Path.cwd())) if ":" in name else models.find(name)
+    function: Any = models.find(name)
+    if ":" in name:
+        function = users_object("model.factory", name, code_folders or (folder.resolve(), Path.cwd()), "function")
     assert function is not None  # require_model
     _check_arguments(name, function, recipe.arguments)
     with wrap_user_errors(f"model.factory {name!r} failed for input {input_shape} (C, H, W) and {outputs} outputs"):
@@ -96,33 +98,6 @@ def build(
     if not isinstance(module, torch.nn.Module):
         raise RecipeError(f"model.factory {name!r} must return a torch.nn.Module, got {type(module).__name__}.")
     return module.to("cpu", torch.float32)
-
-
-def _user_factory(name: str, folders: Sequence[Path]) -> Any:
-    module_name, _, attribute = name.partition(":")
-    folders = tuple(dict.fromkeys(folders))
-    try:
-        module = import_from(module_name, folders)
-    except ANY_ERROR as e:
-        missing = e.name if isinstance(e, ModuleNotFoundError) else None
-        if missing and f"{module_name}.".startswith(f"{missing}."):
-            raise RecipeError(
-                f"model.factory {name!r}: no module {missing!r}; looked in {', '.join(map(str, folders))} and the installed "
-                "packages."
-            ) from None
-        if missing:  # the user's module exists, an import in it fails
-            raise RecipeError(
-                f"model.factory {name!r}: {module_name} needs {missing!r}, which is not installed{place(e)}."
-            ) from e
-        raise RecipeError(f"model.factory {name!r}: importing {module_name} failed: {failure(e)}.") from e
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        public = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
-        raise RecipeError(
-            f"model.factory {name!r}: {module.__file__} has no function {attribute!r}.{did_you_mean(attribute, public)} "
-            f"It has: {', '.join(public) or 'none'}."
-        )
-    return function
 
 
 def _check_arguments(name: str, function: Any, arguments: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 import sysconfig
@@ -12,9 +13,10 @@ from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Literal
 
 from pipeline.display import short
-from pipeline.errors import PipelineError, RecipeError
+from pipeline.errors import PipelineError, RecipeError, did_you_mean
 from pipeline.locations import PACKAGE
 
 ANY_ERROR: tuple[type[BaseException], ...] = (Exception, SystemExit)
@@ -24,6 +26,7 @@ _PYTHON = Path(sysconfig.get_path("stdlib"))
 _INSTALLED = ("site-packages", "dist-packages")
 _TORCH = ("torch", "torchao", "torch_pruning")
 
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _FRAME = re.compile(r'File "(.+?)", line (\d+), in .*\n +(.*)')
 
 Frame = tuple[str, int, str]
@@ -77,6 +80,39 @@ def whose(file: str) -> int:
     if any(name in path.parts for name in _INSTALLED):
         return 0 if any(name in path.parts for name in _TORCH) else 1
     return 0 if file.startswith("<") or path.is_relative_to(PACKAGE) or path.is_relative_to(_PYTHON) else 2
+
+
+def is_reference(text: str) -> bool:
+    """Whether it names a function or class of the user's, as "package.module:Name"."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def users_object(what: str, name: str, folders: Sequence[Path], kind: Literal["function", "class"]) -> Any:
+    """What `name`, "package.module:Name", names; the module is looked up in `folders` first. RecipeError, beginning with
+    `what`, when it can not be imported or has no such thing."""
+    module_name, _, attribute = name.partition(":")
+    folders = tuple(dict.fromkeys(folders))
+    try:
+        module = import_from(module_name, folders)
+    except ANY_ERROR as e:
+        missing = e.name if isinstance(e, ModuleNotFoundError) else None
+        if missing and f"{module_name}.".startswith(f"{missing}."):
+            raise RecipeError(
+                f"{what} {name!r}: no module {missing!r}; looked in {', '.join(map(str, folders))} and the installed "
+                "packages."
+            ) from None
+        if missing:  # the user's module exists, an import in it fails
+            raise RecipeError(f"{what} {name!r}: {module_name} needs {missing!r}, which is not installed{place(e)}.") from e
+        raise RecipeError(f"{what} {name!r}: importing {module_name} failed: {failure(e)}.") from e
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        wanted = inspect.isfunction if kind == "function" else inspect.isclass
+        public = [n for n, v in vars(module).items() if wanted(v) and v.__module__ == module.__name__]
+        raise RecipeError(
+            f"{what} {name!r}: {module.__file__} has no {kind} {attribute!r}.{did_you_mean(attribute, public)} "
+            f"It has: {', '.join(public) or 'none'}."
+        )
+    return found
 
 
 def import_from(name: str, folders: Sequence[Path]) -> ModuleType:

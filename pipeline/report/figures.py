@@ -104,7 +104,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """One run on one target. `folder` is the run folder, `page` where MLflow shows it. A run that stopped early has not
+    """One run on one target. `folder` is the run folder, `page` where `tracker` shows it. A run that stopped early has not
     `measured`; it may have a `built` package, and `next` is the command that goes on."""
 
     recipe: str
@@ -120,6 +120,7 @@ class Report:
     task: Task
     built: Package | None = None
     next: str = ""
+    tracker: str = "MLflow"
 
     @property
     def package(self) -> Package | None:

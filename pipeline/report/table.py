@@ -200,6 +200,7 @@ def _places(report: Report) -> Iterator[tuple[str, str]]:
         yield "firmware", str(report.firmware)
     yield "report", str(report.folder / "report.html")
     # An address works everywhere; `pipeline ui` serves the store of the folder it is started in.
-    yield "MLflow", report.page if report.page.startswith("http") else f"in this folder: {report.page}"
+    elsewhere = report.page.startswith("http") or report.tracker != "MLflow"
+    yield report.tracker, report.page if elsewhere else f"in this folder: {report.page}"
     if report.next:
         yield "go on with", report.next

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
+from pipeline.errors import did_you_mean
+from pipeline.host.users_code import is_reference
 from pipeline.stage import StageLog
 
-if TYPE_CHECKING:
-    pass
+MLFLOW = "mlflow"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingRecipe:
+    """The recipe's `[tracking]` table. `tracker` is "mlflow", or a class of yours, "package.module:Name", called as
+    Name(experiment, run_name)."""
+
+    tracker: str = MLFLOW
+
+    def __post_init__(self) -> None:
+        if self.tracker != MLFLOW and not is_reference(self.tracker):
+            raise ValueError(
+                f"tracker = {self.tracker!r} is not known.{did_you_mean(self.tracker, [MLFLOW])} Use {MLFLOW!r}, or your "
+                'own class as "package.module:Name".'
+            )
 
 
 class RunLog(StageLog, Protocol):

@@ -125,7 +125,8 @@ def test_recipe_keys() -> None:
 
 def refused(stage: Codegen, targets: list[target.Target]) -> None:
     """What the stage's recipe, in which the user wrote its `tflm_dir`, raises."""
-    check_stages(SimpleNamespace(stages=(stage,), given={"codegen": ("tflm_dir",) if stage.tflm_dir else ()}), None, targets)
+    given = {"codegen": ("tflm_dir",) if stage.tflm_dir else ()}
+    check_stages(SimpleNamespace(stages=(stage,), given=given, references={}, code_folders=()), None, targets)
 
 
 def test_a_tflm_library_is_looked_for_before_any_work(tmp_path: Path) -> None:

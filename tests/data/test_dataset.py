@@ -255,7 +255,10 @@ def test_two_images_of_two_classes_leave_none_to_validate(tmp_path: Path) -> Non
 def test_unknown_source() -> None:
     with pytest.raises(RecipeError) as e:
         load(DataRecipe("mnist"), 0)
-    assert str(e.value) == 'data.source = \'mnist\' is not known. Use "digits", "diabetes" or the path of an .npz file.'
+    assert str(e.value) == (
+        'data.source = \'mnist\' is not known. Use "digits", "diabetes", the path of an .npz file, or your own function as '
+        '"package.module:function".'
+    )
 
 
 def test_missing_file(tmp_path: Path) -> None:
