@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from pipeline.data.dataset import Dataset
 from pipeline.errors import RecipeError
 from pipeline.host.users_code import users_object, wrap_user_errors
-from pipeline.tasks.task import Loss
 from pipeline.training.fit import batch_of
+
+if TYPE_CHECKING:
+    from pipeline.tasks.task import Loss
 
 
 def users_loss(name: str, folders: Sequence[Path]) -> Loss:
