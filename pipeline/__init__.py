@@ -38,14 +38,24 @@ def run_recipe(
     out: str | Path = "build",
     bench: str | Path | None = None,
     targets_dir: str | Path | None = None,
+    until: str = "",
+    start: str | Path | None = None,
 ) -> Report:
-    """Run the recipe file on the named target; `settings` are "key=value" as for --set. Raises PipelineError."""
+    """Run the recipe file on the named target; `settings` are "key=value" as for --set, `until` and `start` what --until and
+    --from say. Raises PipelineError."""
     from pipeline.recipe import load
     from pipeline.run import run
     from pipeline.target import load as load_target
 
     chosen = load_target(target, Path(targets_dir) if targets_dir else None)
-    return run(load(Path(recipe), settings), chosen, out=Path(out), bench=Path(bench) if bench else None)
+    return run(
+        load(Path(recipe), settings),
+        chosen,
+        out=Path(out),
+        bench=Path(bench) if bench else None,
+        until=until,
+        start=Path(start) if start else None,
+    )
 
 
 def __getattr__(name: str) -> Any:

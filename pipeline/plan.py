@@ -54,14 +54,18 @@ class Plan:
             return {}
         return {"from": str(self.start.resolve()), "from_sha256": file_sha256(self.start / INDEX)}
 
+    def going_on(self, target: Target, targets: Sequence[Target]) -> Sequence[Target]:
+        """Those of the run's `targets` for which it can go on from what was made for `target`."""
+        return targets if self.complete or not self.each else (target,)
+
     def next(self, work: Path, final: Path, part: str, targets: Sequence[Target]) -> str:
-        """The command that goes on after a run that stopped early in `work`, which becomes `final`; `part` is the folder in
-        it of the one of `targets` whose report says so. "" when no more can be done."""
+        """The command that goes on, for `targets`, after a run that stopped early in `work`, which becomes `final`; `part`
+        is the folder in it of the report that says so. "" when no more can be done."""
         kept = Path(part, self.each[-1][0]) if self.each else Path(self.shared[-1][0])
         if self.complete or not (work / kept / INDEX).is_file():
             return ""
-        chosen = [t for t in targets if t.name == part] if self.each and part else targets
-        words = ["pipeline", "run", str(final / part / "recipe.toml"), *(w for t in chosen for w in ("--target", t.name))]
+        to = [word for target in targets for word in ("--target", target.name)]
+        words = ["pipeline", "run", str(final / part / "recipe.toml"), *to]
         return shlex.join([*words, "--from", str(final / kept)])
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.calibration import file_of, shipped
 from pipeline.data.dataset import source_file
 from pipeline.host.users_code import is_reference
 from pipeline.host.users_sources import sources_of
@@ -22,7 +23,7 @@ COPIED_BYTES = 8 << 20
 def keep(recipe: Recipe, work: Path) -> Recipe:
     """The recipe as it is saved in `work`, a run's folder, after its modules and small files were copied there."""
     kept = replace(recipe, path=work.resolve() / "recipe.toml")
-    code = sources_of([*references(recipe.settings())], recipe.code_folders)
+    code = {**sources_of([*references(recipe.settings())], recipe.code_folders), **_calibration(recipe)}
     for place, file in code.items():
         (work / CODE / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, work / CODE / place)
@@ -34,6 +35,13 @@ def keep(recipe: Recipe, work: Path) -> Recipe:
         file, digest = _kept_file(recipe.folder / recipe.model.checkpoint.expanduser(), work)
         kept = replace(kept, model=replace(recipe.model, checkpoint=file, checkpoint_sha256=digest))
     return kept
+
+
+def _calibration(recipe: Recipe) -> dict[str, Path]:
+    """The calibration sets that are no shipped ones, by their place below the code's folder."""
+    names = {name for stage in recipe.stages if (name := getattr(stage, "calibration", ""))}
+    files = [file_of(name, recipe.code_folders) for name in sorted(names)]
+    return {f"calibration/{file.name}": file for file in files if file.parent != shipped().resolve()}
 
 
 def references(settings: Mapping[str, Any]) -> Iterator[str]:

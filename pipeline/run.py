@@ -102,13 +102,14 @@ def run_targets(
             work = folder.work / suffix.strip()
             work.mkdir(exist_ok=True)
             final = folder.final / suffix.strip()
+            going_on = planned.going_on(target, targets)
             ended, last = loop.stages(planned.each, model, device, work, suffix)
             measured = last if isinstance(last, Measured) else None
             package = measured.package if measured else last if isinstance(last, Package) else None
             built = package.moved(work, final) if package else None
             report = Report(
                 recipe=recipe.name,
-                recipe_toml=kept.toml(targets, work.resolve()),
+                recipe_toml=kept.toml(going_on, work.resolve()),
                 target=target,
                 run_id=tracker.run_id,
                 page=tracker.page,
@@ -120,7 +121,7 @@ def run_targets(
                 task=first.data.task,
                 built=built,
                 tracker="MLflow" if recipe.tracking.tracker == MLFLOW else recipe.tracking.tracker,
-                next=planned.next(folder.work, folder.final, suffix.strip(), targets),
+                next=planned.next(folder.work, folder.final, suffix.strip(), going_on),
             )
             with display.step("writing the report"):
                 _record(tracker.log, report, write_report(report, work), package, suffix.strip())

@@ -135,6 +135,21 @@ def test_large_files_are_named_by_path_and_hash(place: Path, tmp_path: Path, mon
             load_source(again.model, load_data(again.data, 1, again.folder), 1, again.folder, again.code_folders)
 
 
+def test_a_calibration_set_of_ones_own_is_kept(place: Path, tmp_path: Path) -> None:
+    (place / "calibration").mkdir()
+    (place / "calibration" / "mine.toml").write_text('source = "digits-of-mine.npz"\ncount = 20\n')
+    work = tmp_path / "work"
+    work.mkdir()
+    recipe = load(place / "r.toml", ["quantize.calibration=mine"])
+    (work / "recipe.toml").write_text(rerun.keep(recipe, work).toml((), work))
+    assert (work / "code" / "calibration" / "mine.toml").is_file()
+    shutil.rmtree(place)
+    assert load(work / "recipe.toml").stages == recipe.stages
+    shutil.rmtree(work / "code" / "calibration")
+    with pytest.raises(RecipeError, match=r"quantize\.calibration = 'mine' is not known\. Known sets: digits"):
+        load(work / "recipe.toml")
+
+
 def test_a_code_folder_that_is_none(place: Path) -> None:
     with pytest.raises(RecipeError, match=r"r\.toml: code = 'gone': .*gone is no folder"):
         load(place / "r.toml", ["code=gone"])

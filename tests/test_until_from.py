@@ -6,6 +6,8 @@ import hashlib
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def whole(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def last_run(place: Path) -> Path:
-    return max((place / "build").iterdir(), key=lambda folder: int(folder.name.rpartition("-")[2]))
+    return max((place / "build").iterdir(), key=lambda folder: folder.stat().st_ctime_ns)  # when it got its name
 
 
 def tags(run: Path) -> dict[str, str]:
@@ -138,6 +140,36 @@ def test_stages_before_the_device_need_none_of_its_tools(whole: Path, place: Pat
     done = invoke("r.toml", "-t", "cortex-m4", "--from", str(whole / "prune-2"), "--until", "distill")
     assert done.exit_code == 0, done.output
     assert [s["name"] for s in json.loads((last_run(place) / "report.json").read_text())["stages"]] == ["distill"]
+
+
+RUN = """
+import sys
+import pipeline
+report = pipeline.run_recipe("r.toml", "raspberry-pi-4", settings=["measure.seconds=0.2"], start=sys.argv[1])
+assert [s.name for s in report.stages] == ["measure"], report.stages
+"""
+
+
+@pytest.mark.cross
+@pytest.mark.qemu
+def test_from_the_int8_model_to_a_computer_and_from_its_package(whole: Path, place: Path) -> None:
+    both = ("-t", "raspberry-pi-4", "-t", "cortex-m4")
+    made = invoke("r.toml", *both, "--set", "measure={vectors=8, seconds=0.2}", "--from", str(whole / "quantize"))
+    assert made.exit_code == 0, made.output
+    first = last_run(place)
+    assert binary(first / "cortex-m4") == binary(whole)
+    built = invoke("r.toml", *both, "--from", str(whole / "quantize"), "--until", "codegen")
+    assert built.exit_code == 0, built.output
+    said = [line for line in built.output.splitlines() if line.startswith("go on with")]
+    assert [shlex.split(line)[6:8] for line in said] == [["--target", name] for name in both[1::2]]
+    for line in said:
+        again = invoke(*shlex.split(line)[5:])
+        assert again.exit_code == 0, again.output
+        name = shlex.split(line)[7]
+        files = [run / "firmware" / "manifest.json" for run in (last_run(place), first / name)]
+        assert [json.loads(f.read_text())["model"] for f in files[:1]] == [json.loads(files[1].read_text())["model"]]
+    package = last_run(place).with_name("small-raspberry-pi-4-cortex-m4-2") / "raspberry-pi-4" / "codegen"
+    subprocess.run([sys.executable, "-c", RUN, str(package)], check=True, cwd=place)
 
 
 REFUSED = {

@@ -8,6 +8,7 @@ out on every machine, whatever the recipe's seed and split.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,21 +44,28 @@ class Selection:
     sha256: str
 
 
-def folders() -> tuple[Path, ...]:
-    """Searched in order: ./calibration, the shipped ones."""
-    return tuple(dict.fromkeys(d.resolve() for d in (Path("calibration"), data_dir("calibration")) if d.is_dir()))
-
-
-def find(name: str) -> CalibrationSet:
+def find(name: str, around: Sequence[Path] = ()) -> CalibrationSet:
     """The set called `name`. RecipeError when unknown or invalid."""
-    known = sorted({p.stem for d in folders() for p in d.glob("*.toml")})
+    path = file_of(name, around)
+    return parse(CalibrationSet, read_toml(path), str(path))
+
+
+def file_of(name: str, around: Sequence[Path] = ()) -> Path:
+    """The set's file, from the folder `calibration` in each of `around` (without them: the current folder), or a shipped
+    one. RecipeError when there is none."""
+    places = [*(folder / "calibration" for folder in around or (Path(),)), shipped()]
+    folders = list(dict.fromkeys(place.resolve() for place in places if place.is_dir()))
+    known = sorted({p.stem for d in folders for p in d.glob("*.toml")})
     if name not in known:
         raise RecipeError(
             f"quantize.calibration = {name!r} is not known.{did_you_mean(name, known)} Known sets: "
-            f"{', '.join(known) or 'none'}; they are .toml files in {' and '.join(map(str, folders()))}."
+            f"{', '.join(known) or 'none'}; they are .toml files in {' and '.join(map(str, folders))}."
         )
-    path = next(p for d in folders() if (p := d / f"{name}.toml").is_file())
-    return parse(CalibrationSet, read_toml(path), str(path))
+    return next(p for d in folders if (p := d / f"{name}.toml").is_file())
+
+
+def shipped() -> Path:
+    return data_dir("calibration")
 
 
 def select(chosen: CalibrationSet, data: Dataset, name: str = "") -> Selection:

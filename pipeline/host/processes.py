@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from pipeline.host.signals import uninterrupted
 from pipeline.locations import PACKAGE
 
 
@@ -22,13 +23,17 @@ def run_group(
 ) -> subprocess.CompletedProcess[bytes]:
     """`subprocess.run` with `given` on its standard input and its output captured. Whatever ends this, TimeoutExpired or
     Ctrl-C, first ends all that the command has started, so that none of it goes on writing into a folder that is removed."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True) as process:
-        try:
-            out, errors = process.communicate(given, timeout_s)
-        except BaseException:
+    pipe, process = subprocess.PIPE, None
+    try:
+        with uninterrupted():  # else a signal could come when it runs and nobody knows it yet
+            process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
+            )
+        out, errors = process.communicate(given, timeout_s)
+    except BaseException:
+        if process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()  # until the last of them has let go
-            raise
+        raise
     return subprocess.CompletedProcess(command, process.returncode, out, errors)

@@ -10,8 +10,6 @@ from typing import Any
 from pipeline.errors import Terminated
 
 _asked: list[type[KeyboardInterrupt]] = []  # by signals, the last one last
-
-
 _waiting: list[None] = []  # one for each block that signals wait for
 
 

@@ -99,7 +99,8 @@ def read_index(folder: Path) -> Index:
     path = folder / INDEX
     if not path.is_file():
         why = f"it has no {INDEX}" if folder.is_dir() else "it is a file" if folder.exists() else "it does not exist"
-        raise _no_artifact(folder, why)
+        inside = sorted(found.parent.name for found in folder.glob(f"*/{INDEX}"))
+        raise _no_artifact(folder, f"{why}, but those of {', '.join(inside)} in it have one" if inside else why)
     table = read_json(path)
     if not isinstance(table, dict) or "format" not in table:
         raise _no_artifact(folder, f"its {INDEX} is another program's: it names no `format`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.artifacts import FloatModel, QuantizedModel
@@ -57,20 +58,20 @@ class Quantize:
         """RecipeError when the calibration set is not known, or does not fit the data; GraphError when the model has no int8
         form."""
         if self.calibration:
-            find(self.calibration)
+            find(self.calibration, recipe.code_folders)
         if source is not None:
             from pipeline.importers.torch.importer import check_supported
             from pipeline.training.fit import batch_of
 
             check_supported(source.module, batch_of(source.data, source.data.x_train[:2]))
-            self.select(source.data)
+            self.select(source.data, recipe.code_folders)
 
     def run(self, artifact: FloatModel, ctx: Context) -> QuantizedModel:
         from pipeline.training import int8
         from pipeline.training.fit import Schedule, batch_of, deterministic, predict
 
         data, test = artifact.data, artifact.data.test_examples()
-        chosen = self.select(data)
+        chosen = self.select(data, ctx.code_folders)
         with deterministic(ctx.seed, artifact.module, data.input_shape):
             before = data.task.scores(predict(artifact.module, data, data.x_test), test).values
             prepared = int8.prepare(artifact.module, chosen, data, qat=self.mode == "qat", observer=self.observer)
@@ -103,8 +104,8 @@ class Quantize:
         keep_text(int8.report(imported.graph, layers), ctx, self.name, "layers.md")
         return replace(model, float_module=artifact.module)
 
-    def select(self, data: Dataset) -> Selection:
+    def select(self, data: Dataset, folders: Sequence[Path] = ()) -> Selection:
         """The calibration images; RecipeError when the set does not fit the data."""
         if self.calibration:
-            return select(find(self.calibration), data, self.calibration)
+            return select(find(self.calibration, folders), data, self.calibration)
         return select(CalibrationSet(data.source, count=self.count, seed=self.seed), data)

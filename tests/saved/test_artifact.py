@@ -163,6 +163,10 @@ def to(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (lambda f: f.rename(f.with_name("gone")), r"holds no saved artifact: it does not exist\. Give"),
     "no index": (lambda f: (f / INDEX).unlink(), r"holds no saved artifact: it has no artifact\.json"),
+    "a run's folder": (
+        lambda f: (f.rename(f.with_name("x")), f.mkdir(), f.with_name("x").rename(f / "train")),
+        r"it has no artifact\.json, but those of train in it have one\. Give a folder",
+    ),
     "foreign": (lambda f: (f / INDEX).write_text('{"a": 1}'), r"another program's: it names no `format`"),
     "no JSON": (lambda f: (f / INDEX).write_text("{"), r"artifact\.json is damaged"),
     "deep JSON": (lambda f: (f / INDEX).write_text("[" * 10**5), r"artifact\.json is damaged"),
