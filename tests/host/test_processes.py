@@ -1,0 +1,32 @@
+"""Programs that are started end with what started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import typer
+
+from pipeline.host.messages import reported
+from pipeline.host.processes import run_group
+
+
+def test_ctrl_c_while_a_program_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes when the program runs, but nobody has been told yet."""
+    started: list[subprocess.Popen[bytes]] = []
+    right = subprocess.Popen
+
+    def interrupted(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(right(*command, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr("pipeline.host.processes.subprocess.Popen", interrupted)
+    with pytest.raises(typer.Exit) as e, reported():
+        run_group([sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), 60)
+    assert e.value.exit_code == 130
+    assert started[0].poll() == -signal.SIGKILL
