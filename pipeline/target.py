@@ -180,7 +180,7 @@ def _merged(name: str, extra: Path | None, below: tuple[str, ...]) -> tuple[dict
     if parent is None:
         return table, path, driver
     base, _, inherited = _merged(str(parent), extra, (*below, name))
-    base.pop("name", None)
+    base = {k: v for k, v in base.items() if k not in ("name", "tested")}  # what was tested is the other board
     device = table.get("device")
     if driver is None and not (isinstance(device, Mapping) and "hal" in device):
         driver = inherited

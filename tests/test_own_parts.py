@@ -1,10 +1,9 @@
 """A recipe names stages, data, a loss and a tracker of the user's as "module:Name": checked as the built-in ones are, and
-whatever is wrong with them is said in words, with the place in the user's code."""
+whatever is wrong with them is said in words, with the place in the user's code. `test_extending.py` runs them all."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -126,31 +125,6 @@ def written(place: Path, code: str = CODE, recipe: str = RECIPE) -> tuple[str, P
 
 def invoke(*words: str) -> Any:
     return CliRunner().invoke(app, ["run", *words], env={"COLUMNS": "300"})
-
-
-@pytest.mark.cross
-@pytest.mark.qemu
-def test_a_run_with_parts_of_ones_own_and_again_from_what_it_saved(place: Path, tmp_path: Path) -> None:
-    module, path = written(place)
-    done = invoke(str(path), "-t", "cortex-m4")
-    assert done.exit_code == 0, done.output
-    assert f"{module}:Diary" in done.output
-    assert "diary of own" in done.output
-    assert not (tmp_path / "mlflow.db").exists()
-    lines = json.loads(Path("diary.json").read_text())
-    assert [line[1] for line in lines if line[0] == "stage"] == ["train", "denoise", "quantize", "codegen", "measure"]
-    assert ["stage", "denoise", "strength", "mode"] in lines
-    assert ["dataset", module, f"{module}:digits"] in lines
-    assert lines[-1] == ["ended", None]
-    assert any(line[:2] == ["metrics", "simulated"] for line in lines)
-    run = Path("build/own-cortex-m4-1")
-    first = json.loads((run / "report.json").read_text())
-    assert (run / "denoise" / "artifact.json").is_file()
-    shutil.rmtree(place)
-    again = invoke(str(run / "recipe.toml"), "-t", "cortex-m4")
-    assert again.exit_code == 0, again.output
-    second = json.loads(Path("build/own-cortex-m4-2/report.json").read_text())
-    assert (second["accuracy"], second["measurement"]) == (first["accuracy"], first["measurement"])
 
 
 def test_what_is_read_is_what_was_written(place: Path) -> None:

@@ -26,7 +26,7 @@ def labelled(rows: Iterable[tuple[str | Text, str]], width: int) -> Table:
 
 def place_line(label: str, place: str) -> Text:
     """For printing with soft_wrap: the terminal itself wraps it, so that a path or an address can be copied whole."""
-    return Text.assemble((f"{label:<{LABEL_WIDTH + 2}}", "bold"), place)
+    return Text.assemble((f"{label:<{LABEL_WIDTH + 1}} ", "bold"), place)
 
 
 def wrapped(text: str, width: int) -> Text:

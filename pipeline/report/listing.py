@@ -56,7 +56,8 @@ def print_target(target: Target, console: Console) -> None:
             console.print(Text(f"\n[{f.name}]", style="bold cyan"))
             for inner in dataclasses.fields(value):
                 shown = getattr(value, inner.name)
-                if inner.name not in _UNUSED[target.family] and shown not in ("", ()):
+                own = inner.name == "hal" and target.driver is not None
+                if not own and inner.name not in _UNUSED[target.family] and shown not in ("", ()):
                     _print_row(console, inner.name, shown)
 
 

@@ -31,7 +31,8 @@ class TrackingRecipe:
 
 
 class RunLog(StageLog, Protocol):
-    """The log of a run: what a stage may write, and the data set, folders and texts that only the parent records."""
+    """The log of a run: what a stage may write, and the data set, folders and texts that only the parent records. Files are
+    to be read or copied at once: when all went well, the run's folder gets another name."""
 
     def text(self, text: str, name: str) -> None: ...
     def dataset(self, name: str, sha256: str, source: str, profile: Mapping[str, Any]) -> None: ...

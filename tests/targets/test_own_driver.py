@@ -1,9 +1,8 @@
-"""A board from outside: `targets/<board>.toml` and, for a chip family of its own, `targets/<board>/hal.c`."""
+"""A board from outside: `targets/<board>.toml` and, for a chip family of its own, `targets/<board>/hal.c`. One runs in
+`tests/test_extending.py`."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,11 @@ import pytest
 from example_graphs import small_cnn
 
 from pipeline import target
-from pipeline.devices.resolve import resolve_device
 from pipeline.errors import BuildError, TargetError
 from pipeline.firmware.cortex_m import write_firmware
 from pipeline.firmware.folder import CompiledModel
 from pipeline.firmware.skeleton import driver
 from pipeline.locations import data_dir
-from pipeline.replay import measure
 
 SHIPPED = (data_dir("firmware_templates") / "cortex_m" / "hal" / "cmsdk_uart.c").read_text(encoding="utf-8")
 BOARD = 'inherits = "cortex-m4"\ndescription = "a board of my own"\n'
@@ -31,27 +28,6 @@ def own(folder: Path, name: str = "my-board", text: str = SHIPPED, toml: str = B
     path = folder / name / "hal.c"
     path.write_text(text)
     return path
-
-
-@pytest.mark.cross
-@pytest.mark.qemu
-def test_a_board_of_ones_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulated machine with a driver that takes its UART's address from itself, not from the target file."""
-    text = SHIPPED.replace("BOARD_UART_BASE", "0x40004000u")
-    assert text != SHIPPED
-    elsewhere = BOARD + "[device]\nuart_base = 0x4000_5000\n"
-    monkeypatch.chdir(tmp_path)
-    path = own(tmp_path / "targets", text=text, toml=elsewhere)
-    board = target.load("my-board")
-    firmware = write_firmware(CompiledModel(small_cnn(), None), board, tmp_path / "firmware")
-    files = json.loads((firmware.folder / "manifest.json").read_text())["files"]
-    assert files["src/hal/my-board.c"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert [name for name in files if name.startswith("src/hal/")] == ["src/hal/my-board.c"]
-    assert str(tmp_path) not in (firmware.folder / "manifest.json").read_text()
-    with resolve_device(board).open_board(firmware) as device:
-        assert device.identity.board == "my-board"
-    path.unlink()  # the folder needs nothing from outside
-    assert measure(firmware.folder).bit_exact.equal == 16
 
 
 @pytest.mark.cross

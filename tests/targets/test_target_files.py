@@ -119,6 +119,7 @@ def test_a_board_is_one_file(tmp_path: Path) -> None:
     base = target.load("cortex-m4")
     assert board.memory == replace(base.memory, ram_bytes=65_536)
     assert board.cpu == base.cpu
+    assert board.tested == "not yet"  # what was tested is the board that it inherits from
     assert "mine" in target.names(tmp_path)
 
 
