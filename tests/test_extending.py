@@ -17,11 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data import dataset
+from pipeline.artifacts import FloatModel
+from pipeline.data import dataset, source
 from pipeline.errors import RecipeError
 from pipeline.host.users_code import users_object
 from pipeline.recipe import load
 from pipeline.replay import measure
+
+sys.path.insert(0, str(Path(__file__).parent / "stages"))
+from recording import context  # noqa: E402
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +166,20 @@ def test_the_stage_gives_the_mean_of_its_cycles(project: Followed, journal: list
     assert [(kind, 0 < value < 1) for value, kind, _ in apart] == [("computed", True)]
     assert [(kind, value > 0.95) for value, kind, _ in accuracy] == [("computed", True)]
     assert [step for _, _, step in validated] == [0, 1, 2, 3]
+
+
+def test_the_stage_leaves_its_artifact_as_it_is(project: Followed, tmp_path: Path) -> None:
+    recipe = load(project.folder / "recipe.toml")
+    data = dataset.load(dataset.DataRecipe(limit=100), 1)
+    module = source.load(recipe.model, data, 1).module
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    ctx, log = context(tmp_path)
+    made = next(s for s in recipe.stages if s.name == "average").run(FloatModel(module, data, module), ctx)
+    assert all(value.equal(before[name]) for name, value in module.state_dict().items())
+    assert made.module is not module
+    assert made.teacher is module
+    assert not made.module.training
+    assert [file.name for file in log.files] == ["weights.npz"]
 
 
 def test_a_setting_out_of_range_is_refused_when_the_recipe_is_read(project: Followed) -> None:
