@@ -79,7 +79,9 @@ def run(
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is made.")] = Path("build"),
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here too, as JSON.")] = None,
-    bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
+    bench: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Which boards and computers are where; else ./bench.toml.")
+    ] = None,
     accept_new_host_key: Annotated[
         bool,
         typer.Option(
@@ -131,7 +133,9 @@ def run(
 
 @app.command("compile")
 def compile_(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .keras or .h5 file, or a SavedModel.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .keras or .h5 file, or a SavedModel folder.")
+    ],
     target: Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="See `pipeline targets`.")],
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The firmware folder; else build/<model>-<target>.")
@@ -143,7 +147,7 @@ def compile_(
     tflm_dir: TflmDir = None,
     targets_dir: TargetsDir = None,
 ) -> None:
-    """Turn a model that some other tool made into proven firmware."""
+    """Turn a model that some other tool made into proven firmware for a Cortex-M target."""
     with reported():
         _check_output(json)
         from rich.console import Console
@@ -179,7 +183,9 @@ def measure(
         Path | None, typer.Option(metavar="FILE", help="Keep the device's raw int8 answers here (.npy).")
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures here too, as JSON.")] = None,
-    bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
+    bench: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Which boards and computers are where; else ./bench.toml.")
+    ] = None,
 ) -> None:
     """Replay inputs on the device a firmware folder was built for; compare every byte, time it, score it."""
     with reported():
@@ -244,7 +250,9 @@ def ui(
 @app.command()
 def clean(
     target: Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="A Linux target of bench.toml.")],
-    bench: Annotated[Path | None, typer.Option(metavar="FILE", help="Which boards are attached where.")] = None,
+    bench: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Which boards and computers are where; else ./bench.toml.")
+    ] = None,
     targets_dir: TargetsDir = None,
 ) -> None:
     """Remove what was put on a target's computer: models, the runner, its virtual environment."""
@@ -257,7 +265,7 @@ def clean(
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")]) -> None:
-    """Write a commented recipe with a model and data of your own to start from."""
+    """Write a commented recipe, a model and data that run as they are, to be replaced by your own."""
     with reported():
         from pipeline.scaffold import scaffold
 

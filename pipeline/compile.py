@@ -1,4 +1,4 @@
-"""A model that some other tool made, to firmware: `pipeline compile`. And a firmware folder back from disk."""
+"""A model that some other tool made, to firmware: `pipeline compile`."""
 
 from __future__ import annotations
 

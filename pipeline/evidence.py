@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
-
-from pipeline.ir import Array
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # torch and numpy stay out of `pipeline --help`
-    from pipeline.ir import Array
-from typing import Literal
 
 from pipeline.ir import Array
 

@@ -1,8 +1,8 @@
-"""THE rounding formulas: TensorFlow Lite Micro's double-rounding requantisation, vectorised over numpy arrays.
+"""THE requantisation formulas: TensorFlow Lite Micro's, with two roundings, vectorised over numpy arrays.
 
 Source: tensorflow/lite/kernels/internal/common.h and quantization_util.cc (and gemmlowp/fixedpoint/fixedpoint.h), built
-without TFLITE_SINGLE_ROUNDING as TFLM is. `firmware_templates/kernels/requant.h` is the same in C. Nothing else in this
-package rounds.
+without TFLITE_SINGLE_ROUNDING as TFLM is. `firmware_templates/kernels/requant.h` is the same in C. Operators that TFLM
+rounds in another way, as the average pool, say so in their own file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What flows between stages, and what a stage is. A stage is a frozen dataclass whose fields ARE the recipe keys, the docs
+"""What a stage is, and what it may use: a frozen dataclass whose fields ARE the recipe keys, the docs
 and the MLflow params; it consumes one artifact and produces the next."""
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 make bench MODELS="a.tflite b.tflite" TARGET=cortex-m7
 
-Without models, the built-in networks are quantized as they are, untrained: sizes are exact, and instructions depend on the
-weights' values by far less than a percent. Instructions are counted exactly, cycles estimated from the core's timing table.
+Without models, the built-in convolutional networks are quantized as they are, untrained: sizes are exact, and instructions
+depend on the weights' values by far less than a percent. Instructions are counted exactly, cycles estimated from the core's
+timing table.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def try_inference(module: nn.Module, data: Dataset, name: str, loaded: bool) -> 
             f"{name} gives NaN or infinity for the data's images. Check that data.mean and data.std fit the raw "
             f"values{', and the weights in model.checkpoint' if loaded else ''}."
         )
-    if not loaded and (wrong := data.task.doubtful(y.numpy())):
+    if not loaded and (wrong := data.task.wrong_outputs(y.numpy())):
         raise RecipeError(f"{name} {wrong}")
 
 

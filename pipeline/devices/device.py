@@ -48,7 +48,7 @@ class Device(Protocol):
         """Put the firmware on the board. DeviceError when that fails."""
 
     def open_board(self, firmware: Firmware, counter: Counter = "plugin") -> AbstractContextManager[Board]:
-        """The board, flashed if need be and it can be, and proven to run exactly this firmware. DeviceError."""
+        """The board, flashed if need be and it can be; it has answered with the build id of this firmware. DeviceError."""
 
     def open_computer(self) -> AbstractContextManager[Computer]:
         """The Linux computer that runs models from files. DeviceError."""

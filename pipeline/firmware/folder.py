@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts import Firmware
 from pipeline.data.npz import read_npz
@@ -20,9 +20,6 @@ from pipeline.strict import parse
 from pipeline.target import Target
 from pipeline.tasks import read_task
 from pipeline.tasks.task import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)

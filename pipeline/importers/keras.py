@@ -42,7 +42,7 @@ def import_keras(path: Path, calibration: Path | None) -> Imported:
 
 
 def _require_model(path: Path) -> None:
-    """GraphError when `path` is certainly no model; told before TensorFlow is loaded, which may say that it is not there."""
+    """GraphError when `path` is certainly no model; raised before TensorFlow is loaded, which may not be installed."""
     if path.is_dir():
         if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
             raise GraphError(

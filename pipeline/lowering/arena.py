@@ -59,7 +59,7 @@ class _Block:
     def aligned(self) -> int:
         return -(-self.nbytes // ALIGNMENT) * ALIGNMENT
 
-    def meets(self, other: _Block) -> bool:
+    def overlaps(self, other: _Block) -> bool:
         return self.first <= other.last and other.first <= self.last
 
 
@@ -139,7 +139,7 @@ def _place_in_order(blocks: Iterable[_Block]) -> dict[int, int]:
     placed: list[_Block] = []
     for block in blocks:
         offset = 0
-        for other in sorted((b for b in placed if b.meets(block)), key=lambda b: offsets[id(b)]):
+        for other in sorted((b for b in placed if b.overlaps(block)), key=lambda b: offsets[id(b)]):
             if offset + block.aligned <= offsets[id(other)]:
                 break
             offset = max(offset, offsets[id(other)] + other.aligned)

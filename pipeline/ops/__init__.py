@@ -1,4 +1,5 @@
-"""One file per operator. Adding one: `ops/<op>.py`, `firmware_templates/kernels/<op>_s8.h`, `tests/ops/cases/<op>.py`."""
+"""One file per operator. Adding one: `ops/<op>.py`, `tests/ops/cases/<op>.py`, and `firmware_templates/kernels/<op>_s8.h`
+where no kernel that is there computes it."""
 
 from __future__ import annotations
 

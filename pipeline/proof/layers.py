@@ -50,7 +50,7 @@ def layers(graph: Graph, int8_inputs: Sequence[Array], seen: Sequence[Seen]) -> 
     values: dict[str, Array] = {}
     slack: dict[str, int] = {}
 
-    def settle(name: str, kind: str, allowed: int, y: Array) -> None:
+    def compare(name: str, kind: str, allowed: int, y: Array) -> None:
         """Compare with all that the source says of this tensor, and go on with what it says."""
         for s, theirs in known.get(name, ()):
             apart = np.abs(y.astype(np.int32) - theirs).reshape(len(y), -1).max(axis=1, initial=0)
@@ -58,11 +58,11 @@ def layers(graph: Graph, int8_inputs: Sequence[Array], seen: Sequence[Seen]) -> 
         values[name], slack[name] = (known[name][0][1], 0) if name in known else (y, allowed)
 
     for name, x in zip(graph.inputs, int8_inputs, strict=True):
-        settle(name, "input", SOURCE_INPUT.lsb, x)
+        compare(name, "input", SOURCE_INPUT.lsb, x)
     for op in graph.ops:
         allowed = source_layer(op).lsb + max((slack[n] for n in op.inputs if n in slack), default=0)
         for name, y in zip(op.outputs, op.reference(graph, *_arguments(graph, op, values)), strict=True):
-            settle(name, op.kind, allowed, y)
+            compare(name, op.kind, allowed, y)
     return found
 
 

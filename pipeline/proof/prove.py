@@ -22,7 +22,7 @@ RANDOM_VECTORS = 16
 
 
 Report = Callable[[str], None]
-"""Told what happens next, in a few words."""
+"""Called with what happens next, in a few words."""
 
 
 def prove(

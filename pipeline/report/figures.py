@@ -223,19 +223,19 @@ def warnings(report: Report) -> list[str]:
     """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
     found = []
     scores, score = report.headlines(), report.headline
-    if report.measured and (doubt := report.task.doubt(report.measured.scores)):
+    if report.measured and (failure := report.task.learned_nothing(report.measured.scores)):
         labels = "these classes, in this order," if report.task.classes else "such data"
         hint = (
             f"check that the checkpoint was trained on {labels} with this normalisation"
             if any(s.loaded for s in report.stages)
             else "see the training curves in MLflow"
         )
-        found.append(f"the model {doubt}; {hint}.")
+        found.append(f"the model {failure}; {hint}.")
     unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
     if unseen:
         found.append(f"{unseen.title}: {_unseen(unseen)} never recognised; see the recall by class in the report.")
     before = next((scores[k] for k in ("distilled", "pruned", "float") if scores[k] is not None), None)
-    if before is not None and (after := scores["int8"]) is not None and score.hurt(before, after):
+    if before is not None and (after := scores["int8"]) is not None and score.much_worse(before, after):
         lost = score.lost(before, after)
         said = f"{100 * lost:.1f} points of {score.label}" if score.percent else f"{score.show(lost)} of {score.label}"
         found.append(f"int8 costs {said}; try --set quantize.mode=qat, or more calibration images.")

@@ -78,7 +78,7 @@ class Distill:
         def value(images: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
             with torch.no_grad():
                 wanted = teacher(images)
-            soft = task.imitation(outputs, wanted, self.temperature)
+            soft = task.distillation_loss(outputs, wanted, self.temperature)
             return self.weight * soft + (1 - self.weight) * hard(images, outputs, labels)
 
         return value

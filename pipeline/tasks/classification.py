@@ -121,7 +121,7 @@ class Classification:
         one = ' For one logit say task.form = "one_logit".' if shape == (2, 1) and len(self.classes) == 2 else ""
         return f"the data's {len(self.classes)} classes need logits of shape {wanted}.{one}"
 
-    def doubtful(self, outputs: Array) -> str:
+    def wrong_outputs(self, outputs: Array) -> str:
         if self.form != "classes" or outputs.min() < 0 or not np.allclose(outputs.sum(axis=1), 1, atol=1e-5):
             return ""
         return (
@@ -148,7 +148,7 @@ class Classification:
         logits = torch.from_numpy(outputs)
         return float(self.loss()(logits, logits, torch.from_numpy(examples.labels)))
 
-    def imitation(self, outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    def distillation_loss(self, outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         import torch.nn.functional as F
 
         if self.form != "classes":  # the same divergence, of each logit's two answers
@@ -191,7 +191,7 @@ class Classification:
             {"worst_class": worst} if recall else {},
         )
 
-    def doubt(self, values: Mapping[str, float]) -> str:
+    def learned_nothing(self, values: Mapping[str, float]) -> str:
         if self.form == "multi_label":
             return "recognises no label" if values.get("f1_macro") == 0 else ""
         classes = len(self.classes)

@@ -120,7 +120,7 @@ class Reconstruction:
         flat, alike = (2, math.prod(input_shape)), (2, *input_shape)
         return "" if shape in (flat, alike) else f"its input again is of shape {flat} or {alike}."
 
-    def doubtful(self, outputs: Array) -> str:
+    def wrong_outputs(self, outputs: Array) -> str:
         return ""
 
     def loss(self, label_smoothing: float = 0.0) -> Loss:
@@ -131,7 +131,7 @@ class Reconstruction:
     def validation_loss(self, outputs: Array, examples: Examples) -> float:
         return float(self._errors(outputs, examples).mean())
 
-    def imitation(self, outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    def distillation_loss(self, outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         import torch.nn.functional as F
 
         return F.mse_loss(outputs, teacher)
@@ -147,7 +147,7 @@ class Reconstruction:
                 values[errors] = float(groups[name].mean())
         return Scores({**values, "images": len(outputs)})
 
-    def doubt(self, values: Mapping[str, float]) -> str:
+    def learned_nothing(self, values: Mapping[str, float]) -> str:
         return "hardly tells anomalies from normal examples" if values.get("auc", 1.0) < 0.6 else ""
 
     def picture(self, outputs: Array, examples: Examples) -> Histogram:

@@ -133,7 +133,7 @@ class Regression:
         wanted = (2, len(self.names))
         return "" if shape == wanted else f"the labels' {len(self.names)} numbers need outputs of shape {wanted}."
 
-    def doubtful(self, outputs: Array) -> str:
+    def wrong_outputs(self, outputs: Array) -> str:
         return ""
 
     def loss(self, label_smoothing: float = 0.0) -> Loss:
@@ -148,7 +148,7 @@ class Regression:
         wanted = (examples.labels - np.asarray(self.mean)) / np.asarray(self.std)
         return float(np.square(outputs - wanted, dtype=np.float64).mean())
 
-    def imitation(self, outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    def distillation_loss(self, outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         import torch.nn.functional as F
 
         return F.mse_loss(outputs, teacher)
@@ -168,7 +168,7 @@ class Regression:
             values |= {f"{m}_{n}": float(v) for m, vs in each.items() for n, v in zip(self.names, vs, strict=True)}
         return Scores({**values, "images": len(y)})
 
-    def doubt(self, values: Mapping[str, float]) -> str:
+    def learned_nothing(self, values: Mapping[str, float]) -> str:
         return "hardly beats answering the mean of all labels" if values.get("r2", 1.0) < 0.05 else ""
 
     def picture(self, outputs: Array, examples: Examples) -> Scatter:

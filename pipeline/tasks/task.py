@@ -39,7 +39,7 @@ class Measure:
         """How much worse `after` is; below 0 when it is better."""
         return before - after if self.higher_is_better else after - before
 
-    def hurt(self, before: float, after: float) -> bool:
+    def much_worse(self, before: float, after: float) -> bool:
         """Whether `after` is worse by more than sound quantization costs."""
         allowed = self.tolerated * (abs(before) if self.relative else 1.0)
         return self.lost(before, after) > allowed
@@ -157,7 +157,7 @@ class Task(Protocol):
     def needs(self, input_shape: tuple[int, int, int], shape: tuple[int, ...]) -> str:
         """What the model must give for two examples, as the end of "gives ..., but "; "" when `shape` is right."""
 
-    def doubtful(self, outputs: Array) -> str:
+    def wrong_outputs(self, outputs: Array) -> str:
         """What is wrong with an untrained model's outputs, as the end of a model's name and " "; "" if nothing."""
 
     def loss(self, label_smoothing: float = 0.0) -> Loss: ...
@@ -165,12 +165,12 @@ class Task(Protocol):
     def validation_loss(self, outputs: Array, examples: Examples) -> float:
         """The same without smoothing, of a whole split."""
 
-    def imitation(self, outputs: TorchTensor, teacher: TorchTensor, temperature: float) -> TorchTensor:
+    def distillation_loss(self, outputs: TorchTensor, teacher: TorchTensor, temperature: float) -> TorchTensor:
         """The loss against what another model gave."""
 
     def scores(self, outputs: Array, examples: Examples) -> Scores: ...
 
-    def doubt(self, values: Mapping[str, float]) -> str:
+    def learned_nothing(self, values: Mapping[str, float]) -> str:
         """What scores say of a model that learned nothing, as the end of "the model "; "" when it did learn."""
 
     def picture(self, outputs: Array, examples: Examples) -> Scatter | Histogram | None:
@@ -185,7 +185,7 @@ def headline(task: Task, values: Mapping[str, float]) -> Measure:
     return next((m for m in task.measures if m.name in values), task.measures[0])
 
 
-def standing(task: Task, values: Mapping[str, float], loss: float) -> tuple[float, float]:
+def selection_key(task: Task, values: Mapping[str, float], loss: float) -> tuple[float, float]:
     """(headline, loss), turned so that the higher is the better."""
     measure = headline(task, values)
     return (1.0 if measure.higher_is_better else -1.0) * values[measure.name], -loss

@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.host.users_code import wrap_user_errors
 from pipeline.ir import Array
 from pipeline.stage import Context
-from pipeline.tasks.task import headline, standing
+from pipeline.tasks.task import headline, selection_key
 from pipeline.training.cost import cost
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _WARM_UP = 0.05  # of all batches
 _ROUNDING = 1e-6  # of a float32 sum, relative: sums are ordered by the place in a batch
 _LARGE_MACS = 50_000_000
 _MAX_THREADS = 4
-_WORST = (-math.inf, -math.inf)  # of all standings
+_WORST = (-math.inf, -math.inf)  # of all selection keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def fit(
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step, steps))
     rng = np.random.default_rng(ctx.seed)
     switch(False)
-    best, kept, number = _standing(module, data) if trained else _WORST, copy.deepcopy(module.state_dict()), 0
+    best, kept, number = _selection_key(module, data) if trained else _WORST, copy.deepcopy(module.state_dict()), 0
     with ctx.progress(f"{stage}: epochs", total=schedule.epochs) as advance:
         for epoch in range(schedule.epochs):
             switch(True)
@@ -145,7 +145,7 @@ def fit(
             }
             ctx.log.metrics(figures, step=first_epoch + epoch)
             advance(1, f"loss {figures['train_loss']:.3f}, validation {score.show(scores[score.name])}")
-            if (reached := standing(data.task, scores, val_loss)) > best:
+            if (reached := selection_key(data.task, scores, val_loss)) > best:
                 best, kept, number = reached, copy.deepcopy(module.state_dict()), epoch + 1
     module.load_state_dict(kept)
     if _ignores_images(module, data):
@@ -168,10 +168,10 @@ def _validate(module: nn.Module, data: Dataset) -> tuple[float, Mapping[str, flo
     return data.task.validation_loss(outputs, examples), data.task.scores(outputs, examples).values
 
 
-def _standing(module: nn.Module, data: Dataset) -> tuple[float, float]:
+def _selection_key(module: nn.Module, data: Dataset) -> tuple[float, float]:
     """On the validation split: the higher, the better."""
     loss, scores = _validate(module, data)
-    return standing(data.task, scores, loss) if math.isfinite(loss) else _WORST
+    return selection_key(data.task, scores, loss) if math.isfinite(loss) else _WORST
 
 
 def _ignores_images(module: nn.Module, data: Dataset) -> bool:

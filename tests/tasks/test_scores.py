@@ -13,7 +13,7 @@ from pipeline.tasks import read_task
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.reconstruction import Reconstruction, area_under_curve
 from pipeline.tasks.regression import Regression
-from pipeline.tasks.task import Examples, Task, headline, real, standing, stored
+from pipeline.tasks.task import Examples, Task, headline, real, selection_key, stored
 
 RNG = np.random.default_rng(0)
 ABC = ("a", "b", "c")
@@ -107,11 +107,11 @@ def test_smoothing_moves_both_answers_of_a_logit() -> None:
 def test_who_answers_as_the_teacher_has_nothing_to_learn(task: Task) -> None:
     _, outputs, _ = batch(task)
     teacher = outputs.detach().clone()
-    at_teacher = task.imitation(outputs, teacher, 3.0)
+    at_teacher = task.distillation_loss(outputs, teacher, 3.0)
     (gradient,) = torch.autograd.grad(at_teacher, outputs)
     assert at_teacher.item() == pytest.approx(0, abs=1e-6)
     assert gradient.abs().max().item() < 1e-6
-    assert task.imitation(outputs, teacher + torch.randn(teacher.shape), 3.0).item() > 0.01
+    assert task.distillation_loss(outputs, teacher + torch.randn(teacher.shape), 3.0).item() > 0.01
 
 
 @pytest.mark.parametrize("task", TASKS, ids=IDS)
@@ -121,9 +121,9 @@ def test_a_task_comes_back_as_it_was_stored(task: Task) -> None:
 
 def test_the_better_score_stands_higher() -> None:
     assert headline(TASKS[4], {"mse": 0.5}).name == "mse"
-    assert standing(TASKS[4], {"mse": 0.4}, 0.4) > standing(TASKS[4], {"mse": 0.5}, 0.5)
-    assert standing(TASKS[0], {"accuracy": 0.9}, 2.0) > standing(TASKS[0], {"accuracy": 0.8}, 1.0)
-    assert standing(TASKS[0], {"accuracy": 0.9}, 1.0) > standing(TASKS[0], {"accuracy": 0.9}, 2.0)
+    assert selection_key(TASKS[4], {"mse": 0.4}, 0.4) > selection_key(TASKS[4], {"mse": 0.5}, 0.5)
+    assert selection_key(TASKS[0], {"accuracy": 0.9}, 2.0) > selection_key(TASKS[0], {"accuracy": 0.8}, 1.0)
+    assert selection_key(TASKS[0], {"accuracy": 0.9}, 1.0) > selection_key(TASKS[0], {"accuracy": 0.9}, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_the_better_score_stands_higher() -> None:
     ],
 )  # fmt: skip
 def test_a_model_that_learned_nothing_is_doubted(task: Task, values: dict[str, float], said: str) -> None:
-    assert task.doubt(values) == said
+    assert task.learned_nothing(values) == said
 
 
 def test_what_quantization_may_cost() -> None:
     r2, mae, _ = TASKS[3].measures
-    assert (r2.hurt(0.5, 0.45), r2.hurt(0.5, 0.49), r2.hurt(0.5, 0.6)) == (True, False, False)
-    assert (mae.hurt(40, 45), mae.hurt(40, 41), mae.hurt(40, 30)) == (True, False, False)
+    assert (r2.much_worse(0.5, 0.45), r2.much_worse(0.5, 0.49), r2.much_worse(0.5, 0.6)) == (True, False, False)
+    assert (mae.much_worse(40, 45), mae.much_worse(40, 41), mae.much_worse(40, 30)) == (True, False, False)
     assert (mae.unit, mae.show(45.518)) == ("cm", "45.52")
 
 

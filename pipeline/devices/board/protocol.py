@@ -51,7 +51,8 @@ class Run:
 
 
 def identify(link: Link, firmware: Firmware, target: Target) -> Identity:
-    """Prove that the board runs exactly this firmware. DeviceError when it is another board or another model."""
+    """What the board answers when it is asked who it is. DeviceError unless that is the target, with its core and clock, and
+    the image of this firmware, by its build id."""
     name = link.message("name-dut", link.command("name"), "name").strip("[]")
     if name != target.name:
         raise OtherBoardError(

@@ -107,7 +107,7 @@ def measure(
         rails=rails,
         meter=metered,
         invalid=tuple(why_invalid(before, after, others_cores)),
-        warnings=(*warnings(figures[INT8], figures.get(FLOAT), before), *_doubts(metered)),
+        warnings=(*warnings(figures[INT8], figures.get(FLOAT), before), *_meter_warnings(metered)),
     )
 
 
@@ -275,7 +275,7 @@ def _window(
     return answer, samples, (ended - elapsed + GUARD_S, elapsed - GUARD_S)
 
 
-def _doubts(metered: MeterEnergy | None) -> list[str]:
+def _meter_warnings(metered: MeterEnergy | None) -> list[str]:
     return [f"{metered.meter}: {doubt}; its energy is not quoted" for doubt in metered.invalid] if metered else []
 
 

@@ -1,7 +1,7 @@
 """The host's side of the runner's protocol (firmware_templates/linux/runner/): JSON lines over any channel of bytes.
 
 The same code drives a runner in a local process and one behind SSH. What comes back is checked as strictly as what goes
-there: lines are bounded here, and linux_replies.py says what each answer holds.
+there: lines are bounded here, and replies.py says what each answer holds.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ class Runner:
         return self._answer(number, op, timeout_s)
 
     def ask_for(self, kind: type[T], op: str, timeout_s: float = 60.0, **fields: Any) -> T:
-        """The answer as a checked `kind`, a dataclass of linux_replies.py or linux_figures.py. Errors are those of `ask`,
-        DeviceError also for an answer that is no `kind`."""
+        """The answer as a checked `kind`, a dataclass of replies.py or pipeline/measurement/linux.py. Errors are those of
+        `ask`, DeviceError also for an answer that is no `kind`."""
         return self._checked(kind, op, self.ask(op, timeout_s, **fields))
 
     def wrong(self, what: str) -> DeviceError:

@@ -1,5 +1,5 @@
 """The runner's answers as typed values. Another computer gives them, so nothing in them is trusted: keys, types and bounds
-are checked here, once. Those that a measurement keeps (info, state, the operators) are in linux_figures.py."""
+are checked here, once. Those that a measurement keeps (info, state, the operators) are in pipeline/measurement/linux.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the functions of `onnx_nodes.py` read a quantised ONNX graph with and write an int8 Graph with.
+"""What the functions of layers.py, math.py and moves.py read a quantised ONNX graph with and write an int8 Graph with.
 
 Between QuantizeLinear and DequantizeLinear an ONNX file computes in float; here the operator between them computes in int8
 and its result is the quantised one. 8-bit values without sign become int8 by taking 128 off value and zero point: the same

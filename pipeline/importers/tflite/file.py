@@ -1,4 +1,4 @@
-"""What a .tflite file holds, as plain values: tensors, operators and their options. `tflite_reader` fills them."""
+"""What a .tflite file holds, as plain values: tensors, operators and their options. reader.py fills them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the functions of `operators.py` read a quantised torch graph with and write an int8 Graph with."""
+"""What the functions of layers.py, math.py and moves.py read a quantised torch graph with and write an int8 Graph with."""
 
 from __future__ import annotations
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.fx import Node
 
 from pipeline.ops._activation import Activation
-
-if TYPE_CHECKING:
-    pass
-
 
 aten = torch.ops.aten
 

@@ -2,7 +2,7 @@
 
 torch is NCHW, the Graph NHWC. Each value therefore carries the order in which its torch axes are stored; permuting axes
 costs nothing, and a flatten of stored NHWC is repaired in the weights of the linear layer that reads it. What each ATen
-operator becomes is in `operators.py`, one function each.
+operator becomes is in layers.py, math.py and moves.py, one function each.
 """
 
 from __future__ import annotations
