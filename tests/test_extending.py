@@ -25,7 +25,7 @@ from pipeline.recipe import load
 from pipeline.replay import measure
 
 sys.path.insert(0, str(Path(__file__).parent / "stages"))
-from recording import context  # noqa: E402
+from recording import context
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 ROOT = Path(__file__).resolve().parents[1]
