@@ -11,22 +11,29 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from example_graphs import small_cnn
 from probe_firmware import build_probe
 
 from pipeline import target
 from pipeline.artifacts import Firmware
 from pipeline.data.dataset import Dataset
+from pipeline.devices.board import qemu
 from pipeline.devices.board.board import Board
+from pipeline.devices.board.link import Link
 from pipeline.devices.board.protocol import Run
 from pipeline.devices.board.qemu import QemuBoard
 from pipeline.devices.board.serial import SerialBoard
 from pipeline.devices.resolve import resolve_device
 from pipeline.errors import DeviceError
+from pipeline.firmware.cortex_m import write_firmware
+from pipeline.firmware.folder import CompiledModel
 from pipeline.ir import Array
+from pipeline.locations import data_dir
 from pipeline.proof.vectors import random
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
@@ -39,6 +46,19 @@ VECTORS = 64
 def frames(inputs: tuple[Array, ...]) -> list[Array]:
     """The bytes of each example, all inputs one after the other."""
     return [np.concatenate([x.reshape(-1).view(np.uint8) for x in one]) for one in zip(*inputs, strict=True)]
+
+
+def test_a_driver_of_ones_own_that_does_not_receive_is_named(
+    firmware: Callable[..., Firmware], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The firmware's UART interrupt is another one than the emulated board's."""
+    board = replace(M4, device=replace(M4.device, uart_irq=9), driver=tmp_path / "hal.c")
+    shutil.copyfile(data_dir("firmware_templates") / "cortex_m" / "hal" / "cmsdk_uart.c", tmp_path / "hal.c")
+    built = write_firmware(CompiledModel(small_cnn(), None), board, tmp_path / "firmware")
+    monkeypatch.setattr(qemu, "Link", partial(Link, answer_timeout_s=0.5))
+    message = r"did not answer .* Look at .*hal\.c, and at uart_base and uart_irq of its target file"
+    with pytest.raises(DeviceError, match=message), QemuBoard(built, board):
+        pass
 
 
 @pytest.mark.parametrize("name", EMULATED)

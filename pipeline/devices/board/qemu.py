@@ -24,7 +24,6 @@ from pipeline.errors import DeviceError, did_you_mean
 from pipeline.target import Target
 
 BOOT_TIMEOUT_S = 60.0
-ADVICE = "The firmware hangs in the emulator, or this machine is too busy to run it: run it again."
 NS_PER_INSTRUCTION = 1  # -icount shift=0
 # Cycles per instruction where only instructions are known: TFLM + CMSIS-NN's four MLPerf Tiny models lie between 1.18 and
 # 1.24 on the Cortex-M4 by its timing table, so 1.0 and 1.5 are safe bounds for integer code.
@@ -72,7 +71,7 @@ class QemuBoard(Board):
             )
             url = f"socket://127.0.0.1:{server.getsockname()[1]}"
             port = serial.serial_for_url(url, timeout=1, write_timeout=WRITE_TIMEOUT_S)
-        link = Link(port, self.where, self._autopsy, advice=ADVICE)
+        link = Link(port, self.where, self._autopsy, advice=_advice(self.target))
         try:
             link.boot(BOOT_TIMEOUT_S)
         except BaseException:
@@ -137,6 +136,17 @@ class QemuBoard(Board):
         said = [line for line in lines if line.strip() and "info:" not in line and "warning:" not in line]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return f"QEMU {how}: {said[0].strip() if said else 'it printed no reason'}."
+
+
+def _advice(target: Target) -> str:
+    """What to do where the firmware does not answer; a driver of the user's own is the first to look at."""
+    busy = "this machine is too busy to run it: run it again."
+    if target.driver is None:
+        return f"The firmware hangs in the emulator, or {busy}"
+    return (
+        f"Look at {target.driver}, and at uart_base and uart_irq of its target file: what is sent, or the interrupt that "
+        f"receives, goes elsewhere. Or {busy}"
+    )
 
 
 def _written(file: IO[bytes] | None) -> str:
