@@ -27,22 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker("shared")
-        if _shares_a_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         for marker, tool in TOOLS.items():
             if item.get_closest_marker(marker) and shutil.which(tool, path=SEARCHED) is None:
                 item.add_marker(pytest.mark.skip(reason=f"{tool} is not installed"))
     if not SHARED.is_dir():
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("shared")])
         items[:] = [item for item in items if not item.get_closest_marker("shared")]
-
-
-def _shares_a_fixture(item: pytest.Item) -> bool:
-    """Whether something is made once for the test's file (a firmware, a run): then one worker takes the whole file, so that
-    it is made once."""
-    info = getattr(item, "_fixtureinfo", None)
-    fixtures = info.name2fixturedefs.values() if info else ()
-    return any(f.scope == "module" for found in fixtures for f in found)
 
 
 @pytest.hookimpl(wrapper=True)
