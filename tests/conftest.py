@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +58,12 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
 def shared() -> Path:
     """Real models and data beside the checkout. A test that asks for it is marked `shared` by that."""
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a worker's runs are recorded, for all tests that name no other store: making a store takes seconds."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        yield uri

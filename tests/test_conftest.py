@@ -42,7 +42,8 @@ def outcome(folder: Path, *options: str, ci: str = "") -> str:
     shutil.copy(ROOT / "tests" / "conftest.py", checkout / "tests")
     (checkout / "tests" / "test_suite.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    done = subprocess.run(command, cwd=checkout, env={**os.environ, "CI": ci}, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     return done.stdout.strip().splitlines()[-1].rpartition(" in ")[0]
 
 

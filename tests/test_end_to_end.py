@@ -111,10 +111,12 @@ def test_record(folder: Path) -> None:
     assert {"firmware/model.tflite", "firmware/manifest.json", "firmware/model"} <= firmware
 
 
-def test_the_same_recipe_and_seed_give_the_same_firmware(folder: Path) -> None:
+def test_the_same_recipe_and_seed_give_the_same_firmware(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = folder / "build" / "digits-cortex-m4-1"
-    done = pipeline("run", first / "recipe.toml", "--target", "cortex-m4", cwd=folder)  # what was resolved, run again
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(folder)
+    # What was resolved, run again, in another process than the first.
+    done = CliRunner().invoke(app, ["run", str(first / "recipe.toml"), "--target", "cortex-m4"])
+    assert done.exit_code == 0, done.stderr
     second = folder / "build" / "digits-cortex-m4-2"
     reports = [report_of(run) for run in (first, second)]
     assert reports[0].pop("run_id") != reports[1].pop("run_id")

@@ -32,6 +32,8 @@ def test_pretrained_resnet8_keeps_its_accuracy(shared: Path, tmp_path: Path, mon
     accuracy = report["accuracy"]
     assert accuracy["float"] == pytest.approx(0.86, abs=5e-4), "what the Keras original gives on these 2,000 images"
     assert abs(accuracy["int8"] - accuracy["float"]) <= 0.01
+    macs = {s["name"]: s["metrics"]["macs"] for s in report["stages"] if "macs" in s["metrics"]}
+    assert set(macs.values()) == {12_501_632}
     assert report["bit_exact"]["vectors"] == report["bit_exact"]["equal"] == 25
     assert all(n in (25, None) for n in report["bit_exact"]["oracles"].values())
     assert report["bit_exact"]["oracles"]["device"] == 25

@@ -95,14 +95,8 @@ def recipe(folder: Path, *stages: Any) -> Recipe:
     return Recipe("small", 1, DataRecipe(limit=100), ModelRecipe(), stages, folder / "recipe.toml")
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
 @pytest.fixture
-def client(store: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+def client(store: str) -> Any:
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(store)
@@ -352,14 +346,13 @@ main()
 @pytest.mark.cross
 @pytest.mark.qemu
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_a_run_cleanly(sent: signal.Signals, code: int, store: str, client: Any, tmp_path: Path) -> None:
+def test_signals_end_a_run_cleanly(sent: signal.Signals, code: int, client: Any, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(
         'name = "small"\n[data]\nsource = "digits"\n[model]\nfactory = "digits_cnn"\n[train]\nepochs = 9000\n'
     )
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_RUN],
         cwd=tmp_path,
-        env={**os.environ, "MLFLOW_TRACKING_URI": store},
         stderr=subprocess.PIPE,
         text=True,
     )

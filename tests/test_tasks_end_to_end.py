@@ -21,15 +21,8 @@ from pipeline.tasks.regression import Regression
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But with one store for all: making one takes longer than a run."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
