@@ -84,6 +84,13 @@ def requantize(acc: npt.ArrayLike, multiplier: npt.ArrayLike, shift: npt.ArrayLi
     return rounding_divide_by_pot(saturating_rounding_doubling_high_mul(shifted, multiplier), right)
 
 
+def keeps_order(low: npt.ArrayLike, high: npt.ArrayLike, shift: npt.ArrayLike) -> bool:
+    """Whether `requantize` never falls from low to high, for any multiplier: no left shift on the way leaves 32 bits."""
+    left = np.maximum(np.asarray(shift, dtype=np.int64), 0)
+    ends = np.asarray(low, dtype=np.int64) << left, np.asarray(high, dtype=np.int64) << left
+    return bool((ends[0] >= INT32_MIN).all() and (ends[1] <= INT32_MAX).all())
+
+
 def clamp_int8(x: npt.ArrayLike, low: int = -128, high: int = 127) -> npt.NDArray[np.int8]:
     """Each value, or the nearer end of low..high."""
     return np.asarray(np.clip(np.asarray(x), low, high), dtype=np.int8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
+from pipeline.fixedpoint import clamp_int8, keeps_order, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
 from pipeline.ops._checks import expect_int8
 from pipeline.ops._onnx import TO_NHWC, OnnxWriter, reshaped
@@ -76,7 +76,9 @@ class Mean(Op):
         return (TfliteNode("MEAN", inputs, self.outputs, "ReducerOptions", attributes, version=2),)
 
     def monotonic(self, graph: Graph) -> bool:
-        return len(graph[self.inputs[0]].shape) - 1 not in self.axes
+        x, count = graph[self.inputs[0]], self._count(graph)
+        ends = count * (-128 - x.zero_point), count * (127 - x.zero_point)
+        return len(x.shape) - 1 not in self.axes and keeps_order(*ends, self._requant(graph)[1])
 
     def onnx(self, w: OnnxWriter) -> None:
         x, y = w.graph[self.inputs[0]], w.graph[self.output]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.fixedpoint import clamp_int8, quantize, quantize_multiplier, requantize
+from pipeline.fixedpoint import clamp_int8, keeps_order, quantize, quantize_multiplier, requantize
 from pipeline.ir import Array, Graph, Kernel, Storage, TfliteNode
 from pipeline.ops._checks import expect_int8, expect_shape
 from pipeline.ops._onnx import OnnxWriter, requantized
@@ -30,11 +30,11 @@ class Quantize(Unary):
             return
         if x.dtype not in ("int8", "uint8") or x.quant is None or len(x.quant.scale) != 1:
             raise self.fail(f"{self.inputs[0]!r} must be float32, or int8 or uint8 with one scale; it is {x.dtype}")
-        quantize_multiplier(x.scale / graph[self.output].scale)
+        self._requant(graph)
 
     def apply(self, graph: Graph, x: Array) -> Array:
         source, y = graph[self.inputs[0]], graph[self.output]
-        return clamp_int8(requantize(x - source.zero_point, *quantize_multiplier(source.scale / y.scale)) + y.zero_point)
+        return clamp_int8(requantize(x - source.zero_point, *self._requant(graph)) + y.zero_point)
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         if graph[self.inputs[0]].dtype != "float32":
@@ -56,7 +56,11 @@ class Quantize(Unary):
         return (TfliteNode("QUANTIZE", self.inputs, self.outputs, "QuantizeOptions", version=2),)
 
     def monotonic(self, graph: Graph) -> bool:
-        return graph[self.inputs[0]].dtype == "int8"
+        x = graph[self.inputs[0]]
+        return x.dtype == "int8" and keeps_order(-128 - x.zero_point, 127 - x.zero_point, self._requant(graph)[1])
+
+    def _requant(self, graph: Graph) -> tuple[int, int]:
+        return quantize_multiplier(graph[self.inputs[0]].scale / graph[self.output].scale)
 
     def onnx(self, w: OnnxWriter) -> None:
         requantized(self, w)

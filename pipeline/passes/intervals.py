@@ -1,14 +1,15 @@
 """Interval arithmetic on the int8 graph: for every activation, the smallest and largest value each channel can ever take.
 
-Requantisation is monotonic, so the end points of an accumulator's interval map exactly. Padding puts the zero point into a
-window. Operators that are neither weighted nor say that they are monotonic get the whole int8 range, which is always true.
+Requantisation never falls as its sum grows, as long as no left shift wraps, so the end points of an accumulator's interval map
+exactly. Padding puts the zero point into a window. Operators that are neither weighted nor say that they are monotonic get the
+whole int8 range, which is always true.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from pipeline.fixedpoint import clamp_int8, requantize
+from pipeline.fixedpoint import clamp_int8, keeps_order, requantize
 from pipeline.ir import Array, Graph, Op
 from pipeline.ops._activation import clamp_range
 from pipeline.ops._convolution import per_channel_requant
@@ -89,6 +90,8 @@ def _weighted(op: Conv2d | DepthwiseConv2d | FullyConnected, graph: Graph, x_ran
     if acc_low.min() < -(2**31) or acc_high.max() >= 2**31:
         return None
     multiplier, shift = per_channel_requant(x, w, y, len(acc_low))
+    if not keeps_order(acc_low, acc_high, shift):
+        return None
     clamp = clamp_range(op.activation, y)
     low, high = (clamp_int8(requantize(a, multiplier, shift) + y.zero_point, *clamp) for a in (acc_low, acc_high))
     return low.astype(np.int64), high.astype(np.int64)

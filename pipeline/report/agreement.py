@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.report.kinds import kinds
+from pipeline.measurement.kinds import kinds
 
 if TYPE_CHECKING:
     from pipeline.report.figures import Report

@@ -14,7 +14,7 @@ from pipeline.artifacts import Firmware
 from pipeline.display import byte_size, scaled, short
 from pipeline.measurement.board import Measurement
 from pipeline.measurement.kind import Kind
-from pipeline.report.kinds import FORMAT, kinds
+from pipeline.measurement.kinds import FORMAT, kinds
 from pipeline.tasks import measures
 from pipeline.tasks.task import Measure, Task, headline
 

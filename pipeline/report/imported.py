@@ -11,9 +11,9 @@ from rich.text import Text
 
 from pipeline.codegen.tflm import arena_kind
 from pipeline.display import layer_name, plain, short
+from pipeline.measurement.kinds import FORMAT, kinds
 from pipeline.proof.source_tflite import ASKED
 from pipeline.report.figures import CLASS_LETTERS, as_json, show
-from pipeline.report.kinds import FORMAT, kinds
 from pipeline.report.labelled import labelled, place_line
 from pipeline.report.table import oracle_line
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.measurement.kinds import FORMAT
 from pipeline.report.agreement import TargetAgreement
 from pipeline.report.figures import Report, as_json
-from pipeline.report.kinds import FORMAT
 from pipeline.report.page import render_page
 from pipeline.report.plots import write_plots
 

@@ -21,6 +21,7 @@ from pipeline.errors import DeviceError
 from pipeline.evidence import BitExact
 from pipeline.firmware.linux import TFLITE_FILE, LinuxPackage
 from pipeline.ir import Array
+from pipeline.measurement.kinds import FORMAT, kinds
 from pipeline.measurement.linux import LinuxMeasurement
 from pipeline.power.base import EnergyMeter
 from pipeline.proof.onnxruntime import compare
@@ -121,7 +122,7 @@ def _answers(
 
 
 def _record(package: LinuxPackage, m: LinuxMeasurement, ctx: Context) -> dict[str, Any]:
-    return {
+    record = {
         "target": ctx.target.name,
         "kind": m.kind,
         "onnx_sha256": package.sha256,
@@ -130,3 +131,4 @@ def _record(package: LinuxPackage, m: LinuxMeasurement, ctx: Context) -> dict[st
         "power_source": ctx.target.power.source,
         **asdict(m),
     }
+    return {"format": FORMAT, **record, "kinds": kinds(record, m.kind, power_mw="estimated")}

@@ -16,6 +16,8 @@ from pipeline.devices.board.qemu import CPI, CPI_HIGH, CPI_LOW
 from pipeline.errors import RecipeError
 from pipeline.evidence import BitExact
 from pipeline.measurement.board import Measurement
+from pipeline.measurement.kind import Kind
+from pipeline.measurement.kinds import FORMAT, kinds
 from pipeline.power.model import energy_uj
 from pipeline.proof.session import replay
 from pipeline.proof.vectors import from_images
@@ -115,7 +117,7 @@ def _timings(m: Measurement) -> dict[str, float]:
 def _record(firmware: Firmware, m: Measurement, bit_exact: BitExact, ctx: Context, energy: float) -> dict[str, Any]:
     """Everything a number's reader may ask: raw ticks, device, clock, firmware, answer, and where estimates come from."""
     target = ctx.target
-    return {
+    record = {
         "target": target.name,
         "firmware_sha256": firmware.sha256,
         "model_id": firmware.model_id,
@@ -130,6 +132,9 @@ def _record(firmware: Firmware, m: Measurement, bit_exact: BitExact, ctx: Contex
         "power_source": target.power.source,
         "bit_exact": asdict(bit_exact),
     }
+    others: dict[str, Kind] = dict.fromkeys(("ram_bytes", "flash_bytes", "reference_clock_hz", "bit_exact"), "computed")
+    others |= dict.fromkeys(("energy_uj", "power_mw"), "estimated")
+    return {"format": FORMAT, **record, "kinds": kinds(record, m.kind, **others)}
 
 
 def _cycles_from(core: str, m: Measurement) -> str:

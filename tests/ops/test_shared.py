@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from case import activation, case, weights
-from test_ops import cases_of
+from case import Case, activation, case, vectors, weights
+from test_ops import OPS, cases_of
 
+from pipeline.ir import Array
 from pipeline.ops._broadcast import loops
 from pipeline.ops._copy import copy_kernel, steps
 from pipeline.ops._window import tflite_padding
@@ -111,3 +112,29 @@ def test_a_transposed_convolution_crops_nothing_unless_told() -> None:
     graph = case(op, x=activation(1, 4, 5, 2), w=weights(3, 2, 2, 2), y=activation(1, 5, 6, 3)).graph.checked()
     assert op.crop == (0, 0)
     assert op.macs(graph) == 4 * 5 * 2 * 2 * 2 * 3
+
+
+# Which way an operator goes decides what is known of a channel's values; dead channels are found by it.
+NEVER_FALLS = {
+    "add", "average_pool2d", "max_pool2d", "mean", "pad", "quantize", "relu", "relu6",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_what_is_said_to_be_monotonic_never_falls(op: str) -> None:
+    """Of inputs that are nowhere smaller, outputs are nowhere smaller."""
+    rising = {name: row for name, row in cases_of(op).items() if row.graph.ops[-1].monotonic(row.graph)}
+    assert bool(rising) == (op in NEVER_FALLS)
+    for name, row in rising.items():
+        low, high = _ordered(row)
+        for a, b in zip(row.graph.run(*low), row.graph.run(*high), strict=True):
+            assert (a <= b).all(), name
+
+
+def _ordered(row: Case) -> tuple[list[Array], list[Array]]:
+    """Two sets of inputs, of which the first is nowhere larger."""
+    some = vectors(row.graph)
+    others = [x[::-1] for x in some]
+    return [np.minimum(a, b) for a, b in zip(some, others, strict=True)], [
+        np.maximum(a, b) for a, b in zip(some, others, strict=True)
+    ]

@@ -15,8 +15,11 @@ from pipeline.ops.add import Add
 from pipeline.ops.conv2d import Conv2d
 from pipeline.ops.fully_connected import FullyConnected
 from pipeline.ops.hard_swish import HardSwish
+from pipeline.ops.mean import Mean
 from pipeline.ops.mul import Mul
 from pipeline.ops.pad import Pad
+from pipeline.ops.quantize import Quantize
+from pipeline.ops.relu import Relu
 from pipeline.ops.reshape import Reshape
 from pipeline.ops.sub import Sub
 from pipeline.passes.eliminate_dead_channels import eliminate_dead_channels
@@ -125,6 +128,28 @@ def test_intervals_cover_a_border_and_what_is_inside() -> None:
     b.conv(padded, 4)
     low, high = channel_intervals(b.graph())[padded]
     assert (low.tolist(), high.tolist()) == ([-128] * 4, [127] * 4)
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "fully_connected", "relu", "mean", "quantize"])
+def test_intervals_give_up_where_a_left_shift_wraps(kind: str) -> None:
+    """Scales so far apart that TFLM's left shift leaves 32 bits: larger sums may then have smaller answers."""
+    b, fine = Builder((1, 4, 4, 4)), Quant((1e-9,), 0)
+    put = {
+        "conv2d": lambda: b.put(Conv2d, ("x", *b.weights((4, 1, 1, 4))), (1, 4, 4, 4), fine, pads=(0, 0, 0, 0)),
+        "fully_connected": lambda: b.put(
+            FullyConnected, (b.put(Reshape, ("x",), (16, 4), INPUT), *b.weights((4, 4))), (16, 4), fine
+        ),
+        "relu": lambda: b.put(Relu, ("x",), (1, 4, 4, 4), fine),
+        "mean": lambda: b.put(Mean, ("x",), (1, 4), fine, axes=(1, 2)),
+        "quantize": lambda: b.put(Quantize, ("x",), (1, 4, 4, 4), fine),
+    }
+    y = put[kind]()
+    graph = b.graph()
+    low, high = channel_intervals(graph)[y]
+    assert (low.tolist(), high.tolist()) == ([-128] * 4, [127] * 4)
+    (values,) = graph.run(np.random.default_rng(0).integers(-128, 128, (500, 1, 4, 4, 4), dtype=np.int8))
+    assert values.min() <= 0 < values.max()
+    assert_same(graph, eliminate_dead_channels(graph))
 
 
 def test_intervals_cover_a_constant_that_differs_from_place_to_place() -> None:

@@ -13,9 +13,9 @@ from json_outputs import SCHEMAS, check, faults, without_kind
 from test_linux import on_linux
 
 from pipeline.measurement.kind import Kind
+from pipeline.measurement.kinds import FORMAT, kinds
 from pipeline.report.agreement import TargetAgreement
 from pipeline.report.figures import Figure, Report, StageResult
-from pipeline.report.kinds import FORMAT, kinds
 from pipeline.report.write import outcome_text
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_graphs import small_cnn
+from json_outputs import without_kind
 
 from pipeline import target
 from pipeline.artifacts import Firmware, QuantizedModel
@@ -127,6 +128,10 @@ def test_every_test_image_is_replayed(firmware: Firmware, digits: Dataset, tmp_p
     assert record["bit_exact"]["equal"] == n
     assert "Cortex-M4 TRM" in record["cycles_from"]
     assert record["power_source"] == M4.power.source
+    assert list(without_kind(record)) == []
+    assert (record["kinds"]["ticks"], record["kinds"]["power_mw"], record["kinds"]["ram_bytes"]) == (
+        "simulated", "estimated", "computed",
+    )  # fmt: skip
 
 
 @pytest.mark.cross

@@ -12,13 +12,17 @@ FORMAT = 1
 
 
 def kinds(figures: Mapping[str, Any], kind: Kind, **others: Kind) -> dict[str, Any]:
-    """By name the kind of each number in `figures`: what `others` says, else `kind`. For an object of figures a mapping, for
-    what is no number (a figure that is not there, a text) nothing."""
+    """By name the kind of each number, or list of numbers, in `figures`: what `others` says, else `kind`. For an object of
+    figures a mapping, for what is no number (a figure that is not there, a text) nothing."""
+
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
     found: dict[str, Any] = {}
     for name, value in figures.items():
         own = others.get(name, kind)
         if isinstance(value, Mapping):
             found |= {name: inner} if (inner := kinds(value, own)) else {}
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        elif is_number(value) or (isinstance(value, list | tuple) and value and all(map(is_number, value))):
             found[name] = own
     return found
