@@ -1,8 +1,8 @@
 """Interval arithmetic on the int8 graph: for every activation, the smallest and largest value each channel can ever take.
 
-Requantisation never falls as its sum grows, as long as no left shift wraps, so the end points of an accumulator's interval map
-exactly. Padding puts the zero point into a window. Operators that are neither weighted nor say that they are monotonic get the
-whole int8 range, which is always true.
+Requantisation never falls as its sum grows, as long as no left shift wraps, so the end points of a sum's interval map
+exactly. Padding puts the zero point into a window. Operators that are neither weighted nor say that they are monotonic get
+the whole int8 range, which is always true.
 """
 
 from __future__ import annotations
