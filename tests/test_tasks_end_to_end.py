@@ -19,6 +19,7 @@ from pipeline.tasks import read_recipe
 from pipeline.tasks.regression import Regression
 
 pytestmark = [pytest.mark.cross, pytest.mark.qemu]
+REPLAYED = 100  # of the digits
 
 
 @pytest.fixture(autouse=True)
@@ -125,28 +126,28 @@ def test_reconstruction_of_digits(tmp_path: Path) -> None:
     assert data.y_test.sum() == 35, "the zeros of the test split"
     again = replayed(tmp_path, x=data.x_test, y=data.y_test)
     assert again["scores"] == pytest.approx(scores["device"], rel=1e-4)
-    assert set(replayed(tmp_path, x=data.x_test[data.y_test == 0])["scores"]) == {"mse"}
+    assert set(replayed(tmp_path, x=data.x_test[data.y_test == 0][:20])["scores"]) == {"mse"}
 
 
 def test_two_classes_with_one_logit(tmp_path: Path) -> None:
     arrays = digits(lambda y: (y >= 5).astype(np.int64))
-    report = run(tmp_path, own_recipe(tmp_path, "one_logit", **arrays))
+    report = run(tmp_path, own_recipe(tmp_path, "one_logit", **arrays), f"measure.vectors={REPLAYED}")
     assert all(a > 0.85 for a in report["accuracy"].values()), "half the digits are 5 or more"
     (built,) = tmp_path.glob("build/*")
     firmware = json.loads((built / "firmware" / "manifest.json").read_text())
     assert firmware["model"]["task"] == {"kind": "classification", "classes": ["0", "1"], "form": "one_logit"}
-    again = replayed(tmp_path, x=arrays["x_test"], y=arrays["y_test"])
+    again = replayed(tmp_path, x=arrays["x_test"][:REPLAYED], y=arrays["y_test"][:REPLAYED])
     assert again["accuracy"]["device"] == report["accuracy"]["device"]
 
 
 def test_several_labels_at_once(tmp_path: Path) -> None:
     arrays = digits(lambda y: np.stack([y >= 5, y % 2 == 1, y % 3 == 0], axis=1).astype(np.uint8))
     arrays["classes"] = np.array(["large", "odd", "by three"])
-    report = run(tmp_path, own_recipe(tmp_path, "multi_label", **arrays))
+    report = run(tmp_path, own_recipe(tmp_path, "multi_label", **arrays), f"measure.vectors={REPLAYED}")
     assert all(a > 0.7 for a in report["accuracy"].values()), "all three right; who always says the commonest set has 0.2"
     device = report["stages"][-1]["metrics"]
     assert device["f1_macro"] > 0.85
     assert {"recall_large", "recall_odd", "recall_by three"} <= set(device)
-    again = replayed(tmp_path, x=arrays["x_test"], y=arrays["y_test"])
+    again = replayed(tmp_path, x=arrays["x_test"][:REPLAYED], y=arrays["y_test"][:REPLAYED])
     assert again["accuracy"]["device"] == report["accuracy"]["device"]
     assert set(again["accuracy"]["recall"]) == {"large", "odd", "by three"}
