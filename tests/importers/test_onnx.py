@@ -102,7 +102,7 @@ def test_edges(tmp_path: Path) -> None:
 
 
 def test_resnet8(shared: Path, tmp_path: Path) -> None:
-    """MLPerf's float resnet8 from torch, calibrated on CIFAR-10: 86.0 % in float on these 2,000 images."""
+    """MLPerf's float resnet8 from torch, calibrated on CIFAR-10: 86.0 % in float on 2,000 images, of which these are 500."""
     torch_model = build((3, 32, 32), 10).eval()
     load_checkpoint(torch_model, shared / "models" / "pretrained" / "mlperf_resnet8_float.npz")
     path = tmp_path / "resnet8.onnx"
@@ -112,6 +112,6 @@ def test_resnet8(shared: Path, tmp_path: Path) -> None:
     model = import_onnx(path, shared / "data" / "cifar10.npz")
     assert not any(op.kind == "transpose" for op in model.graph.ops)
     with np.load(shared / "data" / "cifar10.npz") as data:
-        x, y = data["x_test"], data["y_test"].reshape(-1)
+        x, y = data["x_test"][:500], data["y_test"].reshape(-1)[:500]
     (answers,) = model.graph.run(model.inputs[0].to_int8(x[:, None].astype(np.float32)))
     assert (answers.reshape(len(y), -1).argmax(axis=1) == y).mean() >= 0.85
