@@ -16,6 +16,7 @@ from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._onnx import OnnxWriter, onnx_pads
 from pipeline.ops._window import Pads, Pair, check_window, explicit_pad, spatial, tflite_padding, window_params, windows
+from pipeline.requantization import Sums
 
 
 def per_channel_requant(x: Tensor, w: Tensor, y: Tensor, channels: int) -> tuple[Array, Array]:
@@ -54,6 +55,24 @@ class Weighted(Op):
     def _requant(self, graph: Graph) -> tuple[Array, Array]:
         x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
         return per_channel_requant(x, w, y, w.shape[self.channel_axis])
+
+    def reachable(self, graph: Graph) -> Sums:
+        """The sums of x * w that can occur, and the way from there: the zero point of x is in the bias."""
+        x, y = graph[self.inputs[0]], graph[self.output]
+        w = graph.constant(self.inputs[1])
+        flat = np.moveaxis(w, self.channel_axis, 0).reshape(w.shape[self.channel_axis], -1).astype(np.int64)
+        up, down = np.maximum(flat, 0).sum(axis=1), np.minimum(flat, 0).sum(axis=1)
+        bias = graph.constant(self.bias).astype(np.int64).reshape(-1) if self.bias else np.zeros(len(flat), np.int64)
+        multiplier, shift = (a.astype(np.int64) for a in self._requant(graph))
+        return Sums(
+            low=-128 * up + 127 * down,
+            high=127 * up - 128 * down,
+            bias=bias - x.zero_point * (up + down),
+            multiplier=multiplier,
+            shift=shift,
+            y_zero=y.zero_point,
+            clamp=clamp_range(self.activation, y),
+        )
 
     def weight_params(self, graph: Graph) -> dict[str, Any]:
         """The fields of the C struct `nn_weights`."""

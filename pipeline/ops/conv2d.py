@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pipeline.fixedpoint import integer_matmul
 from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode, Variant
+from pipeline.ops import _pixel_pair
 from pipeline.ops._convolution import Convolution
 from pipeline.ops._onnx import TO_NCHW, OnnxWriter
 
-POINTWISE_CODE_BYTES = 648  # of mobilenet_v1_025's in tests/counts
+POINTWISE_CODE_BYTES, IM2COL_CODE_BYTES = 1416, 2000  # of mobilenet_v1_025 and resnet8 in tests/counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,33 +48,52 @@ class Conv2d(Convolution):
 
     def variants(self, graph: Graph) -> tuple[Variant, ...]:
         """Costs are fitted to the networks of tests/counts, on a Cortex-M4."""
-        outputs, macs = graph[self.output].size, self.macs(graph)
-        return (
-            self.general(graph, cost=macs * 11 // 5 + 77 * outputs),
-            self._pointwise(graph, macs * 13 // 10 + 56 * outputs),
-        )
+        general = self.general(graph, cost=self.macs(graph) * 11 // 5 + 77 * graph[self.output].size)
+        return (general, self._pointwise(graph), self._im2col(graph))
 
-    def _pointwise(self, graph: Graph, cost: int) -> Variant:
-        """Two pixels by two channels, for 1x1 weights; each pair of pixels is widened in the scratch."""
-        name, refused = "conv2d_s8_1x1__dsp", self._not_pointwise(graph)
-        if refused:
-            return Variant(name, (), cost, ("dsp",), refused=refused)
-        y_c, _, _, x_c = graph[self.inputs[1]].shape
-        params = {"pixels": graph[self.output].size // y_c, "x_c": x_c, "y_c": y_c, "weights": self.weight_params(graph)}
-        kernel = Kernel(name, params, self.inputs[:1], self.outputs, scratch_bytes=4 * x_c)
-        return Variant(name, (kernel,), cost, ("dsp",), code_bytes=POINTWISE_CODE_BYTES)
-
-    def _not_pointwise(self, graph: Graph) -> str | None:
-        y_c, *kernel, x_c = graph[self.inputs[1]].shape
-        if kernel != [1, 1]:
-            return f"its weights are {kernel[0]}x{kernel[1]}, not 1x1"
+    def _pointwise(self, graph: Graph) -> Variant:
+        """Two pixels by four channels, for 1x1 weights; each pair of pixels is widened in the scratch."""
+        name = "conv2d_s8_1x1__dsp"
+        (_, k_h, k_w, x_c), (_, y_h, y_w, y_c) = graph[self.inputs[1]].shape, graph[self.output].shape
+        if (k_h, k_w) != (1, 1):
+            return Variant(name, (), refused=f"its weights are {k_h}x{k_w}, not 1x1")
         if self.stride != (1, 1) or any(self.pads):
-            return "it has a stride or padding"
-        if x_c != graph[self.inputs[0]].shape[3]:
-            return "it has groups"
-        if x_c % 4 or y_c % 2:
-            return f"{x_c} input and {y_c} output channels are not multiples of 4 and 2"
-        return None
+            return Variant(name, (), refused="it has a stride or padding")
+        cost = _pixel_pair.cost(-(-y_h * y_w // 2), 1, x_c, y_c)
+        return self._by_pairs(graph, name, {"pixels": y_h * y_w, "x_c": x_c}, 0, cost, POINTWISE_CODE_BYTES)
+
+    def _im2col(self, graph: Graph) -> Variant:
+        """The same for any window: the scratch holds what two neighbouring windows do, and a row of each."""
+        (_, k_h, k_w, k_c), (_, y_h, y_w, y_c) = graph[self.inputs[1]].shape, graph[self.output].shape
+        params = {"window": self.window(graph), "x_zero": graph[self.inputs[0]].zero_point}
+        pairs = y_h * -(-y_w // 2)
+        cost = _pixel_pair.cost(pairs, k_h, k_w * k_c, y_c) + pairs * (80 + 45 * k_h) + self._copied(graph) * (25 + 2 * k_c)
+        name = "conv2d_s8_im2col__dsp"
+        return self._by_pairs(graph, name, params, 2 * k_w * k_c, cost, IM2COL_CODE_BYTES)
+
+    def _copied(self, graph: Graph) -> int:
+        """How many places of all windows are in rows that are not whole in the image, or not in one piece."""
+        (_, x_h, x_w, _), (_, k_h, k_w, _) = graph[self.inputs[0]].shape, graph[self.inputs[1]].shape
+        _, y_h, y_w, _ = graph[self.output].shape
+        rows = np.arange(y_h)[:, None] * self.stride[0] - self.pads[0] + np.arange(k_h) * self.dilation[0]
+        columns = np.arange(y_w) * self.stride[1] - self.pads[2]
+        whole = ((columns >= 0) & (columns + k_w <= x_w)).sum() if self.dilation[1] == 1 else 0
+        return int(k_w * (rows.size * y_w - ((rows >= 0) & (rows < x_h)).sum() * whole))
+
+    def _by_pairs(
+        self, graph: Graph, name: str, params: dict[str, Any], scratch: int, cost: int, code_bytes: int
+    ) -> Variant:
+        """A variant over `pixel_pair.h`, with so much scratch beside the columns."""
+        w = graph.constant(self.inputs[1])
+        channels, k_h, k_w, k_c = w.shape
+        if k_c != graph[self.inputs[0]].shape[3]:
+            return Variant(name, (), refused="it has groups")
+        sums = self.reachable(graph)
+        if refused := _pixel_pair.unfit(w, sums):
+            return Variant(name, (), refused=refused)
+        pair = _pixel_pair.params(w.reshape(channels, k_h, k_w * k_c), sums)
+        kernel = Kernel(name, {**params, "pair": pair}, self.inputs[:1], self.outputs, 16 * pair["fours"] + scratch)
+        return Variant(name, (kernel,), cost, ("dsp",), code_bytes)
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return self.convolution_nodes(graph, "CONV_2D", "Conv2DOptions")

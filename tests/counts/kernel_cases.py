@@ -17,12 +17,14 @@ KERNEL_CASES = {
     "average_pool2d": ("2x2_stride2", "3x3_same", "global_large"),
     "concatenation": ("channels",),
     "conv2d": (
-        "many_channels",  # four outputs at a time, each row of a patch in one run
-        "one_output_channel",  # one at a time
-        "3x3_same_odd",  # four, and one that is left; padded
+        "many_channels",  # where DSP instructions are, columns of two windows by four outputs; else four outputs at a time
+        "one_output_channel",  # one at a time, the general way everywhere
+        "3x3_same_odd",  # four, and one that is left; padded; an odd row
+        "3x3_relu",  # constants proven instead of TFLM's formula
         "3x3_valid",  # runs that no four values fill
-        "1x1",  # two pixels by two outputs
-        "1x1_no_pair",  # the general way
+        "1x1",  # two pixels by four outputs
+        "1x1_relu",
+        "1x1_no_pair",  # neither fours of values nor of outputs, and an odd number of pixels
         "1x1_stride2",
         "dilation_same",  # a run for each column
         "groups",

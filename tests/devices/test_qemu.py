@@ -298,7 +298,7 @@ def rebuilt_unoptimised(folder: Path) -> None:
 
 
 def rebuilt_with_another_kernel(folder: Path) -> None:
-    kernel = folder / "model" / "kernels" / "conv2d_s8.h"
+    kernel = folder / "model" / "kernels" / "depthwise_conv2d_s8.h"
     text = kernel.read_text()
     assert "int32_t" in text
     kernel.write_text(text.replace("int32_t", "int64_t"))

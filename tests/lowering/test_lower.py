@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from pipeline.lowering.sizes import constant_bytes, known_ram
 from pipeline.ops.conv2d import Conv2d
 from pipeline.target import Memory
 
-POINTWISE = "conv2d_s8_1x1__dsp"
+POINTWISE, IM2COL = "conv2d_s8_1x1__dsp", "conv2d_s8_im2col__dsp"
 CORTEX_M = [name for name in targets.names() if targets.load(name).family == "cortex_m"]
 
 
@@ -34,17 +35,23 @@ def said(layer: Layer) -> dict[str, str]:
 
 def test_the_fastest_is_chosen_and_the_reasons_are_kept() -> None:
     layers = lower(small_cnn(), BOARD.cpu, ROOMY).layers
-    assert chosen(layers)[:4] == ["conv2d_s8", "depthwise_conv2d_s8", POINTWISE, "add_s8"]
+    assert chosen(layers)[:4] == [IM2COL, "depthwise_conv2d_s8", POINTWISE, "add_s8"]
     stem, depthwise, pointwise = layers[:3]
-    assert said(stem) == {"conv2d_s8": "the only one possible", POINTWISE: "its weights are 3x3, not 1x1"}
+    slow, _, fast = (v.cost for v in stem.op.variants(small_cnn()))
+    assert said(stem) == {
+        "conv2d_s8": f"about {slow:,} instructions, {IM2COL} takes {fast:,}",
+        POINTWISE: "its weights are 3x3, not 1x1",
+        IM2COL: f"about {fast:,} instructions, the fewest",
+    }
     assert said(depthwise) == {"depthwise_conv2d_s8": "the only one there is"}
-    slow, fast = (v.cost for v in pointwise.op.variants(small_cnn()))
+    slow, fast, slower = (v.cost for v in pointwise.op.variants(small_cnn()))
     assert said(pointwise) == {
         "conv2d_s8": f"about {slow:,} instructions, {POINTWISE} takes {fast:,}",
         POINTWISE: f"about {fast:,} instructions, the fewest",
+        IM2COL: f"about {slower:,} instructions, {POINTWISE} takes {fast:,}",
     }
-    assert [c.possible for c in stem.candidates] == [True, False]
-    assert slow > fast > 0
+    assert [c.possible for c in stem.candidates] == [True, False, True]
+    assert slow > slower > fast > 0
 
 
 def test_a_core_without_the_feature_gets_the_general_one() -> None:
@@ -61,18 +68,19 @@ def test_scratch_that_the_ram_can_not_hold_is_done_without() -> None:
     assert chosen(lower(graph, BOARD.cpu, replace(ROOMY, ram_bytes=needed)).layers)[2] == POINTWISE
     tight = lower(graph, BOARD.cpu, replace(ROOMY, ram_bytes=needed - 1))
     assert chosen(tight.layers)[2] == "conv2d_s8"
-    assert not tight.arena.scratch
+    assert set(whole.arena.scratch) == {0, 2}
+    assert set(tight.arena.scratch) == {0}
     assert said(tight.layers[2])[POINTWISE] == ("the RAM has no room for its 32 bytes of scratch beside the activations")
 
 
 def test_code_that_the_flash_can_not_hold_is_done_without() -> None:
     graph = small_cnn()
     whole = lower(graph, BOARD.cpu, ROOMY)
-    needed = constant_bytes(whole.sizes) + 648
-    assert chosen(lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed)).layers)[2] == POINTWISE
+    needed = constant_bytes(whole.sizes) + sum(layer.chosen.code_bytes for layer in whole.layers)
+    assert chosen(lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed)).layers)[::2][:2] == [IM2COL, POINTWISE]
     tight = lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed - 1))
-    assert chosen(tight.layers)[2] == "conv2d_s8"
-    assert said(tight.layers[2])[POINTWISE] == "the flash has no room for about 648 bytes more of code"
+    assert chosen(tight.layers)[::2][:2] == ["conv2d_s8", POINTWISE]
+    assert said(tight.layers[0])[IM2COL] == "the flash has no room for about 2,000 bytes more of code"
 
 
 def test_what_never_fits_is_lowered_to_the_smallest() -> None:
@@ -164,26 +172,55 @@ def test_of_two_the_longer_code_goes_first() -> None:
     assert said(layer)["faster"] == "the flash has no room for about 100 bytes more of code"
 
 
-REFUSED = {
-    "window": ({"w": (4, 3, 1, 4)}, {}, "its weights are 3x1, not 1x1"),
-    "stride": ({"y": (1, 3, 3, 4)}, {"stride": (2, 2)}, "it has a stride or padding"),
-    "padding": ({"y": (1, 6, 5, 4)}, {"pads": (0, 1, 0, 0)}, "it has a stride or padding"),
-    "groups": ({"x": (1, 5, 5, 8)}, {}, "it has groups"),
-    "inputs": ({"x": (1, 5, 5, 6), "w": (4, 1, 1, 6)}, {}, "6 input and 4 output channels are not multiples of 4 and 2"),
-    "outputs": ({"w": (3, 1, 1, 4)}, {}, "4 input and 3 output channels are not multiples of 4 and 2"),
-    "fits": ({}, {}, None),
+REFUSED = {  # shapes, attributes, and why not: the pointwise variant, that of any window
+    "window": ({"w": (4, 3, 1, 4)}, {}, "its weights are 3x1, not 1x1", None),
+    "stride": ({"y": (1, 3, 3, 4)}, {"stride": (2, 2)}, "it has a stride or padding", None),
+    "padding": ({"y": (1, 6, 5, 4)}, {"pads": (0, 1, 0, 0)}, "it has a stride or padding", None),
+    "groups": ({"x": (1, 5, 5, 8)}, {}, "it has groups", "it has groups"),
+    "inputs": ({"x": (1, 5, 5, 6), "w": (4, 1, 1, 6)}, {}, None, None),
+    "outputs": ({"w": (3, 1, 1, 4), "y": (1, 5, 5, 3)}, {}, None, None),
+    "fits": ({}, {}, None, None),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_where_the_pointwise_variant_is_possible(case: str) -> None:
-    shapes, attributes, why = REFUSED[case]
+def one_convolution(shapes: dict[str, tuple[int, ...]], weight: int = 0, y_scale: float = 1.0, **attributes: Any) -> Graph:
     shapes = {"x": (1, 5, 5, 4), "w": (4, 1, 1, 4), "y": (1, 5, 5, 4), **shapes}
     tensors = {n: Tensor(s, "int8", Quant((0.1,))) for n, s in shapes.items()}
-    tensors["w"] = replace(tensors["w"], data=np.zeros(shapes["w"], np.int8))
-    graph = Graph("g", tensors, (Conv2d(inputs=("x", "w"), outputs=("y",), **attributes),), ("x",), ("y",))
-    general, pointwise = graph.ops[0].variants(graph)
-    assert (general.refused, pointwise.refused) == (None, why)
+    tensors["w"] = replace(tensors["w"], data=np.full(shapes["w"], weight, np.int8))
+    tensors["y"] = replace(tensors["y"], quant=Quant((y_scale,)))
+    return Graph("g", tensors, (Conv2d(inputs=("x", "w"), outputs=("y",), **attributes),), ("x",), ("y",))
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_where_the_faster_variants_are_possible(case: str) -> None:
+    shapes, attributes, *why = REFUSED[case]
+    graph = one_convolution(shapes, **attributes)
+    assert [v.refused for v in graph.ops[0].variants(graph)] == [None, *why]
+
+
+NUMBERS = {
+    "weight": (one_convolution({}, weight=-128), "a weight is -128, which two channels in one halfword have no room for"),
+    "sums": (one_convolution({"x": (1, 5, 5, 520), "w": (4, 1, 1, 520)}, weight=127), "its sums can reach 8,388,608"),
+    "up": (one_convolution({}, y_scale=0.001), "a requantisation shifts by 4, not by -1 to -22"),
+    "away": (one_convolution({}, y_scale=1e6), "a requantisation shifts by -26, not by -1 to -22"),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_numbers_that_pairs_of_pixels_have_no_registers_for(case: str) -> None:
+    graph, why = NUMBERS[case]
+    assert [v.refused for v in graph.ops[0].variants(graph)] == [None, why, why]
+    assert lower(graph, BOARD.cpu, ROOMY).layers[0].chosen.name == "conv2d_s8"
+
+
+def test_constants_are_proven_where_an_activation_cuts_off_what_is_negative() -> None:
+    """The stream of each four channels says which way it goes, after four start values and the weights."""
+    for clamp, proven in (("none", 0), ("relu", 1), ("relu6", 1), ("relu_n1_to_1", 0)):
+        op = replace(small_cnn().ops[2], activation=clamp)
+        graph = Graph("g", small_cnn().tensors, (op,), op.inputs[:1], op.outputs)
+        pair = lower(graph, BOARD.cpu, ROOMY).layers[0].kernels[0].params["pair"]
+        words = 4 * pair["fours"] + 17
+        assert pair["stream"][words - 13 :: words].tolist() == [proven] * 2, clamp
 
 
 def test_nothing_but_the_lowering_asks_for_kernels() -> None:

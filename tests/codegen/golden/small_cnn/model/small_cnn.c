@@ -5,8 +5,8 @@
 
 #include "kernels/add_s8.h"
 #include "kernels/average_pool2d_s8.h"
-#include "kernels/conv2d_s8.h"
 #include "kernels/conv2d_s8_1x1__dsp.h"
+#include "kernels/conv2d_s8_im2col__dsp.h"
 #include "kernels/depthwise_conv2d_s8.h"
 #include "kernels/fully_connected_s8.h"
 #include "kernels/softmax_s8.h"
@@ -65,7 +65,7 @@ void small_cnn_invoke(void *memory)
     (void)arena;
 
     /* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */
-    conv2d_s8(&layer_stem, arena + AT_image, arena + AT_stem);
+    conv2d_s8_im2col__dsp(&layer_stem, arena + AT_image, arena + AT_stem, (void *)(arena + 576));
     NN_TRACE(0, "stem", arena + AT_stem, 512);
 
     /* 1: depthwise_conv2d "dw" 8x8x8 -> 8x8x8, 4,608 MACs */

@@ -6,42 +6,27 @@
 #define NN_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #endif
 
-/* stem.w (8, 3, 3, 1) */
-static const int8_t const_stem_w[72] NN_ALIGNED(4) = {
-      37,   13, -106, -120,   93,   65,   86,   10,   81,  -43,  -12,   74,  -96,  -50,  -96,  -12,  122,
-     -93,  -30,  -25,  103,  -76,    1,  -61, -122,   64, -112,  -56,    0,   -4,  -98,  123,   64,  118,
-    -104,   57,  -53,   11,  108,  -57,   58,  -87,  -45,  120,  -20,    4,  -53,  -98,  -19,   31,  -11,
-      71,  -35,   29,   70,  106,  -19, -117,   56,    7,   95,  -10,  -34, -112,  -11,   36,   69,   90,
-     -73,   24,   78,  -61
-};
-
-/* stem.b (8,) */
-static const int32_t const_stem_b[8] NN_ALIGNED(4) = {
-    -187,  407,   97,   11,  208,   13,  577,  303
-};
-
-static const int32_t layer_stem_weights_multiplier[8] NN_ALIGNED(4) = {
-    2094079329, 1649904775, 1083457664, 1647411175, 1544350537, 1850825572, 1481183178, 1811992773
-};
-
-static const int8_t layer_stem_weights_shift[8] NN_ALIGNED(4) = {
-    -6, -5, -6, -5, -6, -6, -5, -6
+static const int32_t layer_stem_pair_stream[58] NN_ALIGNED(4) = {
+          21070,    -6624783,      -24970,     3254812,  1234621733,   -60307486,       62477,       65511,
+    -1606312056,  1069784500,       52829,       31489, -1554910122,   948991366,       31242,       38976,
+              1,  1047039665,  1649904775,       -2261,     -522239,   541728832,  1647411175,       -3044,
+        -522240,           4,          12,           0,           0,        4291,    -2646443,       20036,
+        1408478, -1637088309,   602771526,       51979,       62826,  -190190393, -1224260469,        7994,
+          23096,   485246675, -1025632161,       56696,       19958,           1,   772175269,   925412786,
+          -1969,     -522240,  1481183178,   905996387,       -1953,     -522241,           4,          12,
+              0,           0
 };
 
 /* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */
-static const conv2d_s8_params layer_stem = {
+static const conv2d_s8_im2col__dsp_params layer_stem = {
     .window = {
         .x_h = 8, .x_w = 8, .x_c = 1, .k_h = 3, .k_w = 3, .y_h = 8, .y_w = 8, .y_c = 8, .stride_h = 1,
         .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 1, .pad_left = 1
     },
-    .k_c = 1,
-    .weights = {
-        .x_zero = -128, .y_zero = -128, .clamp_min = -128, .clamp_max = 127,
-        .w = const_stem_w,
-        .bias = const_stem_b,
-        .per_channel = 1,
-        .multiplier = layer_stem_weights_multiplier,
-        .shift = layer_stem_weights_shift
+    .x_zero = -128,
+    .pair = {
+        .stream = layer_stem_pair_stream,
+        .fours = 3, .y_c = 8, .clamp_min = -128, .clamp_max = 127
     }
 };
 
@@ -84,37 +69,22 @@ static const depthwise_conv2d_s8_params layer_dw = {
     }
 };
 
-/* pw.w (8, 1, 1, 8) */
-static const int8_t const_pw_w[64] NN_ALIGNED(4) = {
-    -106,   79,  -59,  -40,  119,   11,   96,  -77,   66,  127, -108,  -65,  -90,  -62,  -48, -109,  101,
-     -62,  107,   67,  -84,   50,   70,  -95,  -94,  -32, -110,  -20,   -5,   42,   18,  -11,  -71,   22,
-     -11,   87,   51,   58,   18,  -34,  -56,  -13,   18,  -34,  -90, -100, -116,  -76,  -24,  -55,  -82,
-     -47,   55,  -48,  107,   20,  -92,  120,   97,   70,  -87,   74,   51,   66
-};
-
-/* pw.b (8,) */
-static const int32_t const_pw_b[8] NN_ALIGNED(4) = {
-     255,  116, -191,  501,  576,  227, -171,    0
-};
-
-static const int32_t layer_pw_weights_multiplier[8] NN_ALIGNED(4) = {
-    1252286520, 1553671315, 1109054013, 1715755149, 1590097861, 1198426682, 1965610935, 1551868461
-};
-
-static const int8_t layer_pw_weights_shift[8] NN_ALIGNED(4) = {
-    -7, -6, -6, -6, -6, -6, -6, -6
+static const int32_t layer_pw_pair_stream[50] NN_ALIGNED(4) = {
+           3199,    -9437057,       19521,    -6799039, -1815789162, -1838439835, -1093107889,  -331096126,
+     -798972297,   306641580, -1833713141,  -190764494,           0,  1252286520,         448,           7,
+     1553671315,         224,           6,  1109054013,         224,           6,  1715755149,         224,
+              6,       15936,   -15228608,       -9643,     9787989,   301320121,  1622057960,  -564661482,
+     1171355593, -1944934861,   862693687, -1277256646,  1108625872,           0,  1590097861,         224,
+              6,  1198426682,         224,           6,  1965610935,         224,           6,  1551868461,
+            224,           6
 };
 
 /* 2: conv2d "pw" 8x8x8 -> 8x8x8, 4,096 MACs */
 static const conv2d_s8_1x1__dsp_params layer_pw = {
-    .pixels = 64, .x_c = 8, .y_c = 8,
-    .weights = {
-        .x_zero = -128, .y_zero = 3, .clamp_min = -128, .clamp_max = 127,
-        .w = const_pw_w,
-        .bias = const_pw_b,
-        .per_channel = 1,
-        .multiplier = layer_pw_weights_multiplier,
-        .shift = layer_pw_weights_shift
+    .pixels = 64, .x_c = 8,
+    .pair = {
+        .stream = layer_pw_pair_stream,
+        .fours = 2, .y_c = 8, .clamp_min = -128, .clamp_max = 127
     }
 };
 

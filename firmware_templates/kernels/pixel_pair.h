@@ -1,0 +1,275 @@
+/* The products of two pixels with every output channel, four channels at a time: the inner loop of convolutions on cores with
+ * the DSP extension. pipeline/ops/_pixel_pair.py writes the stream it reads and proves the constants in it.
+ *
+ * Columns: what two windows hold, fours of values (k0, k1, k2, k3) of both, widened to 16 bits: k0 k2 of the first pixel, k0 k2
+ * of the second, k1 k3 of the first, k1 k3 of the second; each pair is one word, the former in its lower half.
+ *
+ * The stream has all else in the order of use, for each four channels o0 to o3:
+ *     start of o0, of o0 and o1 together, of o2, of o2 and o3 together;
+ *     for each four values: weights of o0 o1 for k0 k2, of o2 o3 for k0 k2, of o0 o1 for k1 k3, of o2 o3 for k1 k3;
+ *     1, then the multipliers of o0 o1, their addends, the same of o2 o3, shift, shift + 8, 0, 0;
+ *     or 0, then of each channel TFLM's multiplier, rounding constant with zero point, and shift.
+ *
+ * A half of a weight word is 256 * w1 + w0, two channels' weights in one number. Multiplied as it is it gives 256 * sum1 +
+ * sum0, and its lower byte alone, as SXTB16 takes it, sum0: their difference is 256 * sum1. */
+#ifndef NN_PIXEL_PAIR_H
+#define NN_PIXEL_PAIR_H
+
+#include "dot.h"
+
+typedef struct {
+    const int32_t *stream;
+    int32_t fours;                      /* of values in a column */
+    int32_t y_c, clamp_min, clamp_max;
+} nn_pixel_pair;
+
+#define NN_PIXEL_PAIR_SCALARS 17        /* words of a group in the stream that are no weights */
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && defined(__GNUC__) \
+    && !defined(__clang__)
+
+/* Four values of both columns (r10 and r11, twice) with four channels' weights (r8 and r9, twice). */
+#define NN_PIXEL_PAIR_TWO                                       \
+    "ldrd   r8, r9, [r12], #8\n\t"                              \
+    "ldrd   r10, r11, [lr], #8\n\t"                             \
+    "smlad  r1, r8, r10, r1\n\t"                                \
+    "smlad  r5, r8, r11, r5\n\t"                                \
+    "smlad  r3, r9, r10, r3\n\t"                                \
+    "smlad  r7, r9, r11, r7\n\t"                                \
+    "sxtb16 r8, r8\n\t"                                         \
+    "sxtb16 r9, r9\n\t"                                         \
+    "smlad  r0, r8, r10, r0\n\t"                                \
+    "smlad  r4, r8, r11, r4\n\t"                                \
+    "smlad  r2, r9, r10, r2\n\t"                                \
+    "smlad  r6, r9, r11, r6\n\t"
+#define NN_PIXEL_PAIR_FOUR NN_PIXEL_PAIR_TWO NN_PIXEL_PAIR_TWO
+
+/* Two sums of one channel, first doubled, by TFLM's formula: half away from zero is one less below zero. */
+#define NN_PIXEL_PAIR_FORMULA(doubled, first, second)           \
+    "ldmia  r12!, {r8, r9, r10}\n\t"                            \
+    doubled(first)                                              \
+    doubled(second)                                             \
+    "add    r11, r9, " first ", asr #31\n\t"                    \
+    "smmlar " first ", " first ", r8, r11\n\t"                  \
+    "add    r11, r9, " second ", asr #31\n\t"                   \
+    "smmlar " second ", " second ", r8, r11\n\t"                \
+    "asr    " first ", " first ", r10\n\t"                      \
+    "asr    " second ", " second ", r10\n\t"
+#define NN_PIXEL_PAIR_ONCE(sum) "lsl " sum ", " sum ", #1\n\t"
+#define NN_PIXEL_PAIR_256_TIMES(sum) "asr " sum ", " sum ", #7\n\t"
+#define NN_PIXEL_PAIR_SATURATED(sum) "ssat " sum ", #8, " sum "\n\t"
+
+/* The groups of the stream up to `end`, into y of both pixels. 
+ *
+ * r0 to r3: sums of o0 to o3 for the first pixel, r4 to r7: for the second, of o1 and o3 with o0 and o2 in them;
+ * r8 and r9: weights, r10 and r11: values, then constants; r12: stream, lr: columns.
+ * sp: end of the columns, columns, y of the first, y of the second; r4 to r11 and lr as they were; where the loop is entered,
+ * end of the stream (the arguments that the caller put there).
+ *
+ * The loop takes four fours of values a round; the first round starts inside it with what the others leave. */
+__attribute__((naked, noipa)) static void nn_pixel_pair_groups(
+    const int32_t *stream __attribute__((unused)), const int16_t *columns __attribute__((unused)),
+    int8_t *first __attribute__((unused)), int8_t *second __attribute__((unused)), int32_t fours __attribute__((unused)),
+    const int32_t *end __attribute__((unused)))
+{
+    __asm__("push   {r0-r11, lr}\n\t"
+            "mov    r12, r0\n\t"
+            "ldr    r4, [sp, #52]\n\t"
+            "add    r5, r1, r4, lsl #4\n\t"
+            "str    r5, [sp]\n\t"
+            "sub    r4, r4, #1\n\t"
+            "and    r4, r4, #3\n\t"
+            "add    r4, r4, #1\n\t"
+            "add    r4, r4, r4, lsl #1\n\t"     /* 96 bytes of code a four */
+            "adr    r5, 3f\n\t"
+            "sub    r5, r5, r4, lsl #5\n\t"
+            "orr    r5, r5, #1\n\t"             /* Thumb */
+            "str    r5, [sp, #52]\n"
+
+            "1:\n\t"                            /* each four channels */
+            "ldmia  r12!, {r0-r3}\n\t"
+            "mov    r4, r0\n\t"
+            "mov    r5, r1\n\t"
+            "mov    r6, r2\n\t"
+            "mov    r7, r3\n\t"
+            "ldr    lr, [sp, #4]\n\t"
+            "ldr    pc, [sp, #52]\n"
+            "2:\n\t"
+            NN_PIXEL_PAIR_FOUR NN_PIXEL_PAIR_FOUR NN_PIXEL_PAIR_FOUR NN_PIXEL_PAIR_FOUR
+            "3:\n\t"
+            "ldr    r8, [sp]\n\t"
+            "cmp    lr, r8\n\t"
+            "bne    2b\n\t"
+            "ldr    r8, [r12], #4\n\t"
+            "sub    r1, r1, r0\n\t"
+            "sub    r3, r3, r2\n\t"
+            "sub    r5, r5, r4\n\t"
+            "sub    r7, r7, r6\n\t"
+            "cmp    r8, #0\n\t"
+            "beq    4f\n\t"
+
+            "ldmia  r12!, {r8-r11}\n\t"         /* the proven constants */
+            "smmlar r0, r0, r8, r10\n\t"
+            "smmlar r1, r1, r9, r11\n\t"
+            "smmlar r4, r4, r8, r10\n\t"
+            "smmlar r5, r5, r9, r11\n\t"
+            "ldmia  r12!, {r8-r11}\n\t"
+            "smmlar r2, r2, r8, r10\n\t"
+            "smmlar r3, r3, r9, r11\n\t"
+            "smmlar r6, r6, r8, r10\n\t"
+            "smmlar r7, r7, r9, r11\n\t"
+            "ldrd   r8, r9, [r12], #16\n\t"
+            "asr    r0, r0, r8\n\t"
+            "asr    r1, r1, r9\n\t"
+            "asr    r2, r2, r8\n\t"
+            "asr    r3, r3, r9\n\t"
+            "asr    r4, r4, r8\n\t"
+            "asr    r5, r5, r9\n\t"
+            "asr    r6, r6, r8\n\t"
+            "asr    r7, r7, r9\n\t"
+            "b      5f\n"
+
+            "4:\n\t"                            /* TFLM's formula */
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_ONCE, "r0", "r4")
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_256_TIMES, "r1", "r5")
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_ONCE, "r2", "r6")
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_256_TIMES, "r3", "r7")
+
+            "5:\n\t"
+            NN_PIXEL_PAIR_SATURATED("r0") NN_PIXEL_PAIR_SATURATED("r1")
+            NN_PIXEL_PAIR_SATURATED("r2") NN_PIXEL_PAIR_SATURATED("r3")
+            NN_PIXEL_PAIR_SATURATED("r4") NN_PIXEL_PAIR_SATURATED("r5")
+            NN_PIXEL_PAIR_SATURATED("r6") NN_PIXEL_PAIR_SATURATED("r7")
+            "ldrd   r8, r9, [sp, #8]\n\t"
+            "strb   r0, [r8], #1\n\t"
+            "strb   r1, [r8], #1\n\t"
+            "strb   r2, [r8], #1\n\t"
+            "strb   r3, [r8], #1\n\t"
+            "strb   r4, [r9], #1\n\t"
+            "strb   r5, [r9], #1\n\t"
+            "strb   r6, [r9], #1\n\t"
+            "strb   r7, [r9], #1\n\t"
+            "strd   r8, r9, [sp, #8]\n\t"
+            "ldr    r10, [sp, #56]\n\t"
+            "cmp    r12, r10\n\t"
+            "bne    1b\n\t"
+            "add    sp, sp, #16\n\t"
+            "pop    {r4-r11, pc}");
+}
+
+/* `count` neighbouring values of both windows; the last four is filled up with anything, which weights of 0 will meet.
+ * Returns where the columns go on. */
+static inline int16_t *nn_pixel_pair_widen(int16_t *columns, const int8_t *first, const int8_t *second, int32_t count)
+{
+    uint32_t a, b, c, d;
+
+#define NN_PIXEL_PAIR_WIDEN(fours)                                                              \
+    __asm__ volatile(".rept " #fours "\n\t"                                                     \
+                     "ldr    %[a], [%[first]], #4\n\t"                                          \
+                     "ldr    %[b], [%[second]], #4\n\t"                                         \
+                     "sxtb16 %[c], %[a]\n\t"                                                    \
+                     "sxtb16 %[d], %[b]\n\t"                                                    \
+                     "strd   %[c], %[d], [%[to]], #8\n\t"                                       \
+                     "sxtb16 %[a], %[a], ror #8\n\t"                                            \
+                     "sxtb16 %[b], %[b], ror #8\n\t"                                            \
+                     "strd   %[a], %[b], [%[to]], #8\n\t"                                       \
+                     ".endr"                                                                    \
+                     : [first] "+r"(first), [second] "+r"(second), [to] "+r"(columns), [a] "=&r"(a), [b] "=&r"(b), \
+                       [c] "=&r"(c), [d] "=&r"(d)                                               \
+                     :                                                                          \
+                     : "memory")
+
+    for (; count >= 16; count -= 16)
+        NN_PIXEL_PAIR_WIDEN(4);
+    for (; count >= 4; count -= 4)
+        NN_PIXEL_PAIR_WIDEN(1);
+#undef NN_PIXEL_PAIR_WIDEN
+    for (int32_t k = 0; k < count; k++) {
+        int16_t *const place = columns + (k & 1) * 4 + (k >> 1);
+        place[0] = first[k];
+        place[2] = second[k];
+    }
+    return columns + (count > 0) * 8;
+}
+
+#else
+
+static inline void nn_pixel_pair_groups(
+    const int32_t *stream, const int16_t *columns, int8_t *first, int8_t *second, int32_t fours, const int32_t *end)
+{
+    int8_t *const y[2] = { first, second };
+
+    for (int32_t o = 0; stream < end; o += 4, stream += NN_PIXEL_PAIR_SCALARS + 4 * fours) {
+        const int32_t *const constants = stream + 4 + 4 * fours;
+        for (int32_t i = 0; i < 8; i++) {
+            const int32_t channel = i & 3, upper = i & 1, pixel = i >> 2;
+            /* Unsigned: 256 * sum1 + sum0 wraps, and their difference wraps back. */
+            uint32_t lower_sum = (uint32_t)stream[channel & 2], both = (uint32_t)stream[channel | 1];
+            for (int32_t k = 0; k < 4 * fours; k++) {
+                const int32_t odd = k & 1, half = k >> 1 & 1;
+                const uint32_t word = (uint32_t)stream[4 + (k / 4) * 4 + odd * 2 + (channel >> 1)];
+                const int16_t weights = (int16_t)(word >> 16 * half);
+                const int32_t value = columns[(k / 4) * 8 + odd * 4 + pixel * 2 + half];
+                lower_sum += (uint32_t)((int8_t)weights * value);
+                both += (uint32_t)(weights * value);
+            }
+            const int32_t sum = (int32_t)(upper ? both - lower_sum : lower_sum);
+            int32_t multiplier, addend, shift, v;
+            if (constants[0]) {
+                const int32_t *const c = constants + 1 + (channel & 2) * 2;
+                multiplier = c[upper];
+                addend = c[2 + upper];
+                shift = constants[9 + upper];
+                v = sum;
+            } else {
+                const int32_t *const c = constants + 1 + channel * 3;
+                multiplier = c[0];
+                v = upper ? sum >> 7 : sum * 2;
+                addend = c[1] - (v < 0);
+                shift = c[2];
+            }
+            const int32_t high = (int32_t)(((int64_t)v * multiplier + ((int64_t)1 << 31)) >> 32) + addend;
+            y[pixel][o + channel] = (int8_t)nn_clamp(high >> shift, -128, 127);
+        }
+    }
+}
+
+static inline int16_t *nn_pixel_pair_widen(int16_t *columns, const int8_t *first, const int8_t *second, int32_t count)
+{
+    for (int32_t k = 0; k < (count + 3) / 4 * 4; k++) {
+        int16_t *const place = columns + k / 4 * 8 + (k & 1) * 4 + (k >> 1 & 1);
+        place[0] = k < count ? first[k] : 0;
+        place[2] = k < count ? second[k] : 0;
+    }
+    return columns + (count + 3) / 4 * 8;
+}
+
+#endif
+
+/* All output channels of two pixels. One pixel alone comes twice, with one place for its outputs. */
+static inline void nn_pixel_pair_outputs(const nn_pixel_pair *p, const int16_t *columns, int8_t *first, int8_t *second)
+{
+    const int32_t whole = p->y_c / 4, rest = p->y_c % 4, words = NN_PIXEL_PAIR_SCALARS + 4 * p->fours;
+    const int32_t *const end = p->stream + whole * words;
+
+    if (whole)
+        nn_pixel_pair_groups(p->stream, columns, first, second, p->fours, end);
+    if (rest) {
+        int8_t last[2][4];
+        nn_pixel_pair_groups(end, columns, last[0], last[1], p->fours, end + words);
+        for (int32_t i = 0; i < rest; i++) {
+            first[4 * whole + i] = last[0][i];
+            second[4 * whole + i] = last[1][i];
+        }
+    }
+}
+
+/* The activation's clamp on `pixels` pixels, where it is narrower than int8. */
+static inline void nn_pixel_pair_clamp(const nn_pixel_pair *p, int8_t *y, int32_t pixels)
+{
+    if (p->clamp_min > -128 || p->clamp_max < 127)
+        for (int32_t i = 0; i < pixels * p->y_c; i++)
+            y[i] = (int8_t)nn_clamp(y[i], p->clamp_min, p->clamp_max);
+}
+
+#endif

@@ -1,0 +1,172 @@
+"""Constants with which two instructions give what TFLM's double rounding gives: searched for, and proven, on the host.
+
+TFLM takes a sum of products to int8 in steps: bias, a product rounded to its high half, a shift that rounds halves away from
+zero, zero point, clamp. All of it is one staircase: it never falls as the sum grows, so the sums t_r at which it reaches
+each value r say everything. A core with the DSP extension climbs another staircase in a multiplication and a saturation,
+
+    SMMLAR  v = (a * multiplier + addend * 2**32 + 2**31) >> 32        where a = factor * sum + start
+    SSAT    y = v >> shift, or the nearest int8
+
+which reaches r where a * multiplier + addend * 2**32 + 2**31 >= r * 2**(32 + shift). The two are the same exactly when
+
+    factor * t_r * multiplier + Q  >=  r * 2**(32 + shift) - 2**31  >  factor * (t_r - 1) * multiplier + Q
+
+for every r, with Q = start * multiplier + addend * 2**32. For a given multiplier each r bounds Q from below and from above:
+one interval of Q is right, or none is. Multipliers near the right slope are tried until there is such an interval, then
+addends until a multiple of the multiplier falls into it. Nothing is sampled: the thresholds are all that the weights allow,
+in integers. What is found is proven once more, by TFLM's own formula, before it is given out.
+
+Zero point, bias and rounding end up in start and addend. Below and above the activation's clamp nothing has to agree: the
+clamp follows, where it is narrower than int8. Where a clamp lets values on both sides of the zero point through there are no
+constants, as a rule: halves go away from zero, so there the staircase has a step that is one rounding wider than the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.fixedpoint import INT32_MAX, IntArray, clamp_int8, requantize
+
+Flags = npt.NDArray[np.bool_]
+
+MULTIPLIERS = 61  # tried, nearest to the right slope first
+ADDENDS = (1 << 12, 1 << 17)  # tried for each: a few for all channels, many where those do not do
+MAX_SHIFT = 22  # up to here thresholds and products stay below 2**62
+WIDEST = 1 << 40  # of an interval: where nothing bounds it on one side, the other side is near enough
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """What a layer's channels add up, one entry each, and TFLM's way from there: requantize(sum + bias, multiplier, shift) +
+    y_zero, within `clamp`. `low` to `high` are the sums of products that can occur, bias apart. Shifts are not positive."""
+
+    low: IntArray
+    high: IntArray
+    bias: IntArray
+    multiplier: IntArray
+    shift: IntArray
+    y_zero: int
+    clamp: tuple[int, int]
+
+    def of(self, which: IntArray) -> Sums:
+        """Some of the channels."""
+        names = ("low", "high", "bias", "multiplier", "shift")
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
+
+    def answers(self, sums: IntArray) -> IntArray:
+        """TFLM's int8 of sums (channels, n), by its own formula."""
+        rescaled = requantize((sums + self.bias[:, None]).T, self.multiplier, self.shift).T
+        return clamp_int8(rescaled + self.y_zero, *self.clamp).astype(np.int64)
+
+    def thresholds(self) -> IntArray:
+        """The least sums that give each value above the clamp's lower end, or more, (channels, values): `low` for what every
+        sum reaches, `high` + 1 for what none does."""
+        steps = np.arange(self.clamp[0] + 1, self.clamp[1] + 1) - self.y_zero
+        right = -self.shift[:, None]
+        # The least number that the rounding shift takes to each step: halves go away from zero, so below it one more.
+        rounded = (steps << right) - ((np.int64(1) << right) >> 1) + ((steps <= 0) & (right > 0))
+        total = -((2**30 - (np.clip(rounded, -(2**31), 2**31) << 31)) // self.multiplier[:, None])
+        return np.asarray(np.clip(total - self.bias[:, None], self.low[:, None], self.high[:, None] + 1), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constants:
+    """One entry a channel; only what is `proven` gives TFLM's answer for every sum that can occur."""
+
+    factor: IntArray
+    shift: IntArray
+    multiplier: IntArray
+    start: IntArray
+    addend: IntArray
+    proven: Flags
+
+    def answers(self, sums: IntArray, clamp: tuple[int, int]) -> IntArray:
+        """The int8 that the instructions make of sums (channels, n), clamped."""
+        return clamp_int8(self._high(sums) >> self.shift[:, None], *clamp).astype(np.int64)
+
+    def _first(self, sums: IntArray) -> IntArray:
+        return sums * self.factor[:, None] + self.start[:, None]
+
+    def _high(self, sums: IntArray) -> IntArray:
+        product = self._first(sums) * self.multiplier[:, None] + (self.addend[:, None] << 32)
+        return np.asarray((product + 2**31) >> 32, np.int64)
+
+    def equal(self, sums: Sums) -> Flags:
+        """For which channels these are TFLM's answers: compared on both sides of every threshold and at both ends, which is
+        enough of two staircases; nothing leaves 32 bits on the way."""
+        t = sums.thresholds()
+        ends = np.stack([sums.low, sums.high], axis=1)
+        points = np.clip(np.concatenate([t - 1, t, ends], axis=1), sums.low[:, None], sums.high[:, None])
+        same = (self.answers(points, sums.clamp) == sums.answers(points)).all(axis=1)
+        held = (np.abs(self._first(ends)) <= INT32_MAX) & (np.abs(self._high(ends)) <= INT32_MAX)
+        fields = (np.abs(self.start) <= INT32_MAX) & (np.abs(self.addend) < 2**30) & (self.multiplier > 0)
+        return np.asarray(same & held.all(axis=1) & fields)
+
+
+def fit(sums: Sums, factor: IntArray, shift: IntArray) -> Constants:
+    """Constants for these channels, `factor` times whose sums are what the first instruction takes; `proven` says for which
+    there are any. The finer the shift the more likely, as long as the multiplier, about 2**(1 + shift + sums.shift) / factor
+    of TFLM's, stays below 2**31."""
+    none, nothing = np.zeros(len(factor), np.int64), np.zeros(len(factor), np.bool_)
+    found = Constants(factor, shift, none, none.copy(), none.copy(), nothing)
+    reach = np.maximum(np.abs(sums.low), np.abs(sums.high)) + 1
+    usable = (sums.multiplier > 0) & (sums.shift <= 0) & (shift >= 0) & (shift <= MAX_SHIFT)
+    left = np.flatnonzero(usable & (reach * factor <= INT32_MAX))
+    for k in range(MULTIPLIERS):
+        if not len(left):
+            break
+        tried = _with_multiplier(sums.of(left), factor[left], shift[left], (k + 1) // 2 * (1 if k % 2 else -1))
+        for into, values in (
+            (found.multiplier, tried.multiplier),
+            (found.start, tried.start),
+            (found.addend, tried.addend),
+            (found.proven, tried.proven),
+        ):
+            into[left] = np.where(tried.proven, values, into[left])
+        left = left[~tried.proven]
+    return found
+
+
+def _with_multiplier(sums: Sums, factor: IntArray, shift: IntArray, step: int) -> Constants:
+    """Constants with the multiplier that is `step` from the right slope."""
+    exponent = 1 + shift + sums.shift
+    slope = ((sums.multiplier << 21 << np.maximum(exponent, 0)) >> np.maximum(-exponent, 0)) // factor
+    multiplier = ((slope + 2**20) >> 21) + step
+    usable = (multiplier > 0) & (multiplier <= INT32_MAX) & (exponent < 10)
+    multiplier = np.where(usable, multiplier, 1)
+    low, high = _interval(sums, factor, shift, multiplier)
+    near = (sums.y_zero << shift) + ((np.int64(1) << shift) >> 1)
+    start, addend, hit = _multiple(low, high, multiplier, near, ADDENDS[0])
+    for i in np.flatnonzero(usable & (low <= high) & ~hit):
+        one = slice(i, i + 1)
+        start[one], addend[one], hit[one] = _multiple(low[one], high[one], multiplier[one], near[one], ADDENDS[1])
+    found = Constants(factor, shift, multiplier, start, addend, usable & hit)
+    return replace(found, proven=found.proven & found.equal(sums))
+
+
+def _interval(sums: Sums, factor: IntArray, shift: IntArray, multiplier: IntArray) -> tuple[IntArray, IntArray]:
+    """The least and the greatest right Q, one a channel; the least is the greater where there is none."""
+    t = sums.thresholds()
+    top = (np.arange(sums.clamp[0] + 1, sums.clamp[1] + 1) << (32 + shift[:, None])) - 2**31
+    slope = (multiplier * factor)[:, None]
+    nowhere = np.int64(2**62)
+    low = np.where(t <= sums.high[:, None], top - t * slope, -nowhere).max(axis=1, initial=-nowhere)
+    high = np.where(t > sums.low[:, None], top - (t - 1) * slope - 1, nowhere).min(axis=1, initial=nowhere)
+    return np.maximum(low, high - WIDEST), np.minimum(high, low + WIDEST)
+
+
+def _multiple(
+    low: IntArray, high: IntArray, multiplier: IntArray, near: IntArray, tries: int
+) -> tuple[IntArray, IntArray, Flags]:
+    """start and addend with low <= start * multiplier + addend * 2**32 <= high, the addend as near to `near` as can be; and
+    for which channels there are any."""
+    steps = np.arange(tries)
+    addends = near[:, None] + (steps + 1) // 2 * np.where(steps % 2, 1, -1)
+    behind = (addends << 32) - low[:, None]
+    starts = -(behind // multiplier[:, None])
+    hits = behind + starts * multiplier[:, None] <= (high - low)[:, None]
+    first, channels = hits.argmax(axis=1), np.arange(len(low))
+    return starts[channels, first], addends[channels, first], hits[channels, first]
