@@ -59,7 +59,7 @@ typedef struct {
 #define NN_PIXEL_PAIR_256_TIMES(sum) "asr " sum ", " sum ", #7\n\t"
 #define NN_PIXEL_PAIR_SATURATED(sum) "ssat " sum ", #8, " sum "\n\t"
 
-/* The groups of the stream up to `end`, into y of both pixels. 
+/* The groups of the stream up to `end`, into y of both pixels.
  *
  * r0 to r3: sums of o0 to o3 for the first pixel, r4 to r7: for the second, of o1 and o3 with o0 and o2 in them;
  * r8 and r9: weights, r10 and r11: values, then constants; r12: stream, lr: columns.
