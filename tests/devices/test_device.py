@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_wire_faults import FIRMWARE
+from desk import FIRMWARE
 from wire import board, serial_line
 
 from pipeline import target

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from desk import FIRMWARE, READY, TARGET
 from example_graphs import small_cnn
-from test_wire_faults import FIRMWARE, READY, TARGET
 from wire import Answer, board, serial_line
 
 from pipeline import target
