@@ -22,7 +22,8 @@ import numpy as np
 
 from pipeline import recipe, target
 from pipeline.data import dataset, source
-from pipeline.data.dataset import Dataset, stratified
+from pipeline.data.bundled import stratified
+from pipeline.data.dataset import Dataset
 from pipeline.devices.resolve import resolve_device
 from pipeline.errors import PipelineError
 from pipeline.measurement.kind import Kind

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.bundled import BUNDLED, BUNDLED_SCALE, stratified
 from pipeline.data.npz import read_npz, require_sha256
 from pipeline.data.users_arrays import users_arrays
 from pipeline.errors import RecipeError, did_you_mean
@@ -31,8 +32,6 @@ _HINT = f"Give the path of an .npz file with {', '.join(_ARRAYS)}, as numpy.save
 CLASSES = ClassificationRecipe()
 """The task of a recipe that names none."""
 
-_TEST_SEED = 0
-_TEST_FRACTION = 0.2
 _DEFAULT_STD = {"uint8": 255.0, "int8": 128.0, "float32": 1.0}
 
 
@@ -203,36 +202,6 @@ def source_file(source: str, folder: Path) -> Path | None:
     return path
 
 
-def _digits() -> dict[str, Array]:
-    """1,797 real 8x8 images of handwritten digits, values 0..16, bundled with scikit-learn (UCI, CC BY 4.0)."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    return {**_split(bunch.images.astype(np.uint8), bunch.target, bunch.target), "classes": bunch.target_names}
-
-
-def _diabetes() -> dict[str, Array]:
-    """442 patients, bundled with scikit-learn: ten measurements each, and how far the disease went in a year, 25 to 346
-    (Efron, Hastie, Johnstone and Tibshirani, Least angle regression, Annals of Statistics 32 (2004), 407-499)."""
-    from sklearn.datasets import load_diabetes
-
-    bunch = load_diabetes()
-    return _split(bunch.data.astype(np.float32), bunch.target.astype(np.float32), np.zeros(len(bunch.target), np.int64))
-
-
-def _split(x: Array, y: Array, groups: Array) -> dict[str, Array]:
-    rest, test = stratified(groups, _TEST_FRACTION, _TEST_SEED)
-    return {"x_train": x[rest], "y_train": y[rest], "x_test": x[test], "y_test": y[test]}
-
-
-BUNDLED = {"digits": _digits, "diabetes": _diabetes}
-_BUNDLED_SCALE = {
-    "digits": (8.0, 8.0),  # 0..16 becomes -1..1, with a whole zero point: raw values fold into the input scale
-    "diabetes": (0.0, 442**-0.5),  # scikit-learn scales each column to a sum of squares of 1
-}
-"""(mean, std) of the raw values."""
-
-
 def images(x: Array, where: str) -> Array:
     """NHWC in uint8, int8 or (all other numbers) float32: (n, features) becomes (n, 1, 1, features), (n, H, W) gets one
     channel."""
@@ -257,7 +226,7 @@ def images(x: Array, where: str) -> Array:
 
 
 def _normalization(recipe: DataRecipe, x: Array) -> Normalization:
-    middle, spread = _BUNDLED_SCALE.get(recipe.source, (0.0, _DEFAULT_STD[str(x.dtype)]))
+    middle, spread = BUNDLED_SCALE.get(recipe.source, (0.0, _DEFAULT_STD[str(x.dtype)]))
     mean, std = recipe.mean or (middle,), recipe.std or (spread,)
     for name, values in (("mean", mean), ("std", std)):
         if len(values) not in (1, x.shape[3]):
@@ -277,17 +246,6 @@ def _check_range(x: Array, normalization: Normalization, where: str) -> None:
             f"{where} holds values that normalise to {largest:.3g}, (raw - data.mean) / data.std: a network overflows on "
             "them. Choose data.mean and data.std so that values come near -1..1, and remove what is no real measurement."
         )
-
-
-def stratified(y: Array, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Indexes (rest, chosen), each ascending; `chosen` is `fraction` of every class, at least one of each that has two."""
-    rng = np.random.default_rng(seed)
-    chosen = np.zeros(len(y), bool)
-    for label in np.unique(y):
-        members = rng.permutation(np.flatnonzero(y == label))
-        count = min(max(int(fraction * len(members) + 1e-9), 1), len(members) - 1)
-        chosen[members[:count]] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def _hwc(x: Array) -> str:

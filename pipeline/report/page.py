@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.display import plain
-from pipeline.report.figures import KINDS, Report, layers, show, warnings
+from pipeline.report.figures import KINDS, Report, layers, show
 from pipeline.report.pictures import answers_caption
 from pipeline.report.table import basis, rows, verdict
+from pipeline.report.warnings import warnings
 
 _CAPTIONS = {
     "accuracy": "Accuracy and the recall of the class that fares worst after each stage.",

@@ -14,8 +14,9 @@ from rich.text import Text
 from pipeline.evidence import BitExact
 from pipeline.measurement.kind import Kind
 from pipeline.report.agreement import TargetAgreement
-from pipeline.report.figures import KINDS, ROWS, Report, StageResult, show, warnings
+from pipeline.report.figures import KINDS, ROWS, Report, StageResult, show
 from pipeline.report.labelled import BAD, GOOD, WARNING, labelled, place_line, wrapped
+from pipeline.report.warnings import warnings
 
 _LABEL_WIDTH, _CELL_WIDTH = 20, 10
 _WORDS = {2: "twos", 4: "fours", 8: "eights", 16: "sixteens"}

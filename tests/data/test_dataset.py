@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.dataset import DataRecipe, load, stratified
+from pipeline.data.bundled import stratified
+from pipeline.data.dataset import DataRecipe, load
 from pipeline.errors import RecipeError
 from pipeline.ir import Quant
 from pipeline.preprocess import Normalization

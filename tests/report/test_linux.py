@@ -14,8 +14,9 @@ from pipeline import target
 from pipeline.evidence import BitExact, Comparison, Differences
 from pipeline.measurement.kind import Kind
 from pipeline.measurement.linux import Conditions, LinuxMeasurement, ModelFigures, Timing
-from pipeline.report.figures import Figure, Report, warnings
+from pipeline.report.figures import Figure, Report
 from pipeline.report.table import print_summary
+from pipeline.report.warnings import warnings
 from pipeline.report.write import outcome_text, write_report
 
 DIFFERENCES = Differences({0: 3_596, 1: 3, -2: 1})

@@ -23,10 +23,10 @@ from pipeline.codegen.arena_svg import arena_svg
 from pipeline.display import layer_name, plain, short
 from pipeline.report import plots
 from pipeline.report.figures import Layer, Report
-from pipeline.report.figures import warnings as found_warnings
 from pipeline.report.labelled import wrapped
 from pipeline.report.progress import Display
 from pipeline.report.table import print_outcome
+from pipeline.report.warnings import warnings as found_warnings
 from pipeline.report.write import outcome_text, write_report
 
 ODD = ("&amp; <b>cat</b>", 'say "hi"', "new\nline", "[red]dog[/red]", "[/]", "$x^2$ to $5", "esc\x1b[31m", "犬", "x" * 70)

@@ -20,9 +20,10 @@ from pipeline.evidence import BitExact
 from pipeline.ir import Graph
 from pipeline.ops.split import Split
 from pipeline.report import plots, table
-from pipeline.report.figures import KINDS, Figure, Report, StageResult, as_json, layers, show, warnings
+from pipeline.report.figures import KINDS, Figure, Report, StageResult, as_json, layers, show
 from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
+from pipeline.report.warnings import warnings
 from pipeline.report.write import outcome_text, write_report
 
 HALVES = {"x": activation(1, 3, 4, 6), "a": activation(1, 3, 4, 3), "b": activation(1, 3, 4, 3)}

@@ -1,0 +1,52 @@
+"""What a report warns of."""
+
+from __future__ import annotations
+
+from pipeline.display import short
+from pipeline.measurement.board import Measurement
+from pipeline.report.figures import CLASS_LETTERS, Report, StageResult
+
+
+def warnings(report: Report) -> list[str]:
+    """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
+    found = []
+    scores, score = report.headlines(), report.headline
+    if report.measured and (doubt := report.task.learned_nothing(report.measured.scores)):
+        labels = "these classes, in this order," if report.task.classes else "such data"
+        hint = (
+            f"check that the checkpoint was trained on {labels} with this normalisation"
+            if any(s.loaded for s in report.stages)
+            else "see the training curves in MLflow"
+        )
+        found.append(f"the model {doubt}; {hint}.")
+    unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
+    if unseen:
+        found.append(f"{unseen.title}: {_unseen(unseen)} never recognised; see the recall by class in the report.")
+    before = next((scores[k] for k in ("distilled", "pruned", "float") if scores[k] is not None), None)
+    if before is not None and (after := scores["int8"]) is not None and score.much_worse(before, after):
+        lost = score.lost(before, after)
+        said = f"{100 * lost:.1f} points of {score.label}" if score.percent else f"{score.show(lost)} of {score.label}"
+        found.append(f"int8 costs {said}; try --set quantize.mode=qat, or more calibration images.")
+    found += [
+        f"{s.title}: no epoch was better on the validation images than the weights that came in, so those stay; try another "
+        f"{s.name}.learning_rate."
+        for s in report.stages
+        if s.value("best_epoch") == 0
+    ]
+    if report.measured is None:
+        return found
+    m = report.measured.measurement
+    if not isinstance(m, Measurement):
+        found += [f"the latencies must not be quoted: {reason}." for reason in m.invalid]
+        found += [f"{warning}." for warning in m.warnings]
+    if m.clock == "host":
+        name = report.target.name
+        found.append(f"no {name} was measured: its runner worked on this computer. Name its host in bench.toml.")
+    return found
+
+
+def _unseen(stage: StageResult) -> str:
+    names = [f"'{short(name, CLASS_LETTERS)}'" for name, f in stage.recalls.items() if f.value == 0]
+    if len(names) == 1:
+        return f"class {names[0]} is"
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) are"
