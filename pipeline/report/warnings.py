@@ -11,14 +11,14 @@ def warnings(report: Report) -> list[str]:
     """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
     found = []
     scores, score = report.headlines(), report.headline
-    if report.measured and (doubt := report.task.learned_nothing(report.measured.scores)):
+    if report.measured and (failure := report.task.learned_nothing(report.measured.scores)):
         labels = "these classes, in this order," if report.task.classes else "such data"
         hint = (
             f"check that the checkpoint was trained on {labels} with this normalisation"
             if any(s.loaded for s in report.stages)
             else "see the training curves in MLflow"
         )
-        found.append(f"the model {doubt}; {hint}.")
+        found.append(f"the model {failure}; {hint}.")
     unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
     if unseen:
         found.append(f"{unseen.title}: {_unseen(unseen)} never recognised; see the recall by class in the report.")
