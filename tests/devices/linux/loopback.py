@@ -13,8 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from pipeline.devices.linux.ssh_connect import SshHost
+from pipeline.errors import DeviceError
 
 TARGET = "raspberry-pi-4"
 ROOT = Path(__file__).resolve().parents[3]
@@ -234,3 +238,8 @@ def until(condition: Callable[[], bool], message: str, seconds: float = 15) -> N
     while not condition():
         assert time.monotonic() < deadline, message
         time.sleep(0.05)
+
+
+def fails(*words: str) -> Any:
+    """`with` this, a DeviceError must come that says the words, in this order."""
+    return pytest.raises(DeviceError, match="".join(f"(?s:.*){w}" for w in words))
