@@ -1,4 +1,4 @@
-"""Constants with which two instructions give what TFLM's double rounding gives: searched for, and proven, on the host.
+"""Constants with which few instructions give what TFLM's roundings give: searched for, and proven, on the host.
 
 TFLM takes a sum of products to int8 in steps: bias, a product rounded to its high half, a shift that rounds halves away from
 zero, zero point, clamp. All of it is one staircase: it never falls as the sum grows, so the sums t_r at which it reaches
@@ -24,6 +24,7 @@ constants, as a rule: halves go away from zero, so there the staircase has a ste
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ Flags = npt.NDArray[np.bool_]
 MULTIPLIERS = 61  # tried, nearest to the right slope first
 ADDENDS = (1 << 12, 1 << 17)  # tried for each: a few for all channels, many where those do not do
 MAX_SHIFT = 22  # up to here thresholds and products stay below 2**62
+PLANE_SHIFTS, PLANE_FACTORS = 3, range(-3, 4)  # tried, the finest shift first; factors as far from the right slopes
 WIDEST = 1 << 40  # of an interval: where nothing bounds it on one side, the other side is near enough
 
 
@@ -91,8 +93,8 @@ class Constants:
         return sums * self.factor[:, None] + self.start[:, None]
 
     def _high(self, sums: IntArray) -> IntArray:
-        product = self._first(sums) * self.multiplier[:, None] + (self.addend[:, None] << 32)
-        return np.asarray((product + 2**31) >> 32, np.int64)
+        exact = self._first(sums) * self.multiplier[:, None] + (self.addend[:, None] << 32)
+        return np.asarray((exact + 2**31) >> 32, np.int64)
 
     def equal(self, sums: Sums) -> Flags:
         """For which channels these are TFLM's answers: compared on both sides of every threshold and at both ends, which is
@@ -170,3 +172,42 @@ def _multiple(
     hits = behind + starts * multiplier[:, None] <= (high - low)[:, None]
     first, channels = hits.argmax(axis=1), np.arange(len(low))
     return starts[channels, first], addends[channels, first], hits[channels, first]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """(a * a_factor + b * b_factor + addend) >> shift of int8 a and b; all of it in 32 bits."""
+
+    a_factor: int
+    b_factor: int
+    addend: int
+    shift: int
+
+
+def fit_plane(answers: IntArray, slopes: tuple[float, float], clamp: tuple[int, int]) -> Plane | None:
+    """A plane that, within the clamp, is `answers` (256, 256) for every pair of a and b from -128; None where none is found.
+
+    With factors near the slopes each pair bounds the addend: from below where its answer is above the clamp's lower end,
+    from above where it is below the upper one."""
+    a, b = np.arange(-128, 128)[:, None], np.arange(-128, 128)[None, :]
+    steps = 128 * (abs(slopes[0]) + abs(slopes[1])) + 256  # that a register has to hold
+    finest = int(np.floor(np.log2(2**30 / steps)))
+    for shift in range(min(finest, MAX_SHIFT), max(finest - PLANE_SHIFTS, -1), -1):
+        least, most = answers << shift, (answers + 1 << shift) - 1
+        for i, j in sorted(product(PLANE_FACTORS, PLANE_FACTORS), key=lambda steps: max(map(abs, steps))):
+            factors = round(slopes[0] * 2**shift) + i, round(slopes[1] * 2**shift) + j
+            total = a * factors[0] + b * factors[1]
+            low = np.max(least - total, where=answers > clamp[0], initial=-(2**30))
+            high = np.min(most - total, where=answers < clamp[1], initial=2**30)
+            plane = Plane(*factors, int(low + high) // 2, shift)
+            if low <= high and _is_plane(plane, answers, clamp):
+                return plane
+    return None
+
+
+def _is_plane(plane: Plane, answers: IntArray, clamp: tuple[int, int]) -> bool:
+    """The proof, of all pairs: every answer, and nothing leaves 32 bits."""
+    a, b = np.arange(-128, 128)[:, None], np.arange(-128, 128)[None, :]
+    total = a * plane.a_factor + b * plane.b_factor + plane.addend
+    on_the_way = np.abs(total).max() + 128 * max(abs(plane.a_factor), abs(plane.b_factor))
+    return bool(on_the_way <= INT32_MAX and (clamp_int8(total >> plane.shift, *clamp) == answers).all())

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
-from pipeline.requantization import Constants, Sums, fit
+from pipeline.requantization import Constants, Sums, fit, fit_plane
 
 
 def smmlar(a: int, b: int, c: int) -> int:
@@ -179,3 +179,60 @@ def test_each_channel_is_searched_for_itself() -> None:
         alone = search(layer([scale], 2**20), 1)
         for field in (*WRONG, "proven"):
             assert getattr(together, field)[i] == getattr(alone, field)[0]
+
+
+def added(scales: tuple[float, float], zeros: tuple[int, int, int], clamp: tuple[int, int] = (-128, 127)) -> np.ndarray:
+    """TFLM's ADD of all pairs of int8, of an output scale of 1."""
+    a, b = np.arange(-128, 128)[:, None] - zeros[0], np.arange(-128, 128)[None, :] - zeros[1]
+    largest = 2 * max(scales)
+    to_a, to_b, to_y = (quantize_multiplier(s) for s in (scales[0] / largest, scales[1] / largest, largest / 2**20))
+    total = requantize(a << 20, *to_a) + requantize(b << 20, *to_b)
+    return clamp_int8(requantize(total, *to_y) + zeros[2], *clamp).astype(np.int64)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    scales=st.tuples(st.floats(0.01, 3), st.floats(0.01, 3)),
+    zeros=st.tuples(*[st.integers(-128, 127)] * 3),
+    low=st.integers(-128, 0),
+    high=st.integers(1, 127),
+)
+def test_a_plane_gives_every_sum(scales: tuple[float, float], zeros: tuple[int, int, int], low: int, high: int) -> None:
+    answers = added(scales, zeros, (low, high))
+    plane = fit_plane(answers, scales, (low, high))
+    if plane is not None:
+        rows = [(a, b) for a in range(-128, 128, 5) for b in range(-128, 128)]
+        for a, b in rows:
+            total = a * plane.a_factor + b * plane.b_factor + plane.addend
+            assert -(2**31) <= total < 2**31
+            assert max(low, min(high, total >> plane.shift)) == answers[a + 128, b + 128], (a, b)
+
+
+def test_nearly_every_addition_is_a_plane() -> None:
+    rng = np.random.default_rng(3)
+    found = 0
+    for _ in range(40):
+        scales = tuple(rng.uniform(0.1, 1.5, 2).tolist())
+        found += fit_plane(added(scales, (-128, 3, -128)), scales, (-128, 127)) is not None
+    assert found >= 38
+
+
+def test_one_answer_that_is_on_no_plane_is_enough() -> None:
+    scales = (0.713, 0.377)
+    answers = added(scales, (-5, 3, 7))
+    assert fit_plane(answers, scales, (-128, 127)) is not None
+    for by in (-1, 1):
+        other = answers.copy()
+        other[100, 120] += by
+        assert fit_plane(other, scales, (-128, 127)) is None
+
+
+def test_halves_on_both_sides_of_zero_are_no_plane() -> None:
+    """Of 0.05 and 0.03 by 0.06, in float32: a little off the halves, by less than the roundings on the way are."""
+    a, b, y = (float(np.float32(s)) for s in (0.05, 0.03, 0.06))
+    scales = (a / y, b / y)
+    assert fit_plane(added(scales, (3, -7, -5)), scales, (-128, 127)) is None
+
+
+def test_slopes_that_a_register_can_not_hold_have_no_plane() -> None:
+    assert fit_plane(np.full((256, 256), 127), (1e9, 1.0), (-128, 127)) is None

@@ -12,4 +12,23 @@ static inline int32_t nn_min(int32_t a, int32_t b) { return a < b ? a : b; }
 static inline int32_t nn_max(int32_t a, int32_t b) { return a > b ? a : b; }
 static inline int32_t nn_clamp(int32_t x, int32_t low, int32_t high) { return nn_min(nn_max(x, low), high); }
 
+/* The nearest int8: one instruction where the core has it, which compilers do not find. */
+static inline int32_t nn_saturated(int32_t x)
+{
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
+    __asm__("ssat %0, #8, %1" : "=r"(x) : "r"(x));
+    return x;
+#else
+    return nn_clamp(x, -128, 127);
+#endif
+}
+
+/* The clamp of an activation, where it is narrower than int8. */
+static inline void nn_clamp_values(int8_t *y, int32_t count, int32_t low, int32_t high)
+{
+    if (low > -128 || high < 127)
+        for (int32_t i = 0; i < count; i++)
+            y[i] = (int8_t)nn_clamp(y[i], low, high);
+}
+
 #endif

@@ -229,7 +229,7 @@ static inline void nn_pixel_pair_groups(
                 shift = c[2];
             }
             const int32_t high = (int32_t)(((int64_t)v * multiplier + ((int64_t)1 << 31)) >> 32) + addend;
-            y[pixel][o + channel] = (int8_t)nn_clamp(high >> shift, -128, 127);
+            y[pixel][o + channel] = (int8_t)nn_saturated(high >> shift);
         }
     }
 }
@@ -264,12 +264,10 @@ static inline void nn_pixel_pair_outputs(const nn_pixel_pair *p, const int16_t *
     }
 }
 
-/* The activation's clamp on `pixels` pixels, where it is narrower than int8. */
+/* What is left when the outputs of all pixels are there. */
 static inline void nn_pixel_pair_clamp(const nn_pixel_pair *p, int8_t *y, int32_t pixels)
 {
-    if (p->clamp_min > -128 || p->clamp_max < 127)
-        for (int32_t i = 0; i < pixels * p->y_c; i++)
-            y[i] = (int8_t)nn_clamp(y[i], p->clamp_min, p->clamp_max);
+    nn_clamp_values(y, pixels * p->y_c, p->clamp_min, p->clamp_max);
 }
 
 #endif

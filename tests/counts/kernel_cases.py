@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ops"))  # the case
 
 # Rows of tests/ops/cases/<operator>.py.
 KERNEL_CASES = {
-    "add": ("plain", "channels", "both_alternating"),
+    "add": ("plain", "uneven", "uneven_relu_above", "channels", "both_alternating"),
     "average_pool2d": ("2x2_stride2", "3x3_same", "global_large"),
     "concatenation": ("channels",),
     "conv2d": (

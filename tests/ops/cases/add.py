@@ -33,6 +33,10 @@ BROADCAST = {
 
 CASES = {
     "plain": add((1, 5, 4, 3)),
+    "uneven": add((1, 5, 3, 3), scales=(0.0513, 0.0297, 0.0611)),
+    "uneven_relu": add((1, 33), scales=(0.0513, 0.0297, 0.0411), zeros=(-128, 11, -128), activation="relu"),
+    "uneven_relu_above": add((1, 33), scales=(0.0513, 0.0297, 0.0411), activation="relu"),
+    "uneven_constant": add((1, 42), scales=(0.0513, 0.0297, 0.0611), b_constant=True),
     "rank1": add((7,)),
     "rank2": add((1, 33)),
     "equal_scales": add((1, 40), scales=(0.05, 0.05, 0.05), zeros=(0, 0, 0)),

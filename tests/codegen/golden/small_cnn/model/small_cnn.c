@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "kernels/add_s8.h"
+#include "kernels/add_s8_dense.h"
 #include "kernels/average_pool2d_s8.h"
 #include "kernels/conv2d_s8_1x1__dsp.h"
 #include "kernels/conv2d_s8_im2col__dsp.h"
@@ -77,7 +77,7 @@ void small_cnn_invoke(void *memory)
     NN_TRACE(2, "pw", arena + AT_pw, 512);
 
     /* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */
-    add_s8(&layer_sum, arena + AT_stem, arena + AT_pw, arena + AT_sum);
+    add_s8_dense(&layer_sum, arena + AT_stem, arena + AT_pw, arena + AT_sum);
     NN_TRACE(3, "sum", arena + AT_sum, 512);
 
     /* 4: average_pool2d "pooled" 8x8x8 -> 1x1x8 */

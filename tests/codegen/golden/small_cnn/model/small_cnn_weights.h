@@ -89,14 +89,8 @@ static const conv2d_s8_1x1__dsp_params layer_pw = {
 };
 
 /* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */
-static const add_s8_params layer_sum = {
-    .loops = {
-        .count = { 1, 1, 1, 512 },
-        .a_step = { 0, 0, 0, 1 },
-        .b_step = { 0, 0, 0, 1 }
-    },
-    .a_zero = -128, .a_multiplier = 1073741824, .a_shift = -1, .b_zero = 3, .b_multiplier = 1073741824,
-    .b_shift = 0, .b_sign = 1, .y_zero = -20, .y_multiplier = 1789569773, .y_shift = -19, .clamp_min = -128,
+static const add_s8_dense_params layer_sum = {
+    .count = 512, .a_factor = 873814, .b_factor = 1747628, .addend = 65710843, .shift = 21, .clamp_min = -128,
     .clamp_max = 127
 };
 
