@@ -8,10 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode
+from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode, Variant
+from pipeline.ops._activation import clamp_range
 from pipeline.ops._convolution import Convolution
 from pipeline.ops._onnx import OnnxWriter
+from pipeline.ops._short_requant import short_weight_params
 from pipeline.ops._window import spatial
+
+CODE_BYTES_3X3 = 1588  # of mobilenet_v1_025's in tests/counts
+CELL_BYTES = 128  # of the scratch, for each two columns: eight rows of four channels
+SCRATCH_LIMIT = 16_384  # a row of 250 pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,67 @@ class DepthwiseConv2d(Convolution):
         multiplier = self._multiplier(graph)
         params = {"window": self.window(graph), "depth_multiplier": multiplier, "weights": self.weight_params(graph)}
         return (Kernel("depthwise_conv2d_s8", params, self.inputs[:1], self.outputs),)
+
+    def variants(self, graph: Graph) -> tuple[Variant, ...]:
+        """Costs are fitted to the networks of tests/counts, on a Cortex-M4."""
+        return (
+            self.general(graph, cost=6 * self._macs_inside(graph) + 58 * graph[self.output].size),
+            self._three_by_three(graph),
+        )
+
+    def _macs_inside(self, graph: Graph) -> int:
+        """Multiply-accumulates with a pixel of the image, not of the padding."""
+        x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
+        padding = self.pads[::2]
+
+        def inside(i: int) -> int:
+            start = np.arange(spatial(y)[i])[:, None] * self.stride[i] - padding[i]
+            at = start + np.arange(spatial(w)[i]) * self.dilation[i]
+            return int(((at >= 0) & (at < spatial(x)[i])).sum())
+
+        return inside(0) * inside(1) * y.shape[3]
+
+    def _three_by_three(self, graph: Graph) -> Variant:
+        """Two outputs of a channel at a time, from rows that are laid out by channels in the scratch."""
+        name, needs = "depthwise_conv2d_s8_3x3__dsp", ("dsp",)
+        singles, cells = self._row(graph)
+        cost = self._three_by_three_cost(graph, singles, cells)
+        weights = short_weight_params(self, graph)
+        refused = self._not_three_by_three(graph, CELL_BYTES * cells)
+        if refused or isinstance(weights, str):
+            return Variant(name, (), cost, needs, refused=refused or str(weights))
+        params = {"window": self.window(graph), "weights": weights}
+        kernel = Kernel(name, params, self.inputs[:1], self.outputs, scratch_bytes=CELL_BYTES * cells)
+        return Variant(name, (kernel,), cost, needs, code_bytes=CODE_BYTES_3X3)
+
+    def _row(self, graph: Graph) -> tuple[int, int]:
+        """Of a row of outputs: those that are computed one by one, not two a step; the pairs of columns that are read."""
+        columns = graph[self.output].shape[2]
+        singles = columns % 2 if self.stride[1] == 1 else columns
+        return singles, (columns + singles) // 2 + 1
+
+    def _three_by_three_cost(self, graph: Graph, singles: int, cells: int) -> int:
+        y = graph[self.output]
+        _, rows, columns, channels = y.shape
+        a_row = 13 + 15 * (columns - singles) + 20 * singles
+        rows_read = (rows - 1) * self.stride[0] + 3
+        four_channels = 300 + 4 * rows * a_row + rows_read * (90 + 20 * cells)
+        clamp = 7 * y.size if clamp_range(self.activation, y) != (-128, 127) else 0
+        return -(-channels // 4) * four_channels + clamp
+
+    def _not_three_by_three(self, graph: Graph, scratch: int) -> str | None:
+        kernel, channels = spatial(graph[self.inputs[1]]), graph[self.output].shape[3]
+        if kernel != (3, 3) or self.dilation != (1, 1):
+            return f"its weights are {kernel[0]}x{kernel[1]} with dilation {self.dilation}, not 3x3 without"
+        if max(self.stride) > 2:
+            return f"its stride is {self.stride}, not one or two"
+        if self._multiplier(graph) != 1:
+            return f"it has {self._multiplier(graph)} outputs for each input channel"
+        if channels < 4:
+            return f"{channels} channels are fewer than four"
+        if scratch > SCRATCH_LIMIT:
+            return f"rows of {graph[self.output].shape[2]} outputs would take {scratch:,} bytes of scratch"
+        return None
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         more = {"depthMultiplier": self._multiplier(graph)}

@@ -34,12 +34,15 @@ KERNEL_CASES = {
         "per_tensor",
     ),
     "depthwise_conv2d": (
-        "many_channels",  # four channels at a time
-        "same_odd",  # four, and one that is left; padded
+        "many_channels",
+        "same_odd",  # four channels, and one that is left; padded
         "one_channel",
         "multiplier2",
         "dilation_nine_channels",
         "large_kernel",
+        "3x3_strips_even",  # two outputs a step, more rows than fit at once
+        "3x3_strips_stride2",  # one output a step; the last four of six channels again
+        "3x3_relu_inside_range",  # clamped afterwards
     ),
     "dequantize": ("plain",),
     "fully_connected": (

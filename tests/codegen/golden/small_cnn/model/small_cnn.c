@@ -7,7 +7,7 @@
 #include "kernels/average_pool2d_s8.h"
 #include "kernels/conv2d_s8_1x1__dsp.h"
 #include "kernels/conv2d_s8_im2col__dsp.h"
-#include "kernels/depthwise_conv2d_s8.h"
+#include "kernels/depthwise_conv2d_s8_3x3__dsp.h"
 #include "kernels/fully_connected_s8.h"
 #include "kernels/softmax_s8.h"
 #include "small_cnn_preprocess.h"
@@ -20,15 +20,15 @@
 
 /* Where in the arena each activation lives. */
 enum {
-    AT_image = 512, /* 8x8x1 int8, from the input to layer 0 */
-    AT_stem = 0, /* 8x8x8 int8, from layer 0 to layer 3 */
-    AT_dw = 512, /* 8x8x8 int8, from layer 1 to layer 2 */
-    AT_pw = 1024, /* 8x8x8 int8, from layer 2 to layer 3 */
-    AT_sum = 0, /* 8x8x8 int8, from layer 3 to layer 4 */
-    AT_pooled = 0, /* 1x1x8 int8, from layer 4 to layer 5 */
-    AT_flat = 0, /* 8 int8, from layer 5 to layer 6 */
-    AT_logits = 512, /* 10 int8, from layer 6 to layer 7 */
-    AT_probabilities = 512, /* 10 int8, from layer 7 to the end */
+    AT_image = 0, /* 8x8x1 int8, from the input to layer 0 */
+    AT_stem = 640, /* 8x8x8 int8, from layer 0 to layer 3 */
+    AT_dw = 1152, /* 8x8x8 int8, from layer 1 to layer 2 */
+    AT_pw = 0, /* 8x8x8 int8, from layer 2 to layer 3 */
+    AT_sum = 640, /* 8x8x8 int8, from layer 3 to layer 4 */
+    AT_pooled = 640, /* 1x1x8 int8, from layer 4 to layer 5 */
+    AT_flat = 640, /* 8 int8, from layer 5 to layer 6 */
+    AT_logits = 0, /* 10 int8, from layer 6 to layer 7 */
+    AT_probabilities = 0, /* 10 int8, from layer 7 to the end */
 };
 
 #ifdef SMALL_CNN_STATIC_ARENA
@@ -65,15 +65,15 @@ void small_cnn_invoke(void *memory)
     (void)arena;
 
     /* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */
-    conv2d_s8_im2col__dsp(&layer_stem, arena + AT_image, arena + AT_stem, (void *)(arena + 576));
+    conv2d_s8_im2col__dsp(&layer_stem, arena + AT_image, arena + AT_stem, (void *)(arena + 64));
     NN_TRACE(0, "stem", arena + AT_stem, 512);
 
     /* 1: depthwise_conv2d "dw" 8x8x8 -> 8x8x8, 4,608 MACs */
-    depthwise_conv2d_s8(&layer_dw, arena + AT_stem, arena + AT_dw);
+    depthwise_conv2d_s8_3x3__dsp(&layer_dw, arena + AT_stem, arena + AT_dw, (void *)(arena + 0));
     NN_TRACE(1, "dw", arena + AT_dw, 512);
 
     /* 2: conv2d "pw" 8x8x8 -> 8x8x8, 4,096 MACs */
-    conv2d_s8_1x1__dsp(&layer_pw, arena + AT_dw, arena + AT_pw, (void *)(arena + 1536));
+    conv2d_s8_1x1__dsp(&layer_pw, arena + AT_dw, arena + AT_pw, (void *)(arena + 512));
     NN_TRACE(2, "pw", arena + AT_pw, 512);
 
     /* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */

@@ -53,12 +53,11 @@ static const int8_t layer_dw_weights_shift[8] NN_ALIGNED(4) = {
 };
 
 /* 1: depthwise_conv2d "dw" 8x8x8 -> 8x8x8, 4,608 MACs */
-static const depthwise_conv2d_s8_params layer_dw = {
+static const depthwise_conv2d_s8_3x3__dsp_params layer_dw = {
     .window = {
         .x_h = 8, .x_w = 8, .x_c = 8, .k_h = 3, .k_w = 3, .y_h = 8, .y_w = 8, .y_c = 8, .stride_h = 1,
         .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 1, .pad_left = 1
     },
-    .depth_multiplier = 1,
     .weights = {
         .x_zero = -128, .y_zero = -128, .clamp_min = -128, .clamp_max = 127,
         .w = const_dw_w,

@@ -1,0 +1,306 @@
+/* 3x3 depthwise convolution, int8, NHWC, depth multiplier one, strides one and two, any padding, for cores with the DSP
+ * extension. Four channels at a time, eight rows of the padded image are laid out by channels; then each channel keeps its nine
+ * weights in six registers and goes over the rows two outputs a step. There are four channels or more; where the last are not
+ * four, they are taken together with those before them, whose outputs are then computed twice.
+ *
+ * The scratch is an array of cells, one for each two neighbouring columns: 32 words, eight rows of each of the four channels. A
+ * word is a pair of pixels, the left one in its lower half. */
+#ifndef NN_DEPTHWISE_CONV2D_S8_3X3__DSP_H
+#define NN_DEPTHWISE_CONV2D_S8_3X3__DSP_H
+
+#include "requant__dsp.h"
+#include "weights.h"
+#include "window.h"
+
+typedef struct {
+    nn_window window;
+    nn_weights weights;
+} depthwise_conv2d_s8_3x3__dsp_params;
+
+/* A channel, and the way of its window. The assembly below knows the order. */
+typedef struct {
+    uint32_t weights[6];                /* of each row (w0, w1) and (w1, w2), twice their values */
+    int32_t start;                      /* of twice the sum: bias, less what the input's zero point adds to it */
+    int32_t right;                      /* shift */
+    int32_t next;                       /* from one output pixel to the next */
+    int32_t end;                        /* of a run of cells: the assembly's */
+    int32_t multiplier, addend;
+    int32_t pairs, singles;             /* bytes of the cells that give two outputs, of those that give one */
+    int32_t back;                       /* bytes from the end of a row of cells to the start of the next */
+} depthwise_conv2d_s8_3x3__dsp_channel;
+
+static inline uint32_t depthwise_conv2d_s8_3x3__dsp_pair(int32_t low, int32_t high)
+{
+    return ((uint32_t)low & 0xffffU) | ((uint32_t)high << 16);
+}
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__GNUC__)
+
+/* Four channels of two pixels, taken apart and put together by channel. */
+static inline void depthwise_conv2d_s8_3x3__dsp_put(uint32_t *pair, const int8_t *left, const int8_t *right)
+{
+    uint32_t a, b, a_even, b_even, word[4];
+
+    __builtin_memcpy(&a, left, 4);
+    __builtin_memcpy(&b, right, 4);
+    __asm__("sxtb16 %0, %1" : "=r"(a_even) : "r"(a));
+    __asm__("sxtb16 %0, %1" : "=r"(b_even) : "r"(b));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(a) : "r"(a));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(b) : "r"(b));
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word[0]) : "r"(a_even), "r"(b_even));
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word[1]) : "r"(a), "r"(b));
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(word[2]) : "r"(b_even), "r"(a_even));
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(word[3]) : "r"(b), "r"(a));
+    pair[0] = word[0];
+    pair[8] = word[1];
+    pair[16] = word[2];
+    pair[24] = word[3];
+}
+
+/* Three rows of a column of pairs, and the column to the right of it. */
+#define NN_COLUMN "ldm r0, {r2, r3, r12}\n\t"
+#define NN_NEXT_COLUMN "add r0, r0, #128\n\t" NN_COLUMN
+
+/* `rows` rows of outputs of one channel; x is at its first word in the first cell.
+ * r0: x, r1: y, r2, r3, r12: three words of x, then the constants, r4 to r9: weights, r10: start, r11, lr: two sums.
+ * [sp]: right, next, end, [sp + 12]: multiplier, addend, [sp + 20]: pairs, singles, back, [sp + 32]: rows. */
+__attribute__((naked, noinline, noipa)) static void depthwise_conv2d_s8_3x3__dsp_rows(
+    __attribute__((unused)) const uint32_t *x, __attribute__((unused)) int8_t *y,
+    __attribute__((unused)) const depthwise_conv2d_s8_3x3__dsp_channel *c, __attribute__((unused)) int32_t rows)
+{
+    __asm__ volatile(
+        "push {r3-r11, lr}\n\t"
+        "add r12, r2, #28\n\t"
+        "ldm r12, {r4-r11}\n\t"
+        "push {r4-r11}\n\t"
+        "ldm r2, {r4-r10}\n"
+        "1:\n\t"
+        "ldr r2, [sp, #20]\n\t"
+        "add lr, r0, r2\n\t"
+        "str lr, [sp, #8]\n\t"
+        "cmp r0, lr\n\t"
+        "beq 3f\n"
+        "2:\n\t" NN_COLUMN
+        "smlad r11, r2, r4, r10\n\t"
+        "smlatb lr, r2, r4, r10\n\t"
+        "smlad r11, r3, r6, r11\n\t"
+        "smlatb lr, r3, r6, lr\n\t"
+        "smlad r11, r12, r8, r11\n\t"
+        "smlatb lr, r12, r8, lr\n\t" NN_NEXT_COLUMN
+        "smlabt r11, r2, r5, r11\n\t"
+        "smlad lr, r2, r5, lr\n\t"
+        "smlabt r11, r3, r7, r11\n\t"
+        "smlad lr, r3, r7, lr\n\t"
+        "smlabt r11, r12, r9, r11\n\t"
+        "smlad lr, r12, r9, lr\n\t"
+        "ldrd r2, r3, [sp, #12]\n\t"
+        "smmlar r12, r11, r2, r3\n\t"
+        "add r12, r12, r11, asr #31\n\t"
+        "smmlar r11, lr, r2, r3\n\t"
+        "add r11, r11, lr, asr #31\n\t"
+        "ldm sp, {r2, r3, lr}\n\t"
+        "asr r12, r12, r2\n\t"
+        "asr r11, r11, r2\n\t"
+        "ssat r12, #8, r12\n\t"
+        "ssat r11, #8, r11\n\t"
+        "strb r12, [r1]\n\t"
+        "strb r11, [r1, r3]\n\t"
+        "add r1, r1, r3, lsl #1\n\t"
+        "cmp r0, lr\n\t"
+        "bne 2b\n"
+        "3:\n\t"
+        "ldr r2, [sp, #24]\n\t"
+        "cbz r2, 5f\n\t"
+        "add lr, r0, r2\n\t"
+        "str lr, [sp, #8]\n"
+        "4:\n\t" NN_COLUMN
+        "smlad r11, r2, r4, r10\n\t"
+        "smlad r11, r3, r6, r11\n\t"
+        "smlad r11, r12, r8, r11\n\t" NN_NEXT_COLUMN
+        "smlabt r11, r2, r5, r11\n\t"
+        "smlabt r11, r3, r7, r11\n\t"
+        "smlabt r11, r12, r9, r11\n\t"
+        "ldrd r2, r3, [sp, #12]\n\t"
+        "smmlar r12, r11, r2, r3\n\t"
+        "add r12, r12, r11, asr #31\n\t"
+        "ldm sp, {r2, r3, lr}\n\t"
+        "asr r12, r12, r2\n\t"
+        "ssat r12, #8, r12\n\t"
+        "strb r12, [r1]\n\t"
+        "add r1, r1, r3\n\t"
+        "cmp r0, lr\n\t"
+        "bne 4b\n"
+        "5:\n\t"
+        "ldrd r2, r3, [sp, #28]\n\t"
+        "subs r3, r3, #1\n\t"
+        "str r3, [sp, #32]\n\t"
+        "sub r0, r0, r2\n\t"
+        "bne 1b\n\t"
+        "add sp, sp, #36\n\t"
+        "pop {r4-r11, pc}");
+}
+
+#undef NN_COLUMN
+#undef NN_NEXT_COLUMN
+
+#else
+
+/* Four channels of two pixels, put together by channel. */
+static inline void depthwise_conv2d_s8_3x3__dsp_put(uint32_t *pair, const int8_t *left, const int8_t *right)
+{
+    for (int32_t i = 0; i < 4; i++)
+        pair[8 * i] = depthwise_conv2d_s8_3x3__dsp_pair(left[i], right[i]);
+}
+
+/* The product of two halves, 0 the lower one. */
+static inline int32_t depthwise_conv2d_s8_3x3__dsp_product(uint32_t x, int32_t x_half, uint32_t w, int32_t w_half)
+{
+    return (int16_t)(x >> 16 * x_half) * (int16_t)(w >> 16 * w_half);
+}
+
+/* The output of the window whose left column is the half `at` of the words at x. */
+static inline int8_t depthwise_conv2d_s8_3x3__dsp_output(
+    const uint32_t *x, int32_t at, const depthwise_conv2d_s8_3x3__dsp_channel *c)
+{
+    int32_t twice = c->start;
+
+    for (int32_t i = 0; i < 3; i++)
+        for (int32_t k = 0; k < 3; k++) {
+            const int32_t column = at + k;
+            const uint32_t weights = c->weights[2 * i + (k == 2)];
+            twice += depthwise_conv2d_s8_3x3__dsp_product(x[i + 32 * (column / 2)], column % 2, weights, k > 0);
+        }
+    return (int8_t)nn_clamp(nn_short_requantize(twice, c->multiplier, c->addend, c->right), -128, 127);
+}
+
+/* `rows` rows of outputs of one channel; x is at its first word in the first cell. */
+static inline void depthwise_conv2d_s8_3x3__dsp_rows(
+    const uint32_t *x, int8_t *y, const depthwise_conv2d_s8_3x3__dsp_channel *c, int32_t rows)
+{
+    const int32_t pairs = c->pairs / 128, cells = pairs + c->singles / 128;
+
+    for (; rows > 0; rows--, x -= c->back / 4)
+        for (int32_t cell = 0; cell < cells; cell++, x += 32)
+            for (int32_t at = 0; at < 1 + (cell < pairs); at++, y += c->next)
+                *y = depthwise_conv2d_s8_3x3__dsp_output(x, at, c);
+}
+
+#endif
+
+/* `count` cells of a row with padding alone. */
+static inline void depthwise_conv2d_s8_3x3__dsp_fill_padding(uint32_t *cells, int32_t count, int32_t x_zero)
+{
+    const uint32_t pair = depthwise_conv2d_s8_3x3__dsp_pair(x_zero, x_zero);
+
+    for (const uint32_t *const end = cells + 32 * count; cells < end; cells += 32)
+        cells[0] = cells[8] = cells[16] = cells[24] = pair;
+}
+
+/* A row of the image with the padding on both sides, in `count` cells; x is at the row's first value of these four channels.
+ * A function of its own: inlined, it has too few registers. */
+__attribute__((noinline)) static void depthwise_conv2d_s8_3x3__dsp_fill(
+    uint32_t *cells, int32_t count, const nn_window *g, const int8_t *x, const int8_t padding[4])
+{
+    const int32_t x_c = g->x_c;
+    int32_t left = -g->pad_left;
+
+    for (; left < 0 && count > 0; left += 2, cells += 32, count--)
+        depthwise_conv2d_s8_3x3__dsp_put(cells, padding, left == -1 ? x : padding);
+    if (count == 0)
+        return;
+    x += left * x_c;
+    const int32_t columns = g->x_w - left, inside = nn_min(columns / 2, count);
+    for (const uint32_t *const end = cells + 32 * inside; cells < end; cells += 32, x += 2 * x_c)
+        depthwise_conv2d_s8_3x3__dsp_put(cells, x, x + x_c);
+    count -= inside;
+    if (columns % 2 && count > 0) {
+        depthwise_conv2d_s8_3x3__dsp_put(cells, x, padding);
+        cells += 32;
+        count--;
+    }
+    depthwise_conv2d_s8_3x3__dsp_fill_padding(cells, count, padding[0]);
+}
+
+/* What is output channel o's alone. */
+static inline void depthwise_conv2d_s8_3x3__dsp_load(
+    depthwise_conv2d_s8_3x3__dsp_channel *c, const nn_weights *n, int32_t o, int32_t y_c)
+{
+    const int8_t *w = n->w + o;
+    const int32_t q = n->per_channel ? o : 0;
+    int32_t sum = 0;
+
+    for (int32_t i = 0; i < 6; i += 2, w += 3 * y_c) {
+        const int32_t w0 = w[0], w1 = w[y_c], w2 = w[2 * y_c];
+        c->weights[i] = depthwise_conv2d_s8_3x3__dsp_pair(2 * w0, 2 * w1);
+        c->weights[i + 1] = depthwise_conv2d_s8_3x3__dsp_pair(2 * w1, 2 * w2);
+        sum += w0 + w1 + w2;
+    }
+    c->start = 2 * (nn_bias(n, o) - n->x_zero * sum);
+    c->right = -n->shift[q];
+    c->multiplier = n->multiplier[q];
+    c->addend = nn_short_addend(n->y_zero, c->right);
+}
+
+/* Four channels of `count` pixels of y, for a clamp to less than the whole range. */
+static inline void depthwise_conv2d_s8_3x3__dsp_clamp(const depthwise_conv2d_s8_3x3__dsp_params *p, int8_t *y, int32_t count)
+{
+    const int32_t low = p->weights.clamp_min, high = p->weights.clamp_max, next = p->window.y_c;
+
+    for (; count > 0; count--, y += next)
+        for (int32_t i = 0; i < 4; i++)
+            y[i] = (int8_t)nn_clamp(y[i], low, high);
+}
+
+/* The four channels that x, y and `channel` are at the first of. */
+static inline void depthwise_conv2d_s8_3x3__dsp_four(
+    const depthwise_conv2d_s8_3x3__dsp_params *p, const depthwise_conv2d_s8_3x3__dsp_channel *channel, const int8_t *x,
+    int8_t *y, uint32_t *cells)
+{
+    const nn_window *g = &p->window;
+    const int8_t x_zero = (int8_t)p->weights.x_zero, padding[4] = { x_zero, x_zero, x_zero, x_zero };
+    const int32_t count = (channel->pairs + channel->singles) / 128 + 1, at_once = g->stride_h == 1 ? 6 : 3;
+
+    /* Each time six rows further: the last two rows of before are now the first. */
+    for (int32_t row = 0, first = 0; row < g->y_h; row += at_once, first = 2) {
+        const int32_t rows = nn_min(at_once, g->y_h - row), end = row + rows < g->y_h ? 8 : (rows - 1) * g->stride_h + 3;
+        if (first)
+            for (uint32_t *pair = cells, *const last = cells + 32 * count; pair < last; pair += 8) {
+                pair[0] = pair[6];
+                pair[1] = pair[7];
+            }
+        for (int32_t i = first, x_row = row * g->stride_h - g->pad_top + first; i < end; i++, x_row++)
+            if (x_row >= 0 && x_row < g->x_h)
+                depthwise_conv2d_s8_3x3__dsp_fill(cells + i, count, g, x + x_row * g->x_w * g->x_c, padding);
+            else
+                depthwise_conv2d_s8_3x3__dsp_fill_padding(cells + i, count, x_zero);
+        for (int32_t i = 0; i < 4; i++)
+            depthwise_conv2d_s8_3x3__dsp_rows(cells + 8 * i, y + i, channel + i, rows);
+        if (p->weights.clamp_min > -128 || p->weights.clamp_max < 127)
+            depthwise_conv2d_s8_3x3__dsp_clamp(p, y, rows * g->y_w);
+        y += rows * g->y_w * g->y_c;
+    }
+}
+
+static inline void depthwise_conv2d_s8_3x3__dsp(
+    const depthwise_conv2d_s8_3x3__dsp_params *p, const int8_t *x, int8_t *y, void *scratch)
+{
+    const nn_window *g = &p->window;
+    const int32_t pairs = g->stride_w == 1 ? g->y_w / 2 : 0, singles = g->y_w - 2 * pairs;
+    depthwise_conv2d_s8_3x3__dsp_channel channel[4];
+
+    for (int32_t i = 0; i < 4; i++) {
+        channel[i].next = g->y_c;
+        channel[i].end = 0;
+        channel[i].pairs = 128 * pairs;
+        channel[i].singles = 128 * singles;
+        channel[i].back = 128 * (pairs + singles) - 4 * g->stride_h;
+    }
+    for (int32_t o = 0; o < g->y_c; o += 4) {
+        const int32_t first = nn_min(o, g->y_c - 4);
+        for (int32_t i = 0; i < 4; i++)
+            depthwise_conv2d_s8_3x3__dsp_load(channel + i, &p->weights, first + i, g->y_c);
+        depthwise_conv2d_s8_3x3__dsp_four(p, channel, x + first, y + first, (uint32_t *)scratch);
+    }
+}
+
+#endif
