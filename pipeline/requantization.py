@@ -103,9 +103,9 @@ class Constants:
         ends = np.stack([sums.low, sums.high], axis=1)
         points = np.clip(np.concatenate([t - 1, t, ends], axis=1), sums.low[:, None], sums.high[:, None])
         same = (self.answers(points, sums.clamp) == sums.answers(points)).all(axis=1)
-        held = (np.abs(self._first(ends)) <= INT32_MAX) & (np.abs(self._high(ends)) <= INT32_MAX)
-        fields = (np.abs(self.start) <= INT32_MAX) & (np.abs(self.addend) < 2**30) & (self.multiplier > 0)
-        return np.asarray(same & held.all(axis=1) & fields)
+        held = (np.abs(self._first(ends)) <= INT32_MAX).all(axis=1) & (np.abs(self.start) <= INT32_MAX)
+        # The product's high half is below 2**30, and so is the addend: their sum needs no look.
+        return np.asarray(same & held & (self.multiplier > 0) & (np.abs(self.addend) < 2**30))
 
 
 def fit(sums: Sums, factor: IntArray, shift: IntArray) -> Constants:

@@ -18,7 +18,9 @@ from pipeline.host.build import require_core
 from pipeline.ir import Array, Graph, Kernel, Op, Quant, Tensor, TfliteNode, Variant
 from pipeline.lowering.lower import Layer, lower
 from pipeline.lowering.sizes import constant_bytes, known_ram
+from pipeline.ops.add import Add
 from pipeline.ops.conv2d import Conv2d
+from pipeline.ops.sub import Sub
 from pipeline.target import Memory
 
 POINTWISE, IM2COL = "conv2d_s8_1x1__dsp", "conv2d_s8_im2col__dsp"
@@ -222,6 +224,28 @@ def test_constants_are_proven_where_an_activation_cuts_off_what_is_negative() ->
         pair = lower(graph, BOARD.cpu, ROOMY).layers[0].kernels[0].params["pair"]
         words = 4 * pair["fours"] + 17
         assert pair["stream"][words - 13 :: words].tolist() == [proven] * 2, clamp
+
+
+SUMS = {
+    "of_one_shape": ((1, 4, 3), 0.0513, None),
+    "broadcast": ((1, 1, 3), 0.0513, "an operand is broadcast"),
+    "halves": ((1, 4, 3), 0.05, "no constants give its answers in one rounding"),
+}
+
+
+@pytest.mark.parametrize("op", [Add, Sub])
+@pytest.mark.parametrize("case", SUMS)
+def test_where_sums_are_planes(case: str, op: type[Add] | type[Sub]) -> None:
+    shape, a_scale, why = SUMS[case]
+    tensors = {
+        "a": activation(1, 4, 3, scale=a_scale, zero=3),
+        "b": activation(*shape, scale=0.03, zero=-7),
+        "y": activation(1, 4, 3, scale=0.06),
+    }
+    graph = Graph("g", tensors, (op(inputs=("a", "b"), outputs=("y",)),), ("a", "b"), ("y",)).checked()
+    layer = lower(graph, PLAIN, ROOMY).layers[0]
+    assert [c.variant.refused for c in layer.candidates] == [None, why]
+    assert layer.chosen.name == ("add_s8" if why else "add_s8_dense")
 
 
 def test_nothing_but_the_lowering_asks_for_kernels() -> None:
