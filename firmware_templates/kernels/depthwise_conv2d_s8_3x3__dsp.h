@@ -8,6 +8,7 @@
 #ifndef NN_DEPTHWISE_CONV2D_S8_3X3__DSP_H
 #define NN_DEPTHWISE_CONV2D_S8_3X3__DSP_H
 
+#include "pair.h"
 #include "requant__dsp.h"
 #include "weights.h"
 #include "window.h"
@@ -28,11 +29,6 @@ typedef struct {
     int32_t pairs, singles;             /* bytes of the cells that give two outputs, of those that give one */
     int32_t back;                       /* bytes from the end of a row of cells to the start of the next */
 } depthwise_conv2d_s8_3x3__dsp_channel;
-
-static inline uint32_t depthwise_conv2d_s8_3x3__dsp_pair(int32_t low, int32_t high)
-{
-    return ((uint32_t)low & 0xffffU) | ((uint32_t)high << 16);
-}
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__GNUC__)
 
@@ -149,13 +145,7 @@ __attribute__((naked, noinline, noipa)) static void depthwise_conv2d_s8_3x3__dsp
 static inline void depthwise_conv2d_s8_3x3__dsp_put(uint32_t *pair, const int8_t *left, const int8_t *right)
 {
     for (int32_t i = 0; i < 4; i++)
-        pair[8 * i] = depthwise_conv2d_s8_3x3__dsp_pair(left[i], right[i]);
-}
-
-/* The product of two halves, 0 the lower one. */
-static inline int32_t depthwise_conv2d_s8_3x3__dsp_product(uint32_t x, int32_t x_half, uint32_t w, int32_t w_half)
-{
-    return (int16_t)(x >> 16 * x_half) * (int16_t)(w >> 16 * w_half);
+        pair[8 * i] = nn_pair(left[i], right[i]);
 }
 
 /* The output of the window whose left column is the half `at` of the words at x. */
@@ -167,8 +157,8 @@ static inline int8_t depthwise_conv2d_s8_3x3__dsp_output(
     for (int32_t i = 0; i < 3; i++)
         for (int32_t k = 0; k < 3; k++) {
             const int32_t column = at + k;
-            const uint32_t weights = c->weights[2 * i + (k == 2)];
-            twice += depthwise_conv2d_s8_3x3__dsp_product(x[i + 32 * (column / 2)], column % 2, weights, k > 0);
+            const int32_t weight = nn_half(c->weights[2 * i + (k == 2)], k > 0);
+            twice += nn_half(x[i + 32 * (column / 2)], column % 2) * weight;
         }
     return (int8_t)nn_clamp(nn_short_requantize(twice, c->multiplier, c->addend, c->right), -128, 127);
 }
@@ -190,7 +180,7 @@ static inline void depthwise_conv2d_s8_3x3__dsp_rows(
 /* `count` cells of a row with padding alone. */
 static inline void depthwise_conv2d_s8_3x3__dsp_fill_padding(uint32_t *cells, int32_t count, int32_t x_zero)
 {
-    const uint32_t pair = depthwise_conv2d_s8_3x3__dsp_pair(x_zero, x_zero);
+    const uint32_t pair = nn_pair(x_zero, x_zero);
 
     for (const uint32_t *const end = cells + 32 * count; cells < end; cells += 32)
         cells[0] = cells[8] = cells[16] = cells[24] = pair;
@@ -231,8 +221,8 @@ static inline void depthwise_conv2d_s8_3x3__dsp_load(
 
     for (int32_t i = 0; i < 6; i += 2, w += 3 * y_c) {
         const int32_t w0 = w[0], w1 = w[y_c], w2 = w[2 * y_c];
-        c->weights[i] = depthwise_conv2d_s8_3x3__dsp_pair(2 * w0, 2 * w1);
-        c->weights[i + 1] = depthwise_conv2d_s8_3x3__dsp_pair(2 * w1, 2 * w2);
+        c->weights[i] = nn_pair(2 * w0, 2 * w1);
+        c->weights[i + 1] = nn_pair(2 * w1, 2 * w2);
         sum += w0 + w1 + w2;
     }
     c->start = 2 * (nn_bias(n, o) - n->x_zero * sum);

@@ -47,8 +47,10 @@ KERNEL_CASES = {
     "dequantize": ("plain",),
     "fully_connected": (
         "wide",  # four outputs at a time
+        "beyond_float32",  # with weights too large for two in one number
         "one_output_per_channel",
         "odd_sizes",  # three outputs of seven values
+        "six_outputs_of_nine",  # not by four, not by eight
         "rows",
         "no_bias",
         "per_channel",

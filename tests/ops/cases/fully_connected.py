@@ -1,5 +1,8 @@
 """FULLY_CONNECTED."""
 
+from dataclasses import replace
+
+import numpy as np
 from case import Case, activation, bias, case, fitting_scale, telling_bias, weights
 
 from pipeline.ops.fully_connected import FullyConnected
@@ -26,6 +29,14 @@ def telling(x_scale) -> Case:
     return case(FullyConnected(inputs=("x", "w", "b"), outputs=("y",)), **tensors)
 
 
+def largest_sums() -> Case:
+    """Weights all of one sign and size, so many that the sums of outputs 1 and 3 nearly fill 24 bits."""
+    made = dense((1, 516), (4, 516), per_channel=False, zero=-128, y_scale=66.0)
+    w = np.full((4, 516), 127, np.int8) * np.array([[1], [-1], [-1], [1]], np.int8)
+    tensors = {**made.graph.tensors, "w": replace(made.graph["w"], data=w)}
+    return replace(made, graph=replace(made.graph, tensors=tensors))
+
+
 CASES = {
     "per_channel": dense((1, 40), (10, 40)),
     "per_tensor": dense((1, 40), (10, 40), per_channel=False),
@@ -49,5 +60,11 @@ CASES = {
     "scaled_up": dense((1, 2), (5, 2), y_scale=2e-5, reach=5),
     "large_bias": dense((1, 40), (10, 40), reach=2**30),
     "wide": dense((1, 640), (128, 640), per_channel=False),
+    "four_outputs_of_three": dense((1, 3), (4, 3)),
+    "five_outputs_of_four": dense((1, 4), (5, 4)),
+    "six_outputs_of_nine": dense((1, 9), (6, 9), y_zero=-128),
+    "rows_of_thirteen": dense((3, 13), (7, 13), (3, 7), zero=-128, activation="relu"),
+    "rows_no_bias": dense((3, 16), (4, 16), (3, 4), zero=127, reach=0, per_channel=False),
+    "largest_sums": largest_sums(),
     "beyond_float32": dense((1, 1200), (6, 1200)),
 }

@@ -8,7 +8,7 @@
 #include "kernels/conv2d_s8_1x1__dsp.h"
 #include "kernels/conv2d_s8_im2col__dsp.h"
 #include "kernels/depthwise_conv2d_s8_3x3__dsp.h"
-#include "kernels/fully_connected_s8.h"
+#include "kernels/fully_connected_s8__dsp.h"
 #include "kernels/softmax_s8.h"
 #include "small_cnn_preprocess.h"
 #include "small_cnn_weights.h"
@@ -89,7 +89,7 @@ void small_cnn_invoke(void *memory)
     NN_TRACE(5, "flat", arena + AT_flat, 8);
 
     /* 6: fully_connected "logits" 8 -> 10, 80 MACs */
-    fully_connected_s8(&layer_logits, arena + AT_flat, arena + AT_logits);
+    fully_connected_s8__dsp(&layer_logits, arena + AT_flat, arena + AT_logits, (void *)(arena + 16));
     NN_TRACE(6, "logits", arena + AT_logits, 10);
 
     /* 7: softmax "probabilities" 10 -> 10 */

@@ -102,39 +102,32 @@ static const average_pool2d_s8_params layer_pooled = {
     .clamp_min = -128, .clamp_max = 127
 };
 
-/* head.w (10, 8) */
-static const int8_t const_head_w[80] NN_ALIGNED(4) = {
-      16, -108, -105,   -3,   16,  -73,  -60,  -94,  106,    2,  -57,   73,  117,  -52,  102,   69,   75,
-       7,  105,  -89, -105,  119,   -3,  -25,   59,  -52,   35,   88,   77,  -96,  120,   60,   51,  -80,
-     108,  -27,  113,  -68, -104,   87,   21,  -28,  121,  121, -125,   32,   78,   49,   26,    5,    9,
-     -49,  -91,  -27,   50,  112,  118,  -76, -120,  124,   44,   66,   80,  -36,   93,   36,   37,  -30,
-     -40,  -30,   55,    1, -122, -123,  -78,   -2,   25,  120,   71,  -55
+static const int32_t layer_logits_w[24] NN_ALIGNED(4) = {
+     -963155440,  1224540564,  1707373840,  1151519671,   594099019,  1470614535,  2013088919,  1005035639,
+     2037126451,  2028331952,  1301840753,   827793340, -2012645862,  2077209605,  1345465253,  -596622875,
+    -1306163619,   -35486428,  1194793176,  -922650654,           0,           0,           0,           0
 };
 
-/* head.b (10,) */
-static const int32_t const_head_b[10] NN_ALIGNED(4) = {
-      16,  297,  461,  -69,  259, -349,  -49,  486, -142, -580
+static const int32_t layer_logits_bias[10] NN_ALIGNED(4) = {
+    -8204,  7497,  2141,  5751,  1859,  5031,   651,  4486,  2298, -3860
 };
 
-static const int32_t layer_logits_weights_multiplier[1] NN_ALIGNED(4) = {
+static const int32_t layer_logits_multiplier[1] NN_ALIGNED(4) = {
     2061584256
 };
 
-static const int8_t layer_logits_weights_shift[1] NN_ALIGNED(4) = {
+static const int8_t layer_logits_shift[1] NN_ALIGNED(4) = {
     -4
 };
 
 /* 6: fully_connected "logits" 8 -> 10, 80 MACs */
-static const fully_connected_s8_params layer_logits = {
-    .rows = 1, .x_c = 8, .y_c = 10,
-    .weights = {
-        .x_zero = -20, .y_zero = 7, .clamp_min = -128, .clamp_max = 127,
-        .w = const_head_w,
-        .bias = const_head_b,
-        .per_channel = 0,
-        .multiplier = layer_logits_weights_multiplier,
-        .shift = layer_logits_weights_shift
-    }
+static const fully_connected_s8__dsp_params layer_logits = {
+    .rows = 1, .x_c = 8, .y_c = 10, .y_zero = 7, .clamp_min = -128, .clamp_max = 127,
+    .w = layer_logits_w,
+    .bias = layer_logits_bias,
+    .per_channel = 0,
+    .multiplier = layer_logits_multiplier,
+    .shift = layer_logits_shift
 };
 
 static const int32_t layer_probabilities_exp[256] NN_ALIGNED(4) = {
