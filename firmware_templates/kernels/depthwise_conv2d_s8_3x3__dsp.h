@@ -30,7 +30,7 @@ typedef struct {
     int32_t back;                       /* bytes from the end of a row of cells to the start of the next */
 } depthwise_conv2d_s8_3x3__dsp_channel;
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__GNUC__)
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && defined(__GNUC__)
 
 /* Four channels of two pixels, taken apart and put together by channel. */
 static inline void depthwise_conv2d_s8_3x3__dsp_put(uint32_t *pair, const int8_t *left, const int8_t *right)
@@ -60,7 +60,7 @@ static inline void depthwise_conv2d_s8_3x3__dsp_put(uint32_t *pair, const int8_t
 /* `rows` rows of outputs of one channel; x is at its first word in the first cell.
  * r0: x, r1: y, r2, r3, r12: three words of x, then the constants, r4 to r9: weights, r10: start, r11, lr: two sums.
  * [sp]: right, next, end, [sp + 12]: multiplier, addend, [sp + 20]: pairs, singles, back, [sp + 32]: rows. */
-__attribute__((naked, noinline, noipa)) static void depthwise_conv2d_s8_3x3__dsp_rows(
+NN_NAKED static void depthwise_conv2d_s8_3x3__dsp_rows(
     __attribute__((unused)) const uint32_t *x, __attribute__((unused)) int8_t *y,
     __attribute__((unused)) const depthwise_conv2d_s8_3x3__dsp_channel *c, __attribute__((unused)) int32_t rows)
 {
@@ -188,7 +188,10 @@ static inline void depthwise_conv2d_s8_3x3__dsp_fill_padding(uint32_t *cells, in
 
 /* A row of the image with the padding on both sides, in `count` cells; x is at the row's first value of these four channels.
  * A function of its own: inlined, it has too few registers. */
-__attribute__((noinline)) static void depthwise_conv2d_s8_3x3__dsp_fill(
+#if defined(__GNUC__)
+__attribute__((noinline))
+#endif
+static void depthwise_conv2d_s8_3x3__dsp_fill(
     uint32_t *cells, int32_t count, const nn_window *g, const int8_t *x, const int8_t padding[4])
 {
     const int32_t x_c = g->x_c;

@@ -21,7 +21,7 @@ typedef struct {
     const int8_t *shift;
 } fully_connected_s8__dsp_params;
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__GNUC__)
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && defined(__GNUC__)
 
 /* Four values in two words: 0 and 2, 1 and 3. */
 static inline void fully_connected_s8__dsp_put(uint32_t *wide, const int8_t *x)
@@ -46,7 +46,7 @@ static inline void fully_connected_s8__dsp_put(uint32_t *wide, const int8_t *x)
 
 /* The sums of four outputs over the words from x to `end`.
  * r0 to r3: sums, r12: w, lr: x, r4 to r7: words of w, r8 to r11: words of x. [sp]: where the sums go, [sp + 4]: end. */
-__attribute__((naked, noinline, noipa)) static void fully_connected_s8__dsp_sums(
+NN_NAKED static void fully_connected_s8__dsp_sums(
     __attribute__((unused)) int32_t sums[4], __attribute__((unused)) const int32_t *w,
     __attribute__((unused)) const uint32_t *x, __attribute__((unused)) const uint32_t *end)
 {

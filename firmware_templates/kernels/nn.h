@@ -8,6 +8,13 @@
 /* Requantisation shifts negative numbers to the right and relies on the sign being kept, as every compiler for Arm does. */
 typedef char nn_right_shift_is_arithmetic[((-1) >> 1) == -1 ? 1 : -1];
 
+/* Of a function in assembly: the compiler adds nothing to it, and presumes nothing of it. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define NN_NAKED __attribute__((naked, noinline, noipa))
+#elif defined(__GNUC__)
+#define NN_NAKED __attribute__((naked, noinline))
+#endif
+
 static inline int32_t nn_min(int32_t a, int32_t b) { return a < b ? a : b; }
 static inline int32_t nn_max(int32_t a, int32_t b) { return a > b ? a : b; }
 static inline int32_t nn_clamp(int32_t x, int32_t low, int32_t high) { return nn_min(nn_max(x, low), high); }
