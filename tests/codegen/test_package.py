@@ -153,11 +153,7 @@ BUILDS: dict[str, tuple[Callable[[Path], object], list[str], bool]] = {
     "comment": (edited("model/kernels/add_s8_dense.h", "#endif", "/* a word */\n#endif"), [], True),
     "optimised": (untouched, ["OPTIMISE=-O0"], False),
     "all flags": (untouched, ["CFLAGS=-std=c99 -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16 -O1"], False),
-<<<<<<< HEAD
     "kernel": (edited("model/kernels/pixel_pair.h", "smlad  r1, r8, r10, r1", "smlad  r1, r8, r11, r1"), [], False),
-=======
-    "kernel": (edited("model/kernels/requant.h", "(1 << 30)", "(1 << 29)"), [], False),
->>>>>>> 8a2e90a (feat: padded windows are gathered by rows, rows of padding only once)
     "preprocess": (edited("model/small_cnn_preprocess.h", "127", "126"), [], False),
     "board": (edited("src/board.h", "BOARD_BAUD ", "BOARD_BAUD 1"), [], False),
     "linker script": (edited("src/memory.ld", ". += 4096", ". += 4128"), [], False),

@@ -132,7 +132,7 @@ def test_extensions_in_text(firmware: Callable[..., Firmware]) -> None:
     said = answers(built, f"bulk 64 {zlib.crc32(data):08x}%".encode() + data + b"run 2%id%")
     first, second = said[4], said[5]
     counts = [int(line.removeprefix("m-ticks-")) for line in (first, second)]
-    assert abs(counts[0] - counts[1]) <= 20  # the same work; the bytes of `id%` may arrive meanwhile, each with its interrupt
+    assert abs(counts[0] - counts[1]) <= 20  # the same work; bytes of `id%` may arrive meanwhile, each an interrupt
     assert said == [
         *["m-[Expecting 64 bytes]", "m-ready", "m-load-done", "m-ready"],
         *[first, second, f"m-output-{answer.hex()}", f"m-crc-{zlib.crc32(answer):08x}", "m-ready"],
