@@ -1,17 +1,13 @@
 /* 3x3 depthwise convolution, int8, NHWC, depth multiplier one, strides one and two, any padding, for cores with the DSP
  * extension. Four channels at a time, eight rows of the padded image are laid out by channels; then each channel keeps its nine
  * weights in six registers and goes over the rows two outputs a step. There are four channels or more; where the last are not
- * four, they are taken together with those before them, whose outputs are then computed twice.
- *
- * The scratch is an array of cells, one for each two neighbouring columns: 32 words, eight rows of each of the four channels. A
- * word is a pair of pixels, the left one in its lower half. */
+ * four, they are taken together with those before them, whose outputs are then computed twice. The scratch is an array of
+ * cells (cells.h). */
 #ifndef NN_DEPTHWISE_CONV2D_S8_3X3__DSP_H
 #define NN_DEPTHWISE_CONV2D_S8_3X3__DSP_H
 
-#include "pair.h"
+#include "cells.h"
 #include "requant__dsp.h"
-#include "weights.h"
-#include "window.h"
 
 typedef struct {
     nn_window window;
@@ -31,27 +27,6 @@ typedef struct {
 } depthwise_conv2d_s8_3x3__dsp_channel;
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && defined(__GNUC__)
-
-/* Four channels of two pixels, taken apart and put together by channel. */
-static inline void depthwise_conv2d_s8_3x3__dsp_put(uint32_t *pair, const int8_t *left, const int8_t *right)
-{
-    uint32_t a, b, a_even, b_even, word[4];
-
-    __builtin_memcpy(&a, left, 4);
-    __builtin_memcpy(&b, right, 4);
-    __asm__("sxtb16 %0, %1" : "=r"(a_even) : "r"(a));
-    __asm__("sxtb16 %0, %1" : "=r"(b_even) : "r"(b));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(a) : "r"(a));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(b) : "r"(b));
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word[0]) : "r"(a_even), "r"(b_even));
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word[1]) : "r"(a), "r"(b));
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(word[2]) : "r"(b_even), "r"(a_even));
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(word[3]) : "r"(b), "r"(a));
-    pair[0] = word[0];
-    pair[8] = word[1];
-    pair[16] = word[2];
-    pair[24] = word[3];
-}
 
 /* Three rows of a column of pairs, and the column to the right of it. */
 #define NN_COLUMN "ldm r0, {r2, r3, r12}\n\t"
@@ -141,13 +116,6 @@ NN_NAKED static void depthwise_conv2d_s8_3x3__dsp_rows(
 
 #else
 
-/* Four channels of two pixels, put together by channel. */
-static inline void depthwise_conv2d_s8_3x3__dsp_put(uint32_t *pair, const int8_t *left, const int8_t *right)
-{
-    for (int32_t i = 0; i < 4; i++)
-        pair[8 * i] = nn_pair(left[i], right[i]);
-}
-
 /* The output of the window whose left column is the half `at` of the words at x. */
 static inline int8_t depthwise_conv2d_s8_3x3__dsp_output(
     const uint32_t *x, int32_t at, const depthwise_conv2d_s8_3x3__dsp_channel *c)
@@ -177,43 +145,6 @@ static inline void depthwise_conv2d_s8_3x3__dsp_rows(
 
 #endif
 
-/* `count` cells of a row with padding alone. */
-static inline void depthwise_conv2d_s8_3x3__dsp_fill_padding(uint32_t *cells, int32_t count, int32_t x_zero)
-{
-    const uint32_t pair = nn_pair(x_zero, x_zero);
-
-    for (const uint32_t *const end = cells + 32 * count; cells < end; cells += 32)
-        cells[0] = cells[8] = cells[16] = cells[24] = pair;
-}
-
-/* A row of the image with the padding on both sides, in `count` cells; x is at the row's first value of these four channels.
- * A function of its own: inlined, it has too few registers. */
-#if defined(__GNUC__)
-__attribute__((noinline))
-#endif
-static void depthwise_conv2d_s8_3x3__dsp_fill(
-    uint32_t *cells, int32_t count, const nn_window *g, const int8_t *x, const int8_t padding[4])
-{
-    const int32_t x_c = g->x_c;
-    int32_t left = -g->pad_left;
-
-    for (; left < 0 && count > 0; left += 2, cells += 32, count--)
-        depthwise_conv2d_s8_3x3__dsp_put(cells, padding, left == -1 ? x : padding);
-    if (count == 0)
-        return;
-    x += left * x_c;
-    const int32_t columns = g->x_w - left, inside = nn_min(columns / 2, count);
-    for (const uint32_t *const end = cells + 32 * inside; cells < end; cells += 32, x += 2 * x_c)
-        depthwise_conv2d_s8_3x3__dsp_put(cells, x, x + x_c);
-    count -= inside;
-    if (columns % 2 && count > 0) {
-        depthwise_conv2d_s8_3x3__dsp_put(cells, x, padding);
-        cells += 32;
-        count--;
-    }
-    depthwise_conv2d_s8_3x3__dsp_fill_padding(cells, count, padding[0]);
-}
-
 /* What is output channel o's alone. */
 static inline void depthwise_conv2d_s8_3x3__dsp_load(
     depthwise_conv2d_s8_3x3__dsp_channel *c, const nn_weights *n, int32_t o, int32_t y_c)
@@ -232,16 +163,6 @@ static inline void depthwise_conv2d_s8_3x3__dsp_load(
     c->right = -n->shift[q];
     c->multiplier = n->multiplier[q];
     c->addend = nn_short_addend(n->y_zero, c->right);
-}
-
-/* Four channels of `count` pixels of y, for a clamp to less than the whole range. */
-static inline void depthwise_conv2d_s8_3x3__dsp_clamp(const depthwise_conv2d_s8_3x3__dsp_params *p, int8_t *y, int32_t count)
-{
-    const int32_t low = p->weights.clamp_min, high = p->weights.clamp_max, next = p->window.y_c;
-
-    for (; count > 0; count--, y += next)
-        for (int32_t i = 0; i < 4; i++)
-            y[i] = (int8_t)nn_clamp(y[i], low, high);
 }
 
 /* The four channels that x, y and `channel` are at the first of. */
@@ -263,13 +184,13 @@ static inline void depthwise_conv2d_s8_3x3__dsp_four(
             }
         for (int32_t i = first, x_row = row * g->stride_h - g->pad_top + first; i < end; i++, x_row++)
             if (x_row >= 0 && x_row < g->x_h)
-                depthwise_conv2d_s8_3x3__dsp_fill(cells + i, count, g, x + x_row * g->x_w * g->x_c, padding);
+                nn_cells_fill(cells + i, count, g, x + x_row * g->x_w * g->x_c, padding);
             else
-                depthwise_conv2d_s8_3x3__dsp_fill_padding(cells + i, count, x_zero);
+                nn_cells_fill_padding(cells + i, count, x_zero);
         for (int32_t i = 0; i < 4; i++)
             depthwise_conv2d_s8_3x3__dsp_rows(cells + 8 * i, y + i, channel + i, rows);
         if (p->weights.clamp_min > -128 || p->weights.clamp_max < 127)
-            depthwise_conv2d_s8_3x3__dsp_clamp(p, y, rows * g->y_w);
+            nn_cells_clamp(&p->weights, y, rows * g->y_w, g->y_c);
         y += rows * g->y_w * g->y_c;
     }
 }

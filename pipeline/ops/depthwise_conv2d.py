@@ -15,7 +15,7 @@ from pipeline.ops._onnx import OnnxWriter
 from pipeline.ops._short_requant import short_weight_params
 from pipeline.ops._window import spatial
 
-CODE_BYTES_3X3 = 1588  # of mobilenet_v1_025's in tests/counts
+CODE_BYTES = {3: 1588, 5: 1700}  # of the variant for windows of this size, with what it takes of cells.h
 CELL_BYTES = 128  # of the scratch, for each two columns: eight rows of four channels
 SCRATCH_LIMIT = 16_384  # a row of 250 pixels
 
@@ -53,7 +53,8 @@ class DepthwiseConv2d(Convolution):
         """Costs are fitted to the networks of tests/counts, on a Cortex-M4."""
         return (
             self.general(graph, cost=6 * self._macs_inside(graph) + 58 * graph[self.output].size),
-            self._three_by_three(graph),
+            self._by_rows(graph, 3),
+            self._by_rows(graph, 5),
         )
 
     def _macs_inside(self, graph: Graph) -> int:
@@ -68,38 +69,43 @@ class DepthwiseConv2d(Convolution):
 
         return inside(0) * inside(1) * y.shape[3]
 
-    def _three_by_three(self, graph: Graph) -> Variant:
-        """Two outputs of a channel at a time, from rows that are laid out by channels in the scratch."""
-        name, needs = "depthwise_conv2d_s8_3x3__dsp", ("dsp",)
-        singles, cells = self._row(graph)
-        cost = self._three_by_three_cost(graph, singles, cells)
+    def _by_rows(self, graph: Graph, size: int) -> Variant:
+        """Two outputs of a channel at a time, from rows that are laid out by channels in the scratch: for windows of 3x3, or
+        for those up to 5x5."""
+        name, needs = f"depthwise_conv2d_s8_{size}x{size}__dsp", ("dsp",)
+        singles, cells = self._row(graph, size)
+        cost = self._cost_by_rows(graph, size, singles, cells)
         weights = short_weight_params(self, graph)
-        refused = self._not_three_by_three(graph, CELL_BYTES * cells)
+        refused = self._not_by_rows(graph, size, CELL_BYTES * cells)
         if refused or isinstance(weights, str):
             return Variant(name, (), cost, needs, refused=refused or str(weights))
         params = {"window": self.window(graph), "weights": weights}
         kernel = Kernel(name, params, self.inputs[:1], self.outputs, scratch_bytes=CELL_BYTES * cells)
-        return Variant(name, (kernel,), cost, needs, code_bytes=CODE_BYTES_3X3)
+        return Variant(name, (kernel,), cost, needs, code_bytes=CODE_BYTES[size])
 
-    def _row(self, graph: Graph) -> tuple[int, int]:
+    def _row(self, graph: Graph, size: int) -> tuple[int, int]:
         """Of a row of outputs: those that are computed one by one, not two a step; the pairs of columns that are read."""
         columns = graph[self.output].shape[2]
         singles = columns % 2 if self.stride[1] == 1 else columns
-        return singles, (columns + singles) // 2 + 1
+        return singles, (columns + singles) // 2 + size // 2
 
-    def _three_by_three_cost(self, graph: Graph, singles: int, cells: int) -> int:
-        y = graph[self.output]
+    def _cost_by_rows(self, graph: Graph, size: int, singles: int, cells: int) -> int:
+        y, height = graph[self.output], graph[self.inputs[1]].shape[1]
         _, rows, columns, channels = y.shape
-        a_row = 13 + 15 * (columns - singles) + 20 * singles
-        rows_read = (rows - 1) * self.stride[0] + 3
-        four_channels = 300 + 4 * rows * a_row + rows_read * (90 + 20 * cells)
+        load, start, two, one = (
+            (300, 13, 30, 20) if size == 3 else (200 + 100 * height, 17, 22 + 12 * height, 16 + 9 * height)
+        )
+        a_row = start + two * ((columns - singles) // 2) + one * singles
+        rows_read = (rows - 1) * self.stride[0] + height
+        four_channels = load + 4 * rows * a_row + rows_read * (90 + 20 * cells)
         clamp = 7 * y.size if clamp_range(self.activation, y) != (-128, 127) else 0
         return -(-channels // 4) * four_channels + clamp
 
-    def _not_three_by_three(self, graph: Graph, scratch: int) -> str | None:
+    def _not_by_rows(self, graph: Graph, size: int, scratch: int) -> str | None:
         kernel, channels = spatial(graph[self.inputs[1]]), graph[self.output].shape[3]
-        if kernel != (3, 3) or self.dilation != (1, 1):
-            return f"its weights are {kernel[0]}x{kernel[1]} with dilation {self.dilation}, not 3x3 without"
+        if max(kernel) > size or self.dilation != (1, 1) or (size == 3 and kernel != (3, 3)):
+            wanted = "3x3" if size == 3 else "at most 5x5"
+            return f"its weights are {kernel[0]}x{kernel[1]} with dilation {self.dilation}, not {wanted} without"
         if max(self.stride) > 2:
             return f"its stride is {self.stride}, not one or two"
         if self._multiplier(graph) != 1:

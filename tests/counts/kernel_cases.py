@@ -43,6 +43,9 @@ KERNEL_CASES = {
         "3x3_strips_even",  # two outputs a step, more rows than fit at once
         "3x3_strips_stride2",  # one output a step; the last four of six channels again
         "3x3_relu_inside_range",  # clamped afterwards
+        "5x5_same",
+        "5x5_odd_stride2",
+        "row_of_three",
     ),
     "dequantize": ("plain",),
     "fully_connected": (

@@ -1,4 +1,4 @@
-"""Where the depthwise 3x3 variant is possible, and what it is thought to cost."""
+"""Where the depthwise variants by rows are possible, and what they are thought to cost."""
 
 from __future__ import annotations
 
@@ -49,8 +49,32 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_where_it_is_possible(case: str) -> None:
     arguments, why = REFUSED[case]
-    general, fast = variants(**arguments)
+    general, fast, _ = variants(**arguments)
     assert (general.refused, fast.refused) == (None, why)
+
+
+REFUSED_5X5 = {
+    "fits": ({"kernel": (5, 5)}, None),
+    "row": ({"kernel": (1, 4), "stride": (2, 1)}, None),
+    "small": ({"kernel": (3, 3)}, None),
+    "high": ({"kernel": (6, 3)}, "its weights are 6x3 with dilation (1, 1), not at most 5x5 without"),
+    "dilation": (
+        {"kernel": (2, 2), "dilation": (2, 1)},
+        "its weights are 2x2 with dilation (2, 1), not at most 5x5 without",
+    ),
+    "stride": ({"kernel": (5, 5), "stride": (3, 1)}, "its stride is (3, 1), not one or two"),
+    "multiplier": ({"kernel": (5, 5), "multiplier": 3}, "it has 3 outputs for each input channel"),
+    "channels": ({"kernel": (5, 5), "x": (6, 6, 2)}, "2 channels are fewer than four"),
+    "widest": ({"kernel": (5, 5), "x": (6, 254, 4)}, None),
+    "too_wide": ({"kernel": (5, 5), "x": (6, 255, 4)}, "rows of 253 outputs would take 16,512 bytes of scratch"),
+    "scale": ({"kernel": (5, 5), "y_scale": 0.02}, "a channel's sums are scaled by a half or more"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_5X5)
+def test_where_windows_up_to_five_by_five_are_possible(case: str) -> None:
+    arguments, why = REFUSED_5X5[case]
+    assert variants(**arguments)[2].refused == why
 
 
 # two outputs a step and cells of two columns at stride one, one output and a cell each at stride two
@@ -70,9 +94,11 @@ def test_scratch(name: str) -> None:
 
 def test_costs() -> None:
     """Of 6x6 outputs, 16 x 16 multiply-accumulates have a pixel of the image."""
-    general, fast = variants()
+    general, fast, five = variants()
     assert general.cost == 4 * (6 * 256 + 58 * 36)
     assert fast.cost == 300 + 4 * 6 * (13 + 15 * 6) + 8 * (90 + 20 * 4)
+    assert five.cost == 500 + 4 * 6 * (17 + 58 * 3) + 8 * (90 + 20 * 5)
+    assert variants((8, 7, 4), (5, 2), stride=(2, 2))[2].cost == 700 + 4 * 3 * (17 + 61 * 4) + 9 * (90 + 20 * 6)
     assert variants((6, 6, 5))[1].cost == 2 * fast.cost
     assert variants(activation="relu")[1].cost == fast.cost + 7 * 4 * 36
     assert variants(stride=(2, 2))[1].cost == 300 + 4 * 3 * (13 + 20 * 3) + 7 * (90 + 20 * 4)

@@ -1,0 +1,92 @@
+/* Rows of an image laid out by channels, for depthwise convolutions on cores with the DSP extension: an array of cells, one for
+ * each two neighbouring columns. A cell has 32 words, eight rows of each of four channels; a word is a pair of pixels, the left
+ * one in its lower half. */
+#ifndef NN_CELLS_H
+#define NN_CELLS_H
+
+#include "pair.h"
+#include "weights.h"
+#include "window.h"
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__GNUC__)
+
+/* Four channels of two pixels, taken apart and put together by channel. */
+static inline void nn_cells_put(uint32_t *pair, const int8_t *left, const int8_t *right)
+{
+    uint32_t a, b, a_even, b_even, word[4];
+
+    __builtin_memcpy(&a, left, 4);
+    __builtin_memcpy(&b, right, 4);
+    __asm__("sxtb16 %0, %1" : "=r"(a_even) : "r"(a));
+    __asm__("sxtb16 %0, %1" : "=r"(b_even) : "r"(b));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(a) : "r"(a));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(b) : "r"(b));
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word[0]) : "r"(a_even), "r"(b_even));
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word[1]) : "r"(a), "r"(b));
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(word[2]) : "r"(b_even), "r"(a_even));
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(word[3]) : "r"(b), "r"(a));
+    pair[0] = word[0];
+    pair[8] = word[1];
+    pair[16] = word[2];
+    pair[24] = word[3];
+}
+
+#else
+
+/* Four channels of two pixels, put together by channel. */
+static inline void nn_cells_put(uint32_t *pair, const int8_t *left, const int8_t *right)
+{
+    for (int32_t i = 0; i < 4; i++)
+        pair[8 * i] = nn_pair(left[i], right[i]);
+}
+
+#endif
+
+/* `count` cells of a row with padding alone. */
+static inline void nn_cells_fill_padding(uint32_t *cells, int32_t count, int32_t x_zero)
+{
+    const uint32_t pair = nn_pair(x_zero, x_zero);
+
+    for (const uint32_t *const end = cells + 32 * count; cells < end; cells += 32)
+        cells[0] = cells[8] = cells[16] = cells[24] = pair;
+}
+
+/* A row of the image with the padding on both sides, in `count` cells; x is at the row's first value of these four channels.
+ * A function of its own: inlined, it has too few registers. */
+#if defined(__GNUC__)
+__attribute__((noinline))
+#endif
+static void nn_cells_fill(
+    uint32_t *cells, int32_t count, const nn_window *g, const int8_t *x, const int8_t padding[4])
+{
+    const int32_t x_c = g->x_c;
+    int32_t left = -g->pad_left;
+
+    for (; left < 0 && count > 0; left += 2, cells += 32, count--)
+        nn_cells_put(cells, padding, left == -1 ? x : padding);
+    if (count == 0)
+        return;
+    x += left * x_c;
+    const int32_t columns = g->x_w - left, inside = nn_min(columns / 2, count);
+    for (const uint32_t *const end = cells + 32 * inside; cells < end; cells += 32, x += 2 * x_c)
+        nn_cells_put(cells, x, x + x_c);
+    count -= inside;
+    if (columns % 2 && count > 0) {
+        nn_cells_put(cells, x, padding);
+        cells += 32;
+        count--;
+    }
+    nn_cells_fill_padding(cells, count, padding[0]);
+}
+
+/* Four channels of `count` pixels of y, for a clamp to less than the whole range. */
+static inline void nn_cells_clamp(const nn_weights *n, int8_t *y, int32_t count, int32_t next)
+{
+    const int32_t low = n->clamp_min, high = n->clamp_max;
+
+    for (; count > 0; count--, y += next)
+        for (int32_t i = 0; i < 4; i++)
+            y[i] = (int8_t)nn_clamp(y[i], low, high);
+}
+
+#endif
