@@ -36,7 +36,7 @@ Flags = npt.NDArray[np.bool_]
 MULTIPLIERS = 61  # tried, nearest to the right slope first
 ADDENDS = (1 << 12, 1 << 17)  # tried for each: a few for all channels, many where those do not do
 MAX_SHIFT = 22  # up to here thresholds and products stay below 2**62
-PLANE_SHIFTS, PLANE_FACTORS = 3, range(-3, 4)  # tried, the finest shift first; factors as far from the right slopes
+PLANE_SHIFTS, PLANE_FACTORS = 5, range(-3, 4)  # tried, the finest shift first; factors as far from the right slopes
 WIDEST = 1 << 40  # of an interval: where nothing bounds it on one side, the other side is near enough
 
 
@@ -191,14 +191,14 @@ def fit_plane(answers: IntArray, slopes: tuple[float, float], clamp: tuple[int, 
     from above where it is below the upper one."""
     a, b = np.arange(-128, 128)[:, None], np.arange(-128, 128)[None, :]
     steps = 128 * (abs(slopes[0]) + abs(slopes[1])) + 256  # that a register has to hold
-    finest = int(np.floor(np.log2(2**30 / steps)))
+    finest = int(np.floor(np.log2(2**32 / steps)))  # more than fits, as a rule: the proof says whether it does
     for shift in range(min(finest, MAX_SHIFT), max(finest - PLANE_SHIFTS, -1), -1):
         least, most = answers << shift, (answers + 1 << shift) - 1
         for i, j in sorted(product(PLANE_FACTORS, PLANE_FACTORS), key=lambda steps: max(map(abs, steps))):
             factors = round(slopes[0] * 2**shift) + i, round(slopes[1] * 2**shift) + j
             total = a * factors[0] + b * factors[1]
-            low = np.max(least - total, where=answers > clamp[0], initial=-(2**30))
-            high = np.min(most - total, where=answers < clamp[1], initial=2**30)
+            low = np.max(least - total, where=answers > clamp[0], initial=-INT32_MAX)
+            high = np.min(most - total, where=answers < clamp[1], initial=INT32_MAX)
             plane = Plane(*factors, int(low + high) // 2, shift)
             if low <= high and _is_plane(plane, answers, clamp):
                 return plane
@@ -208,6 +208,7 @@ def fit_plane(answers: IntArray, slopes: tuple[float, float], clamp: tuple[int, 
 def _is_plane(plane: Plane, answers: IntArray, clamp: tuple[int, int]) -> bool:
     """The proof, of all pairs: every answer, and nothing leaves 32 bits."""
     a, b = np.arange(-128, 128)[:, None], np.arange(-128, 128)[None, :]
-    total = a * plane.a_factor + b * plane.b_factor + plane.addend
-    on_the_way = np.abs(total).max() + 128 * max(abs(plane.a_factor), abs(plane.b_factor))
-    return bool(on_the_way <= INT32_MAX and (clamp_int8(total >> plane.shift, *clamp) == answers).all())
+    left, right = a * plane.a_factor, b * plane.b_factor
+    total = plane.addend + left + right
+    held = all(np.abs(v).max() <= INT32_MAX for v in (left, right, plane.addend + left, total))
+    return bool(held and (clamp_int8(total >> plane.shift, *clamp) == answers).all())

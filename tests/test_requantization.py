@@ -203,8 +203,9 @@ def test_a_plane_gives_every_sum(scales: tuple[float, float], zeros: tuple[int, 
     if plane is not None:
         rows = [(a, b) for a in range(-128, 128, 5) for b in range(-128, 128)]
         for a, b in rows:
-            total = a * plane.a_factor + b * plane.b_factor + plane.addend
-            assert -(2**31) <= total < 2**31
+            first = plane.addend + a * plane.a_factor
+            total = first + b * plane.b_factor
+            assert all(-(2**31) <= v < 2**31 for v in (first, total, b * plane.b_factor))
             assert max(low, min(high, total >> plane.shift)) == answers[a + 128, b + 128], (a, b)
 
 
@@ -215,6 +216,14 @@ def test_nearly_every_addition_is_a_plane() -> None:
         scales = tuple(rng.uniform(0.1, 1.5, 2).tolist())
         found += fit_plane(added(scales, (-128, 3, -128)), scales, (-128, 127)) is not None
     assert found >= 38
+
+
+def test_the_finest_shift_that_a_register_holds_is_tried() -> None:
+    """An addition of a trained resnet8: coarser than with 21 bits there is no plane."""
+    scales, zeros = (0.7732462684520817, 2.045217092454641), (-128, 4, -128)
+    plane = fit_plane(added(scales, zeros), scales, (-128, 127))
+    assert plane is not None
+    assert plane.shift >= 21
 
 
 def test_one_answer_that_is_on_no_plane_is_enough() -> None:

@@ -89,8 +89,8 @@ static const conv2d_s8_1x1__dsp_params layer_pw = {
 
 /* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */
 static const add_s8_dense_params layer_sum = {
-    .count = 512, .a_factor = 873814, .b_factor = 1747628, .addend = 65710843, .shift = 21, .clamp_min = -128,
-    .clamp_max = 127
+    .count = 512, .a_factor = 1747627, .b_factor = 3495254, .addend = 131421565, .shift = 22,
+    .clamp_min = -128, .clamp_max = 127
 };
 
 /* 4: average_pool2d "pooled" 8x8x8 -> 1x1x8 */
