@@ -15,7 +15,7 @@
 #ifndef NN_PIXEL_PAIR_H
 #define NN_PIXEL_PAIR_H
 
-#include "dot.h"
+#include "nn.h"
 
 typedef struct {
     const int32_t *stream;
@@ -28,7 +28,7 @@ typedef struct {
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && defined(__GNUC__) \
     && !defined(__clang__)
 
-/* Four values of both columns (r10 and r11, twice) with four channels' weights (r8 and r9, twice). */
+/* Two values of each column (r10: first, r11: second) with their weights of four channels (r8: o0 o1, r9: o2 o3). */
 #define NN_PIXEL_PAIR_TWO                                       \
     "ldrd   r8, r9, [r12], #8\n\t"                              \
     "ldrd   r10, r11, [lr], #8\n\t"                             \
@@ -44,7 +44,8 @@ typedef struct {
     "smlad  r6, r9, r11, r6\n\t"
 #define NN_PIXEL_PAIR_FOUR NN_PIXEL_PAIR_TWO NN_PIXEL_PAIR_TWO
 
-/* Two sums of one channel, first doubled, by TFLM's formula: half away from zero is one less below zero. */
+/* Two sums of one channel by TFLM's formula: doubled, multiplied, shifted; half away from zero is one less below zero.
+ * r8: multiplier, r9: rounding constant with zero point, r10: shift. */
 #define NN_PIXEL_PAIR_FORMULA(doubled, first, second)           \
     "ldmia  r12!, {r8, r9, r10}\n\t"                            \
     doubled(first)                                              \
@@ -59,7 +60,7 @@ typedef struct {
 #define NN_PIXEL_PAIR_256_TIMES(sum) "asr " sum ", " sum ", #7\n\t"
 #define NN_PIXEL_PAIR_SATURATED(sum) "ssat " sum ", #8, " sum "\n\t"
 
-/* The groups of the stream up to `end`, into y of both pixels.
+/* The groups of the stream up to `end`: the outputs of their channels, for both pixels.
  *
  * r0 to r3: sums of o0 to o3 for the first pixel, r4 to r7: for the second, of o1 and o3 with o0 and o2 in them;
  * r8 and r9: weights, r10 and r11: values, then constants; r12: stream, lr: columns.
