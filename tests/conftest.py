@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ SHARED = ROOT.parent / "shared"
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 TOOLS = {"cross": "arm-none-eabi-gcc", "qemu": "qemu-system-arm", "ssh": "sshd"}
 SEARCHED = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin:/sbin"  # sshd is outside a user's PATH
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: children would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two xdist workers share two cores: one thread each, and the same sums in the same order everywhere.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

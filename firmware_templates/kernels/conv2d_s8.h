@@ -35,7 +35,7 @@ static inline void conv2d_s8_add(
         }
 }
 
-static inline void conv2d_s8(const conv2d_s8_params *p, const int8_t *x, int8_t *y)
+static inline void conv2d_s8(const conv2d_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     const nn_window *g = &p->window;
     const nn_weights *n = &p->weights;

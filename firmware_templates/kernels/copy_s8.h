@@ -10,7 +10,7 @@ typedef struct {
     int32_t x_start, y_start;
 } copy_s8_params;
 
-static inline void copy_s8(const copy_s8_params *p, const int8_t *x, int8_t *y)
+static inline void copy_s8(const copy_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     x += p->x_start;
     y += p->y_start;

@@ -38,7 +38,7 @@ static inline void depthwise_conv2d_s8_add(
     acc[3] = sums[3];
 }
 
-static inline void depthwise_conv2d_s8(const depthwise_conv2d_s8_params *p, const int8_t *x, int8_t *y)
+static inline void depthwise_conv2d_s8(const depthwise_conv2d_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     const nn_window *g = &p->window;
     const nn_weights *n = &p->weights;

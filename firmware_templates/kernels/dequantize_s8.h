@@ -9,7 +9,7 @@ typedef struct {
     float scale;
 } dequantize_s8_params;
 
-static inline void dequantize_s8(const dequantize_s8_params *p, const int8_t *x, float *y)
+static inline void dequantize_s8(const dequantize_s8_params *p, const int8_t *x, float *NN_RESTRICT y)
 {
     for (int32_t i = 0; i < p->count; i++)
         y[i] = (float)(x[i] - p->x_zero) * p->scale;

@@ -10,7 +10,7 @@ typedef struct {
     nn_weights weights;
 } fully_connected_s8_params;
 
-static inline void fully_connected_s8(const fully_connected_s8_params *p, const int8_t *x, int8_t *y)
+static inline void fully_connected_s8(const fully_connected_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     const nn_weights *n = &p->weights;
 

@@ -20,7 +20,7 @@ static inline int32_t mean_s8_sum(const mean_s8_params *p, const int8_t *x)
     return sum;
 }
 
-static inline void mean_s8(const mean_s8_params *p, const int8_t *x, int8_t *y)
+static inline void mean_s8(const mean_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     for (int32_t i = 0; i < p->kept[0]; i++)
         for (int32_t j = 0; j < p->kept[1]; j++)

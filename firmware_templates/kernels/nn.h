@@ -8,6 +8,15 @@
 /* Requantisation shifts negative numbers to the right and relies on the sign being kept, as every compiler for Arm does. */
 typedef char nn_right_shift_is_arithmetic[((-1) >> 1) == -1 ? 1 : -1];
 
+/* Of an output that lies apart from all that its kernel reads: the parameters then stay in registers while it is written. */
+#if defined(__GNUC__)
+#define NN_RESTRICT __restrict
+#elif !defined(__cplusplus) && __STDC_VERSION__ >= 199901L
+#define NN_RESTRICT restrict
+#else
+#define NN_RESTRICT
+#endif
+
 /* Of a function in assembly: the compiler adds nothing to it, and presumes nothing of it. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define NN_NAKED __attribute__((naked, noinline, noipa))

@@ -17,7 +17,7 @@ static inline int8_t *pad_s8_fill(int8_t *y, int32_t count, int32_t value)
     return y;
 }
 
-static inline void pad_s8(const pad_s8_params *p, const int8_t *x, int8_t *y)
+static inline void pad_s8(const pad_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     /* How many output values one step along an axis takes. */
     const int32_t step2 = p->before[3] + p->shape[3] + p->after[3];

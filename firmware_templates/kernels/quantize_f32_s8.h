@@ -21,7 +21,7 @@ static inline int8_t quantize_f32_s8_one(float steps, int32_t y_zero)
     return (int8_t)nn_clamp(whole + y_zero, INT8_MIN, INT8_MAX);
 }
 
-static inline void quantize_f32_s8(const quantize_f32_s8_params *p, const float *x, int8_t *y)
+static inline void quantize_f32_s8(const quantize_f32_s8_params *p, const float *x, int8_t *NN_RESTRICT y)
 {
     for (int32_t i = 0; i < p->count; i++)
         y[i] = quantize_f32_s8_one(x[i] / p->scale, p->y_zero);

@@ -10,7 +10,7 @@ typedef struct {
     const uint16_t *col;                /* y_w */
 } resize_nearest_neighbor_s8_params;
 
-static inline void resize_nearest_neighbor_s8(const resize_nearest_neighbor_s8_params *p, const int8_t *x, int8_t *y)
+static inline void resize_nearest_neighbor_s8(const resize_nearest_neighbor_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     for (int32_t i = 0; i < p->y_h; i++)
         for (int32_t j = 0; j < p->y_w; j++) {

@@ -12,7 +12,7 @@ typedef struct {
     nn_weights weights;
 } transpose_conv_s8_params;
 
-static inline void transpose_conv_s8(const transpose_conv_s8_params *p, const int8_t *x, int8_t *y)
+static inline void transpose_conv_s8(const transpose_conv_s8_params *p, const int8_t *x, int8_t *NN_RESTRICT y)
 {
     const nn_window *g = &p->window;
     const nn_weights *n = &p->weights;

@@ -69,6 +69,7 @@ def reported() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _asked.clear()  # what this command was asked is no business of the process's next one
 
 
 def _notes(error: BaseException) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import typer
 
 from pipeline.host.messages import reported
 from pipeline.host.processes import run_group
+from pipeline.host.signals import end_if_asked
 
 
 def test_ctrl_c_while_a_program_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,4 +30,5 @@ def test_ctrl_c_while_a_program_starts_ends_it(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(typer.Exit) as e, reported():
         run_group([sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), 60)
     assert e.value.exit_code == 130
+    end_if_asked()  # nothing is left of it for what this process does next
     assert started[0].poll() == -signal.SIGKILL
