@@ -89,11 +89,9 @@ def test_converter_output_equals_tflm(name: str) -> None:
         np.testing.assert_array_equal(y, expected)
 
 
-def litert(content: bytes, x: Array) -> Array:
+def litert(content: bytes, x: Array, kernels: OpResolverType = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES) -> Array:
     """LiteRT's own kernels, without XNNPACK, on one int8 input."""
-    interpreter = Interpreter(
-        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    )
+    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     answers = []
     for example in x:

@@ -174,11 +174,10 @@ def test_a_wrong_compiler_names_the_layer_on_the_board(firmware: Firmware, tmp_p
     """Code that is wrong on the board only: the host build of the same C is right."""
     folder = tmp_path / "firmware"
     shutil.copytree(firmware.folder, folder)
-    kernel = folder / "model" / "kernels" / "depthwise_conv2d_s8.h"
-    text = kernel.read_text()
-    assert text.count("nn_clamp(acc,") == 1
-    wrong = "#ifdef __arm__\n#define WRONG 3\n#else\n#define WRONG 0\n#endif\n"
-    kernel.write_text(wrong + text.replace("nn_clamp(acc,", "nn_clamp(acc + WRONG,"))
+    kernel = folder / "model" / "kernels" / "depthwise_conv2d_s8_3x3__dsp.h"
+    text, right = kernel.read_text(), "smmlar r11, lr, r2, r3"  # the second output of two takes the sum in lr
+    assert text.count(right) == 1
+    kernel.write_text(text.replace(right, "smmlar r11, r11, r2, r3"))
     image = cross_build(folder, "digits")
     broken = replace(firmware, folder=folder, elf=image.elf, build_id=image.build_id)
     ctx, _, _ = context(tmp_path)
