@@ -54,3 +54,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`" Did you mean 'keep'?"` for a near miss, else an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.55)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's exception says: its first line with text, at most 400 characters, without the full stop."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:400].rstrip(".")

@@ -1,4 +1,4 @@
-"""Untrusted files and the exceptions of others, at sizes that are known."""
+"""Untrusted files, at sizes that are known."""
 
 from __future__ import annotations
 
@@ -15,9 +15,3 @@ def read_bytes(path: Path, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as e:
         raise GraphError(f"{path} can not be read: {e.strerror or e}") from None
-
-
-def first_line(error: Exception) -> str:
-    """What another library's exception says, at most 400 characters of it."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)[:400].rstrip(".")

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BuildError, GraphError, RecipeError
-from pipeline.importers.bounded import first_line
+from pipeline.errors import BuildError, GraphError, RecipeError, first_line
 from pipeline.importers.imported import Imported
 from pipeline.importers.samples import samples
 from pipeline.importers.tflite.importer import import_tflite

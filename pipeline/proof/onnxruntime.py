@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.codegen.onnx.to_onnx import save, to_onnx
 from pipeline.codegen.onnx.writer import from_stored, to_stored
-from pipeline.errors import MismatchError
+from pipeline.errors import MismatchError, first_line
 from pipeline.evidence import Comparison, Differences
 from pipeline.ir import Array, Graph, Op
 from pipeline.proof.tolerances import Tolerance, onnxruntime_layer
@@ -94,7 +94,7 @@ def run_onnx(graph: Graph, *inputs: Array) -> tuple[Array, ...]:
         s = session(model)
         answers = [s.run(None, dict(zip(graph.inputs, vector, strict=True))) for vector in zip(*feeds, strict=True)]
     except Exception as e:  # onnxruntime's exceptions have no common class; its first line names the node
-        raise MismatchError(f"ONNX Runtime refuses the file of graph {graph.name!r}: {str(e).splitlines()[0]}") from None
+        raise MismatchError(f"ONNX Runtime refuses the file of graph {graph.name!r}: {first_line(e)}") from None
     outputs = [np.stack(y) for y in zip(*answers, strict=True)]
     return tuple(from_stored(y, graph[name]) for name, y in zip(graph.outputs, outputs, strict=True))
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from pipeline.errors import GraphError
+from pipeline.errors import GraphError, first_line
 from pipeline.evidence import SourceProof
-from pipeline.importers.bounded import first_line
 from pipeline.importers.imported import Edge, Imported
 from pipeline.importers.stored import Value
 from pipeline.ir import Array, Graph
@@ -91,7 +90,7 @@ def run(content: bytes, folder: Path, feeds: dict[str, Array], names: Sequence[s
             rows.append(s.run(list(names), dict(zip(feeds, vector, strict=True))))
     except Exception as e:  # onnxruntime's exceptions have no common class; its first line names the node
         raise GraphError(
-            f"ONNX Runtime can not run the file, so nobody can say what it computes: {first_line(e)} Export the model anew."
+            f"ONNX Runtime can not run the file, so nobody can say what it computes: {first_line(e)}. Export the model anew."
         ) from None
     return {name: np.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 

@@ -18,6 +18,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch_pruning.pruner import function as cut
 
+from pipeline.errors import first_line
 from pipeline.host.users_code import ANY_ERROR
 
 _IMPORTANCE: dict[Criterion, Callable[[], Any]] = {
@@ -60,7 +61,7 @@ def find_groups(module: nn.Module, example: Tensor, criterion: Criterion, round_
         graph = dependency_graph(module, example)
         found = list(graph.get_all_groups(root_module_types=[nn.modules.conv._ConvNd, nn.Linear]))
     except ANY_ERROR as e:  # it runs the user's forward: whatever that and torch-pruning raise
-        return Groups({}, {"the whole model": f"torch-pruning can not trace it ({_first_line(e)})"})
+        return Groups({}, {"the whole model": f"torch-pruning can not trace it ({first_line(e)})"})
     if not found:
         return Groups({}, {"the whole model": "torch-pruning finds no layers in it"})
     names = {m: n for n, m in module.named_modules()}
@@ -97,7 +98,7 @@ def _score(group: Any, criterion: Criterion) -> Tensor:
         if scores is None:  # no layer of the kind that the criterion looks at, as bn_scale without a batch norm
             scores = _IMPORTANCE["magnitude"]()(group)
     except Exception as e:  # torch-pruning's coupling points outside of a layer
-        raise NotSafe(f"torch-pruning couples its channels wrongly ({_first_line(e)})") from e
+        raise NotSafe(f"torch-pruning couples its channels wrongly ({first_line(e)})") from e
     if scores is None or scores.shape != (channels,):
         raise NotSafe(f"its channels have no {criterion} importance")
     if not torch.isfinite(scores).all():  # shares of their mean
@@ -120,7 +121,7 @@ def remove_channels(module: nn.Module, example: Tensor, name: str, channels: Seq
     except NotSafe:
         raise
     except ANY_ERROR as e:  # the same, with layers that no longer fit
-        raise NotSafe(f"the model no longer runs without {len(channels)} of its channels ({_first_line(e)})") from e
+        raise NotSafe(f"the model no longer runs without {len(channels)} of its channels ({first_line(e)})") from e
     if after.shape != before.shape:
         raise NotSafe("it makes the model's output")
     if not torch.allclose(after, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max() + 1e-6)):
@@ -166,10 +167,6 @@ def _silence(module: nn.Module, twin: nn.Module, group: Any) -> None:
                 reader.weight[indexes] = 0.0
             else:
                 reader.weight[:, indexes] = 0.0
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 Criterion = Literal["magnitude", "taylor", "bn_scale", "random"]

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from pipeline.codegen.onnx.nodes import write_op
 from pipeline.codegen.onnx.writer import OFFSET, FloatWriter, QdqWriter, Writer
-from pipeline.errors import GraphError
+from pipeline.errors import GraphError, first_line
 from pipeline.ir import Graph
 from pipeline.locations import version
 from pipeline.preprocess import Normalization, Preprocess
@@ -162,7 +162,7 @@ def _model(
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(model, full_check=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as e:
-        raise GraphError(f"graph {graph.name!r} can not be written as ONNX: {str(e).strip().splitlines()[0]}") from None
+        raise GraphError(f"graph {graph.name!r} can not be written as ONNX: {first_line(e)}") from None
     return model
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quant_pre_process, quantize_static
 
-from pipeline.errors import GraphError
-from pipeline.importers.bounded import first_line
+from pipeline.errors import GraphError, first_line
 from pipeline.importers.onnx.file import OnnxFile
 from pipeline.importers.onnx.nodes import NODES
 from pipeline.importers.samples import samples

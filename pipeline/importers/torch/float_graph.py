@@ -17,8 +17,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.fx.node import map_arg
 
-from pipeline.errors import GraphError
-from pipeline.importers.bounded import first_line
+from pipeline.errors import GraphError, first_line
 from pipeline.importers.torch.source_line import line_of_error, place_of
 
 aten = torch.ops.aten
