@@ -183,6 +183,14 @@ class Plane:
     addend: int
     shift: int
 
+    def equal(self, answers: IntArray, clamp: tuple[int, int]) -> bool:
+        """The proof, of all pairs: it gives every answer, and nothing leaves 32 bits."""
+        a, b = np.arange(-128, 128)[:, None], np.arange(-128, 128)[None, :]
+        left, right = a * self.a_factor, b * self.b_factor
+        total = self.addend + left + right
+        held = all(np.abs(v).max() <= INT32_MAX for v in (left, right, self.addend + left, total))
+        return bool(held and (clamp_int8(total >> self.shift, *clamp) == answers).all())
+
 
 def fit_plane(answers: IntArray, slopes: tuple[float, float], clamp: tuple[int, int]) -> Plane | None:
     """A plane that, within the clamp, is `answers` (256, 256) for every pair of a and b from -128; None where none is found.
@@ -200,15 +208,6 @@ def fit_plane(answers: IntArray, slopes: tuple[float, float], clamp: tuple[int, 
             low = np.max(least - total, where=answers > clamp[0], initial=-INT32_MAX)
             high = np.min(most - total, where=answers < clamp[1], initial=INT32_MAX)
             plane = Plane(*factors, int(low + high) // 2, shift)
-            if low <= high and _is_plane(plane, answers, clamp):
+            if low <= high and plane.equal(answers, clamp):
                 return plane
     return None
-
-
-def _is_plane(plane: Plane, answers: IntArray, clamp: tuple[int, int]) -> bool:
-    """The proof, of all pairs: every answer, and nothing leaves 32 bits."""
-    a, b = np.arange(-128, 128)[:, None], np.arange(-128, 128)[None, :]
-    left, right = a * plane.a_factor, b * plane.b_factor
-    total = plane.addend + left + right
-    held = all(np.abs(v).max() <= INT32_MAX for v in (left, right, plane.addend + left, total))
-    return bool(held and (clamp_int8(total >> plane.shift, *clamp) == answers).all())

@@ -236,6 +236,18 @@ def test_one_answer_that_is_on_no_plane_is_enough() -> None:
         assert fit_plane(other, scales, (-128, 127)) is None
 
 
+@pytest.mark.parametrize("field", ["a_factor", "b_factor", "addend"])
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_wrong_plane_is_found_out(field: str, by: int) -> None:
+    """A factor or an addend that is off by 2**16 moves some sum over a threshold."""
+    scales = (0.713, 0.377)
+    answers = added(scales, (-5, 3, 7))
+    plane = fit_plane(answers, scales, (-128, 127))
+    assert plane is not None
+    assert plane.equal(answers, (-128, 127))
+    assert not replace(plane, **{field: getattr(plane, field) + by * 2**16}).equal(answers, (-128, 127))
+
+
 def test_halves_on_both_sides_of_zero_are_no_plane() -> None:
     """Of 0.05 and 0.03 by 0.06, in float32: a little off the halves, by less than the roundings on the way are."""
     a, b, y = (float(np.float32(s)) for s in (0.05, 0.03, 0.06))
