@@ -70,7 +70,7 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
     last = {f.name: f for s in report.stages for f in s.figures}
     cards: list[tuple[str, str, str, str]] = []
     score = report.headline
-    before = next((s.value(score.name) for s in report.stages if s.value(score.name) is not None), None)
+    before = report.headlines()["float"]  # none in a run that goes on from a saved artifact
     if score.name in last and report.measured is None:
         cards.append((report.label(score.name), score.show(last[score.name].value), "", last[score.name].kind))
     elif score.name in last and report.measured:
@@ -82,7 +82,8 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
         cards.append((f"{report.label(score.name)} on the device", score.show(f.value), detail, f.kind))
     macs = [f.value for s in report.stages for f in s.figures if f.name == "macs"]
     if macs:
-        kept = f"{100 * macs[-1] / macs[0]:.0f} % of the float model" if macs[0] else ""
+        of_float = next((s.value("macs") for s in report.stages if s.name == "train"), None)
+        kept = f"{100 * macs[-1] / of_float:.0f} % of the float model" if of_float else ""
         cards.append(("MACs", show("macs", macs[-1]), kept, "computed"))
     memory, linux = report.target.memory, report.target.family == "linux"
     for name, label, budget in (

@@ -21,6 +21,7 @@ from pipeline.ir import Graph
 from pipeline.ops.split import Split
 from pipeline.report import plots, table
 from pipeline.report.figures import KINDS, Figure, Report, StageResult, as_json, layers, show
+from pipeline.report.page import _cards
 from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
 from pipeline.report.warnings import warnings
@@ -235,6 +236,22 @@ def test_page_needs_nothing_else(report: Report, tmp_path: Path) -> None:
     for said in ("96.9 %", "22.9 KiB", "148,140 (135,000 to 161,000)", "without flash wait states", "estimated", "conv2d"):
         assert said in text
     assert ": by a model. They are never mixed in one row or plot panel." in text
+
+
+def test_only_figures_of_train_are_called_float(report: Report) -> None:
+    """A run that goes on from a saved artifact has no stage `train`, and its first figures are none of the float model."""
+
+    def details(run: Report) -> dict[str, str]:
+        return {label: detail for label, _, detail, _ in _cards(run)}
+
+    whole = details(report)
+    assert whole["accuracy on the device"] == "float: 98.1 % computed"
+    assert whole["MACs"] == "48 % of the float model"
+    for first in ("prune", "quantize", "measure"):
+        begin = [s.name for s in report.stages].index(first)
+        rest = details(replace(report, stages=report.stages[begin:]))
+        assert rest["accuracy on the device"] == ""
+        assert rest.get("MACs", "") == ""
 
 
 def test_the_list_of_figures_is_named_for_what_it_has(report: Report, tmp_path: Path) -> None:
