@@ -136,6 +136,10 @@ class Report:
         values = self.measured.scores if self.measured else {f.name: f.value for s in self.stages for f in s.figures}
         return headline(self.task, values)
 
+    def last(self, stage: str) -> StageResult | None:
+        """The last of that name, since a recipe may have a stage twice; None where the run went through none."""
+        return next((s for s in reversed(self.stages) if s.name == stage), None)
+
     def label(self, name: str) -> str:
         """What a figure's row is called."""
         unit = next((m.unit for m in self.task.measures if m.name == name), "")
@@ -166,7 +170,7 @@ class Report:
         if self.task.kind == "classification":
             return {"accuracy": self.headlines()}
         shown = [m.name for m in self.task.measures]
-        by_stage = {key: next((s for s in self.stages if s.name == stage), None) for key, stage in _STAGE_OF.items()}
+        by_stage = {key: self.last(stage) for key, stage in _STAGE_OF.items()}
         found = {
             key: stage and {n: v for n in shown if (v := stage.value(n)) is not None} for key, stage in by_stage.items()
         }
@@ -176,9 +180,8 @@ class Report:
     def headlines(self) -> dict[str, float | None]:
         """The task's headline after each stage, and on the device."""
         name = self.headline.name
-        found = {
-            key: next((s.value(name) for s in self.stages if s.name == stage), None) for key, stage in _STAGE_OF.items()
-        }
+        by_stage = {key: self.last(stage) for key, stage in _STAGE_OF.items()}
+        found = {key: stage.value(name) if stage else None for key, stage in by_stage.items()}
         return {**found, "device": self.measured.scores[name] if self.measured else None}
 
 

@@ -82,7 +82,8 @@ def _cards(report: Report) -> list[tuple[str, str, str, str]]:
         cards.append((f"{report.label(score.name)} on the device", score.show(f.value), detail, f.kind))
     macs = [f.value for s in report.stages for f in s.figures if f.name == "macs"]
     if macs:
-        of_float = next((s.value("macs") for s in report.stages if s.name == "train"), None)
+        train = report.last("train")
+        of_float = train.value("macs") if train else None
         kept = f"{100 * macs[-1] / of_float:.0f} % of the float model" if of_float else ""
         cards.append(("MACs", show("macs", macs[-1]), kept, "computed"))
     memory, linux = report.target.memory, report.target.family == "linux"

@@ -10,7 +10,7 @@ from pipeline.report.figures import CLASS_LETTERS, Report, StageResult
 def warnings(report: Report) -> list[str]:
     """What a reader should not overlook: a model that learned nothing or not everything, or that quantization hurt."""
     found = []
-    scores, score = report.headlines(), report.headline
+    score = report.headline
     if report.measured and (failure := report.task.learned_nothing(report.measured.scores)):
         labels = "these classes, in this order," if report.task.classes else "such data"
         hint = (
@@ -22,8 +22,8 @@ def warnings(report: Report) -> list[str]:
     unseen = next((s for s in reversed(report.stages) if s.value("worst_class_recall") == 0), None)
     if unseen:
         found.append(f"{unseen.title}: {_unseen(unseen)} never recognised; see the recall by class in the report.")
-    before = next((scores[k] for k in ("distilled", "pruned", "float") if scores[k] is not None), None)
-    if before is not None and (after := scores["int8"]) is not None and score.much_worse(before, after):
+    before, after = _around_quantize(report)
+    if before is not None and after is not None and score.much_worse(before, after):
         lost = score.lost(before, after)
         said = f"{100 * lost:.1f} points of {score.label}" if score.percent else f"{score.show(lost)} of {score.label}"
         found.append(f"int8 costs {said}; try --set quantize.mode=qat, or more calibration images.")
@@ -43,6 +43,16 @@ def warnings(report: Report) -> list[str]:
         name = report.target.name
         found.append(f"no {name} was measured: its runner worked on this computer. Name its host in bench.toml.")
     return found
+
+
+def _around_quantize(report: Report) -> tuple[float | None, float | None]:
+    """The headline of the model that was quantized, whichever stage gave it, and of the int8 one."""
+    name, names = report.headline.name, [s.name for s in report.stages]
+    if "quantize" not in names:
+        return None, None
+    place = names.index("quantize")
+    before = next((v for s in reversed(report.stages[:place]) if (v := s.value(name)) is not None), None)
+    return before, report.stages[place].value(name)
 
 
 def _unseen(stage: StageResult) -> str:

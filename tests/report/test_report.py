@@ -26,6 +26,7 @@ from pipeline.report.progress import Display
 from pipeline.report.table import print_summary, rows
 from pipeline.report.warnings import warnings
 from pipeline.report.write import outcome_text, write_report
+from pipeline.tasks.regression import Regression
 
 HALVES = {"x": activation(1, 3, 4, 6), "a": activation(1, 3, 4, 3), "b": activation(1, 3, 4, 3)}
 SPLIT = Graph("split", HALVES, (Split(inputs=("x",), outputs=("a", "b"), axis=3),), ("x",), ("a", "b")).checked()
@@ -64,6 +65,18 @@ def test_json_has_exactly_the_documented_keys(report: Report) -> None:
 def test_left_out_stages_are_null_in_json(report: Report) -> None:
     short = replace(report, stages=tuple(s for s in report.stages if s.name not in ("prune", "distill")))
     assert short.json()["accuracy"] == {"float": 0.9806, "pruned": None, "distilled": None, "int8": 0.9694, "device": 0.9694}
+
+
+def test_of_a_repeated_stage_the_last_one_counts(report: Report) -> None:
+    def stage(name: str, **values: float) -> StageResult:
+        return StageResult(name, tuple(Figure(n, v, "computed") for n, v in values.items()), 1.0)
+
+    train, prune, *others = report.stages
+    twice = replace(report, stages=(train, prune, stage("prune", accuracy=0.92), *others))
+    assert twice.headlines() == {**report.headlines(), "pruned": 0.92}
+    numbers = (stage("train", r2=0.5, mae=9.0), stage("prune", r2=0.4, mae=10.0), stage("prune", r2=0.3, mae=11.0))
+    task = Regression(mean=(0.0,), std=(1.0,), names=("y",))
+    assert replace(report, stages=numbers, measured=None, task=task).json()["scores"]["pruned"] == {"r2": 0.3, "mae": 11.0}
 
 
 def test_a_figure_that_is_no_number_is_null_in_json(report: Report) -> None:
@@ -147,6 +160,29 @@ def test_what_should_not_be_overlooked_is_a_warning(report: Report, tmp_path: Pa
     )
     write_report(worse, tmp_path)
     assert guessing in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("before", "lost"),
+    [
+        ((("train", 0.95), ("distill", 0.94), ("prune", 0.90)), ""),  # pruned after it was distilled
+        ((("train", 0.95), ("prune", 0.85), ("prune", 0.90)), ""),
+        ((("train", 0.85), ("tune", 0.95)), "6.0 points"),  # a stage of the user's own
+        ((("train", 0.95), ("prune", 0.85), ("distill", 0.95), ("swap", None)), "6.0 points"),
+        ((), ""),  # a run that goes on from what was saved before
+    ],
+)
+def test_int8_is_held_against_what_was_quantized(
+    before: tuple[tuple[str, float | None], ...], lost: str, report: Report
+) -> None:
+    def stage(name: str, accuracy: float | None) -> StageResult:
+        return StageResult(name, () if accuracy is None else (Figure("accuracy", accuracy, "computed"),), 1.0)
+
+    stages = [*(stage(name, accuracy) for name, accuracy in before), stage("quantize", 0.89)]
+    found = warnings(replace(report, stages=(*stages, *report.stages[4:])))
+    assert [w for w in found if w.startswith("int8 costs")] == (
+        [f"int8 costs {lost} of accuracy; try --set quantize.mode=qat, or more calibration images."] if lost else []
+    )
 
 
 def test_layers_of_the_graph(report: Report) -> None:
