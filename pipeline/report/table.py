@@ -35,11 +35,13 @@ def rows(report: Report) -> Iterator[tuple[Kind, str, list[str]]]:
 
 def _interval(stages: Sequence[StageResult], kind: Kind) -> tuple[str, list[str]] | None:
     """The row below the accuracy: its 95 % interval (Wilson's), and of how many images; None where nobody counted them."""
-    found = [{f.name: f.value for f in s.figures if f.kind == kind} for s in stages]
-    images = {int(values["images"]) for values in found if "images" in values}
+    wanted = ("images", "accuracy_low", "accuracy_high")  # a user's own stage may log some of them, and mean something else
+    found = [{f.name: f.value for f in s.figures if f.kind == kind and f.name in wanted} for s in stages]
+    whole = [values if len(values) == len(wanted) else {} for values in found]
+    images = {int(values["images"]) for values in whole if values}
     if not images:
         return None
-    cells = [f"{100 * v['accuracy_low']:.1f}-{100 * v['accuracy_high']:.1f}" if "images" in v else "" for v in found]
+    cells = [f"{100 * v['accuracy_low']:.1f}-{100 * v['accuracy_high']:.1f}" if v else "" for v in whole]
     return f"95 % of {min(images):,}" if len(images) == 1 else "95 % interval", cells
 
 

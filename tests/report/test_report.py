@@ -393,6 +393,9 @@ def test_an_accuracy_has_its_interval_and_what_was_kept_its_reason() -> None:
     train, prune = stage("train", accuracy), stage("prune", {**accuracy, **kept})
     assert table._interval((train, stage("codegen", {})), "computed") == ("95 % of 355", ["96.8-99.4", ""])
     assert table._interval((train,), "simulated") is None
+    uncertain = stage("augment", {"images": 40.0})  # a user's stage, whose images have nothing to do with an accuracy
+    assert table._interval((train, uncertain), "computed") == ("95 % of 355", ["96.8-99.4", ""])
+    assert table._interval((uncertain, stage("half", {"images": 9.0, "accuracy_low": 0.9})), "computed") is None
     assert table._interval((train, stage("measure", {**accuracy, "images": 5.0})), "computed")[0] == "95 % interval"
     assert table.kept_line((train, prune)) == "kept 33 % of the MACs (asked 40 %; channels in fours)"
     assert table.kept_line((stage("prune", {**kept, "macs_kept": 0.4}),)) == "kept 40 % of the MACs"
