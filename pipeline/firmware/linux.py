@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +129,7 @@ def load_linux(folder: Path, model: QuantizedModel) -> LinuxPackage:
         return LinuxPackage(
             folder=folder,
             model=model,
-            flash_bytes=_size(folder),
+            flash_bytes=_size(folder, manifest["files"]),
             sha256=str(manifest["files"][INT8_FILE]),
             model_id=str(manifest["model"]["id"]),
             raw=raw_input(model),
@@ -199,12 +199,13 @@ def _expect_whole(
         )
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in (folder / INT8_FILE, *(folder / RUNNER.name).iterdir()))
+def _size(folder: Path, files: Iterable[str]) -> int:
+    """Of those of `files` that go on the card; a runner that was used leaves others beside them."""
+    return sum((folder / name).stat().st_size for name in files if name == INT8_FILE or name.startswith(f"{RUNNER.name}/"))
 
 
 def _expect_fits(work: Path, target: Target) -> int:
-    size = _size(work)
+    size = _size(work, (INT8_FILE, *(f"{RUNNER.name}/{source.name}" for source in runner_files())))
     if size > target.memory.flash_bytes:
         raise TargetError(
             f"model and runner take {size:,} bytes, but {target.name} has {target.memory.flash_bytes:,} for them. Prune "

@@ -136,6 +136,9 @@ def test_a_linux_package_comes_back_whole(int8: tuple[Source, QuantizedModel], t
     source, model = int8
     written = write_linux(model, load_target("raspberry-pi-4"), tmp_path / "firmware", float_module=model.float_module)
     save(written, tmp_path / "codegen", "codegen", source)
+    cached = tmp_path / "firmware" / "runner" / "__pycache__"  # of a runner that was used by hand
+    cached.mkdir()
+    (cached / "engines.cpython-311.pyc").write_bytes(bytes(100))
     read = load(tmp_path / "codegen", fresh(source, "skip"))
     assert read.target == "raspberry-pi-4"
     for name in ("folder", "flash_bytes", "sha256", "model_id", "agreement"):
