@@ -155,7 +155,10 @@ class LinuxMeasurement:
 
     @property
     def measured_energy(self) -> WindowEnergy | None:
-        """What the computer's power chip says, else an external meter, unless there is reason to doubt it."""
+        """What the computer's power chip says, else an external meter, unless there is reason to doubt it. None where this
+        computer stood in, since its power is not the board's."""
+        if self.clock == "host":
+            return None
         if self.rails or self.meter is None or self.meter.invalid:
             return self.rails
         return self.meter.energy

@@ -11,9 +11,11 @@ from typing import Literal
 from rich.console import Console
 
 from pipeline import target
+from pipeline.devices.linux.computer import energy
 from pipeline.evidence import BitExact, Comparison, Differences
 from pipeline.measurement.kind import Kind
 from pipeline.measurement.linux import Conditions, LinuxMeasurement, ModelFigures, Timing
+from pipeline.power.base import WindowEnergy
 from pipeline.report.figures import Figure, Report
 from pipeline.report.table import print_summary
 from pipeline.report.warnings import warnings
@@ -82,6 +84,17 @@ def test_energy_that_nothing_tells_has_no_kind(report: Report, tmp_path: Path) -
     write_report(host, tmp_path)
     assert "<dt>energy</dt>" not in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "estimated" not in printed(host)
+
+
+def test_a_stand_ins_power_is_not_the_targets(report: Report) -> None:
+    """A Pi 5 that stands in for another board has rails of its own."""
+    rails = WindowEnergy(busy_mw=4000.0, idle_mw=2500.0, energy_uj=123.0, interval_uj=1.0, samples=80)
+    pi, host = (replace(on_linux(report, c).measured.measurement, rails=rails) for c in ("device", "host"))
+    pi_4 = target.load("raspberry-pi-4")
+    assert energy(pi, pi_4) == (123.0, "measured")
+    assert pi.metrics()["energy_uj"] == 123.0
+    assert energy(host, pi_4) is None
+    assert not {"energy_uj", "idle_power_mw", "busy_power_mw"} & set(host.metrics())
 
 
 def test_doubtful_latencies_are_a_warning(report: Report) -> None:

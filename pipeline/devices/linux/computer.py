@@ -135,10 +135,10 @@ def _no_board(target: Target) -> MissingError:
 
 def energy(measurement: LinuxMeasurement, target: Target) -> tuple[float, Literal["measured", "estimated"]] | None:
     """(microjoules of one int8 inference, "measured" or "estimated"): from its own power chip or an external meter, idle
-    subtracted, else the whole board's datasheet power times the latency. None where this computer stood in: its latency is
-    not the board's."""
-    if measurement.measured_energy:
-        return measurement.measured_energy.energy_uj, "measured"
+    subtracted, else the whole board's datasheet power times the latency. None where this computer stood in: neither its
+    power nor its latency is the board's."""
     if measurement.clock == "host":
         return None
+    if measurement.measured_energy:
+        return measurement.measured_energy.energy_uj, "measured"
     return energy_uj(target.power, measurement.int8.timing.percentile_us(50)), "estimated"
