@@ -22,29 +22,13 @@ from pipeline.target import Target
 
 
 @dataclass(frozen=True)
-class SshDevice:
-    """A Linux computer on the desk. `wheels`: a folder to install from when it has no engine and no network."""
+class _Computer:
+    """What is the same for both: they need nothing but themselves, and take no firmware."""
 
     target: Target
-    entry: ComputerEntry
-    wheels: Path | None = None
-    accept_new_host_key: bool = False
-
-    @property
-    def where(self) -> str:
-        return f"{self.target.name} ({self.entry.host})"
 
     def tools(self) -> tuple[Tool, ...]:
         return ()
-
-    def require(self) -> None:
-        """Of its meter; whether the host answers shows when it is opened."""
-        port = self.entry.meter_port
-        if port and "://" not in port and os.name == "posix" and not Path(port).exists():
-            raise DeviceError(
-                f"the meter of {self.where} is not at {port!r}: there is no such port. Plug it in, and check `meter_port` "
-                "in bench.toml."
-            )
 
     def advice(self) -> str:
         return ""
@@ -54,6 +38,28 @@ class SshDevice:
 
     def open_board(self, firmware: Firmware, counter: Counter = "plugin") -> NoReturn:
         raise _no_board(self.target)
+
+
+@dataclass(frozen=True)
+class SshDevice(_Computer):
+    """A Linux computer on the desk. `wheels`: a folder to install from when it has no engine and no network."""
+
+    entry: ComputerEntry
+    wheels: Path | None = None
+    accept_new_host_key: bool = False
+
+    @property
+    def where(self) -> str:
+        return f"{self.target.name} ({self.entry.host})"
+
+    def require(self) -> None:
+        """Of its meter; whether the host answers shows when it is opened."""
+        port = self.entry.meter_port
+        if port and "://" not in port and os.name == "posix" and not Path(port).exists():
+            raise DeviceError(
+                f"the meter of {self.where} is not at {port!r}: there is no such port. Plug it in, and check `meter_port` "
+                "in bench.toml."
+            )
 
     def open_computer(self) -> SshComputer:
         host = SshHost(self.entry.host, self.accept_new_host_key)
@@ -75,30 +81,17 @@ class SshDevice:
 
 
 @dataclass(frozen=True)
-class ProcessDevice:
+class ProcessDevice(_Computer):
     """This computer in the place of a target that `bench`, the bench file, does not name."""
 
-    target: Target
     bench: Path
 
     @property
     def where(self) -> str:
         return f"{self.target.name} (this computer)"
 
-    def tools(self) -> tuple[Tool, ...]:
-        return ()
-
     def require(self) -> None:
         pass  # this computer is here
-
-    def advice(self) -> str:
-        return ""
-
-    def flash(self, firmware: Firmware) -> NoReturn:
-        raise _no_board(self.target)
-
-    def open_board(self, firmware: Firmware, counter: Counter = "plugin") -> NoReturn:
-        raise _no_board(self.target)
 
     def open_computer(self) -> ProcessComputer:
         return ProcessComputer(self.target.name)
