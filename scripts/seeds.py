@@ -1,4 +1,5 @@
-"""Accuracy after each stage up to int8, a row a seed: `python scripts/seeds.py`, which takes a minute. Or of another recipe:
+"""The task's first score after each stage up to int8, a row a seed: `python scripts/seeds.py`, which takes a minute. Or of
+another recipe:
 
 python scripts/seeds.py my-model/recipe.toml --seeds 1 2 3 --set prune.keep=0.4 train.epochs=50
 
@@ -31,6 +32,7 @@ from pipeline.plan import plan
 from pipeline.run import load_source
 from pipeline.stage import Advance, Context
 from pipeline.stages.quantize import Quantize
+from pipeline.tasks.task import Measure, headline
 
 
 def main() -> int:
@@ -44,41 +46,51 @@ def main() -> int:
     try:
         for seed in arguments.seeds:
             wanted = recipe.load(arguments.recipe, [*arguments.overrides, f"seed={seed}"])
-            found.append(accuracies(wanted, arguments.held_out))
+            measure, row = scores(wanted, arguments.held_out)
+            found.append(row)
             if len(found) == 1:
-                print(_line(["seed", *found[0]]), _line(["---", *("--:" for _ in found[0])]), sep="\n")
-            print(_line([str(seed), *map(_percent, found[-1].values())]), flush=True)
+                unit = f", {measure.unit}," if measure.unit else ""
+                where = "what is held out" if arguments.held_out else "the test split"
+                print(f"{measure.label}{unit} on {where} after each stage:\n")
+                print(_line(["seed", *row]), _line(["---", *("--:" for _ in row)]), sep="\n")
+            print(_line([str(seed), *(shown(measure, value) for value in row.values())]), flush=True)
     except PipelineError as e:
         print(f"Error: {e}", file=sys.stderr)
         return e.exit_code
-    print(_line(["mean", *(_percent(mean(row[name] for row in found)) for name in found[0])]))
+    print(_line(["mean", *(shown(measure, mean(row[name] for row in found)) for name in found[0])]))
     return 0
 
 
-def accuracies(wanted: recipe.Recipe, on_held_out: bool = False) -> dict[str, float]:
-    """Accuracy on the test split, or on what is held out in its place, after each stage, by the stage's name."""
-    found = {}
+def scores(wanted: recipe.Recipe, on_held_out: bool = False) -> tuple[Measure, dict[str, float]]:
+    """The task's headline, and what it is on the test split, or on what is held out in its place, after each stage that
+    gives it, by the name of the stage's folder in a run's: a stage may come twice."""
+    found: dict[str, dict[str, float]] = {}
     device = resolve_device(target.load("cortex-m4"))  # stages before codegen ask nothing of it
     artifact: Any = load_source(wanted, ())
     if on_held_out:
-        artifact = source.load(wanted.model, held_out(wanted), wanted.seed, wanted.folder)
+        artifact = source.load(wanted.model, held_out(wanted), wanted.seed, wanted.folder, wanted.code_folders)
+    task = artifact.data.task
     with tempfile.TemporaryDirectory() as folder:
-        for stage in (s for _, s in plan(wanted, "", None).shared):
+        for step, stage in plan(wanted, "", None).shared:
             if on_held_out and isinstance(stage, Quantize):
                 stage = replace(stage, calibration="")  # a set may name images that are held out
             log = _Log()
-            context = Context(device, Path(folder), wanted.seed, log, _silent, name=wanted.name)
+            context = Context(
+                device, Path(folder), wanted.seed, log, _silent, name=wanted.name, code_folders=wanted.code_folders
+            )
             artifact = stage.run(artifact, context)
-            found[stage.name] = log.figures["accuracy"]
-    return found
+            found[step] = log.figures
+    measure = headline(task, {name: value for figures in found.values() for name, value in figures.items()})
+    return measure, {step: figures[measure.name] for step, figures in found.items() if measure.name in figures}
 
 
 def held_out(wanted: recipe.Recipe) -> Dataset:
     """The recipe's data without its test split: a fifth of the other images, drawn by the seed, is in its place."""
-    data = dataset.load(wanted.data, 0, wanted.folder)
+    data = dataset.load(wanted.data, 0, wanted.folder, wanted.task, wanted.code_folders)
     x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
-    rest, held = stratified(y, 0.2, 1000 + wanted.seed)
-    train, val = (rest[part] for part in stratified(y[rest], wanted.data.validation, wanted.seed))
+    groups = data.task.group(y)
+    rest, held = stratified(groups, 0.2, 1000 + wanted.seed)
+    train, val = (rest[part] for part in stratified(groups[rest], wanted.data.validation, wanted.seed))
     return replace(data, x_train=x[train], y_train=y[train], x_val=x[val], y_val=y[val], x_test=x[held], y_test=y[held])
 
 
@@ -102,8 +114,9 @@ def _silent(description: str, total: int) -> Iterator[Advance]:
     yield lambda steps=1, note="": None
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
+def shown(measure: Measure, value: float) -> str:
+    """With one digit more of a percentage than a report has: means differ by less than one image."""
+    return f"{100 * value:.2f} %" if measure.percent else measure.show(value)
 
 
 def _line(cells: Sequence[str]) -> str:
