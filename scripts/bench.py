@@ -10,23 +10,20 @@ timing table.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from unrecorded import Unrecorded, silent
 
 import pipeline
 from pipeline import target as targets
 from pipeline.artifacts import Firmware
 from pipeline.devices.resolve import resolve_device
 from pipeline.errors import PipelineError
-from pipeline.measurement.kind import Kind
 from pipeline.report.figures import show
-from pipeline.stage import Advance, Context
+from pipeline.stage import Context
 from pipeline.target import Target
 
 NETWORKS = {  # raw images (H, W, C) and classes, those of the data sets they were designed for
@@ -94,23 +91,9 @@ def _untrained(name: str, target: Target, folder: Path) -> Firmware:
     np.savez(folder / f"{name}.npz", x_train=images, y_train=labels, x_test=images[::2], y_test=labels[::2])
     data = dataset.load(dataset.DataRecipe(source=f"{name}.npz", mean=(128.0,), std=(64.0,)), 0, folder)
     module = source.load(source.ModelRecipe(factory=name), data, 0).module
-    context = Context(resolve_device(target), folder, 0, _Unrecorded(), _silent, name=name)
+    context = Context(resolve_device(target), folder, 0, Unrecorded(), silent, name=name)
     model = Quantize(count=classes * 4).run(FloatModel(module, data), context)
     return write_firmware(model, target, folder / name)
-
-
-class _Unrecorded:
-    """A stage's log that keeps nothing: a bench is no run."""
-
-    def metrics(self, values: Mapping[str, float], kind: Kind = "computed", step: int | None = None) -> None: ...
-    def params(self, values: Mapping[str, Any]) -> None: ...
-    def tags(self, values: Mapping[str, str]) -> None: ...
-    def file(self, path: Path, folder: str = "") -> None: ...
-
-
-@contextlib.contextmanager
-def _silent(description: str, total: int) -> Iterator[Advance]:
-    yield lambda steps=1, note="": None
 
 
 def _line(cells: tuple[str, ...]) -> str:

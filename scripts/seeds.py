@@ -10,16 +10,16 @@ split is the same for all. Settings are chosen with `--held-out`: a fifth of the
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
+from unrecorded import Unrecorded, silent
 
 from pipeline import recipe, target
 from pipeline.data import dataset, source
@@ -27,10 +27,9 @@ from pipeline.data.bundled import stratified
 from pipeline.data.dataset import Dataset
 from pipeline.devices.resolve import resolve_device
 from pipeline.errors import PipelineError
-from pipeline.measurement.kind import Kind
 from pipeline.plan import plan
 from pipeline.run import load_source
-from pipeline.stage import Advance, Context
+from pipeline.stage import Context
 from pipeline.stages.quantize import Quantize
 from pipeline.tasks.task import Measure, headline
 
@@ -74,9 +73,9 @@ def scores(wanted: recipe.Recipe, on_held_out: bool = False) -> tuple[Measure, d
         for step, stage in plan(wanted, "", None).shared:
             if on_held_out and isinstance(stage, Quantize):
                 stage = replace(stage, calibration="")  # a set may name images that are held out
-            log = _Log()
+            log = Unrecorded()
             context = Context(
-                device, Path(folder), wanted.seed, log, _silent, name=wanted.name, code_folders=wanted.code_folders
+                device, Path(folder), wanted.seed, log, silent, name=wanted.name, code_folders=wanted.code_folders
             )
             artifact = stage.run(artifact, context)
             found[step] = log.figures
@@ -92,26 +91,6 @@ def held_out(wanted: recipe.Recipe) -> Dataset:
     rest, held = stratified(groups, 0.2, 1000 + wanted.seed)
     train, val = (rest[part] for part in stratified(groups[rest], wanted.data.validation, wanted.seed))
     return replace(data, x_train=x[train], y_train=y[train], x_val=x[val], y_val=y[val], x_test=x[held], y_test=y[held])
-
-
-class _Log:
-    """Keeps the final figures of one stage."""
-
-    def __init__(self) -> None:
-        self.figures: dict[str, float] = {}
-
-    def metrics(self, values: Mapping[str, float], kind: Kind = "computed", step: int | None = None) -> None:
-        if step is None:
-            self.figures.update(values)
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-    def tags(self, values: Mapping[str, str]) -> None: ...
-    def file(self, path: Path, folder: str = "") -> None: ...
-
-
-@contextlib.contextmanager
-def _silent(description: str, total: int) -> Iterator[Advance]:
-    yield lambda steps=1, note="": None
 
 
 def shown(measure: Measure, value: float) -> str:
