@@ -21,6 +21,13 @@ from pipeline.importers.onnx.shapes import FOLDABLE, fold
 from pipeline.ir import Array
 
 CONV = "c = Conv <pads = [1, 1, 1, 1]> (x, w)"
+LONG = f"{CONV} f = Flatten (c) d = Concat <axis = 1> (f, f) y = Gather <axis = 1> (d, i)"  # of 1152 values
+
+
+def long_gather(*indices: int) -> str:
+    return f"i = Constant <value = int64[{len(indices)}] {{{', '.join(map(str, indices))}}}> () {LONG}"
+
+
 GRAPHS: dict[str, tuple[str, int]] = {  # over x (1, 4, 8, 9) and w (8, 4, 3, 3); results; transpositions asked for
     "same_upper": ('y = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (x, w)', 0),
     "same_lower": ('y = Conv <auto_pad = "SAME_LOWER", strides = [2, 2]> (x, w)', 0),
@@ -45,6 +52,7 @@ GRAPHS: dict[str, tuple[str, int]] = {  # over x (1, 4, 8, 9) and w (8, 4, 3, 3)
     ),
     "gather one": (f"{CONV} i = Constant <value = int64 {{-2}}> () y = Gather <axis = 2> (c, i)", 0),
     "gather neighbours": (f"{CONV} i = Constant <value = int64[3] {{1, 2, 3}}> () y = Gather <axis = 1> (c, i)", 0),
+    "gather many neighbours": (long_gather(*range(3, 1103)), 1),
     "pad some axes": (
         f"{CONV} p = Constant <value = int64[4] {{1, 0, 2, 1}}> () v = Constant <value = float {{-0.4}}> () a = Constant "
         "<value = int64[2] {2, 3}> () y = Pad (c, p, v, a)", 0,
@@ -73,6 +81,11 @@ REFUSED = {  # the same, and the message
     "gather": (
         f"{CONV} i = Constant <value = int64[2] {{2, 0}}> () y = Gather <axis = 1> (c, i)",
         "only one index, or neighbour",
+    ),
+    "gather whose last is elsewhere": (long_gather(*range(1099), 5), "only one index, or neighbour"),
+    "gather more than there is": (
+        f"{CONV} i = Constant <value = int64[9] {{0, 1, 2, 3, 4, 5, 6, 7, 7}}> () y = Gather <axis = 1> (c, i)",
+        "int64 indices (9,) of 8: only one index, or neighbour",
     ),
     "linear": (
         f'{CONV} z = Constant <value = int64[4] {{1, 8, 16, 18}}> () y = Resize <mode = "linear"> (c, , , z)',

@@ -153,12 +153,15 @@ def gather(b: OnnxBuilder, n: OnnxNode) -> None:
     axis = _axis(n, n.integer("axis", 0), len(x.shape))
     index = b.constant(n, 1, "its indices")
     size = x.shape[axis]
-    at = [int(i) + size if i < 0 else int(i) for i in index.reshape(-1)[:1024]]
-    if index.dtype.kind not in "iu" or index.ndim > 1 or not at or at != list(range(at[0], at[0] + len(at))):
+    if index.dtype.kind != "i" or index.ndim > 1 or not 0 < index.size <= size:
+        raise n.fail(f"{index.dtype} indices {index.shape} of {size}: only one index, or neighbouring ones, can be gathered")
+    at = np.where(index < 0, index.astype(np.int64) + size, index).reshape(-1)
+    first, last = int(at[0]), int(at[-1])
+    if not np.array_equal(at - first, np.arange(len(at))):
         raise n.fail("only one index, or neighbouring ones in order, can be gathered")
-    if at[0] < 0 or at[-1] >= size:
-        raise n.fail(f"indices {at[0]} to {at[-1]} are outside axis {axis} of {x.shape}")
-    taken = _taken(b, n, x, axis, at[0], at[-1] + 1, 1)
+    if first < 0 or last >= size:
+        raise n.fail(f"indices {first} to {last} are outside axis {axis} of {x.shape}")
+    taken = _taken(b, n, x, axis, first, last + 1, 1)
     shape = taken.shape if index.ndim else (*x.shape[:axis], *x.shape[axis + 1 :])
     b.values[n.outputs[0]] = taken if taken.shape == shape else b.reshape(taken, shape)
 
