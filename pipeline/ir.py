@@ -250,6 +250,8 @@ class Graph:
         for name in self.inputs:
             if self[name].data is not None:
                 raise GraphError(f"graph input {name!r} is a constant")
+            if not self[name].shape:
+                raise GraphError(f"graph input {name!r} has no axes; give it the shape (1,)")
         for op in self.ops:
             for name in op.inputs:
                 if name not in self.tensors:

@@ -81,6 +81,7 @@ def test_sizes() -> None:
         ({"inputs": ()}, "'net' needs at least one input"),
         ({"outputs": ()}, "'net' needs at least one input and one output"),
         ({"inputs": ("k",)}, "graph input 'k' is a constant"),
+        ({"tensors": {"x": Tensor((), "int8", Q)}}, r"graph input 'x' has no axes; give it the shape \(1,\)"),
         ({"inputs": ("nothing",)}, "'net' has no tensor 'nothing'"),
         ({"outputs": ("x", "z")}, "graph output 'z' is never written"),
         ({"outputs": ("y", "k")}, "graph output 'k' depends on no input: it is a constant; leave it out"),

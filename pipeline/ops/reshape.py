@@ -23,6 +23,8 @@ class Reshape(Op):
         expect_same_quant(self, graph, self.inputs[0], self.output)
         if x.size != y.size:
             raise self.fail(f"{x.size} values of shape {x.shape} do not fill the shape {y.shape}")
+        if not y.shape:  # RESHAPE takes its shape from a constant, and one of no values can not be in the file
+            raise self.fail("its shape () has no axes, which a .tflite file can not say; keep one of size 1")
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         return (args[0].reshape(len(args[0]), *graph[self.output].shape),)

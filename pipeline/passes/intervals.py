@@ -24,13 +24,17 @@ Interval = tuple[Array, Array]
 
 def channel_intervals(graph: Graph) -> dict[str, Interval]:
     """For each int8 activation of `graph`."""
-    found = {name: whole_range(graph[name].shape[-1]) for name in graph.inputs if graph[name].shape}
+    found = {name: whole_range(_channels(graph, name)) for name in graph.inputs}
     for op in graph.ops:
         intervals = _image(op, graph, found)
         for name in op.outputs:
-            shape = graph[name].shape
-            found[name] = intervals if intervals is not None else whole_range(shape[-1] if shape else 1)
+            found[name] = intervals if intervals is not None else whole_range(_channels(graph, name))
     return found
+
+
+def _channels(graph: Graph, name: str) -> int:
+    """Entries of its interval: a tensor without axes has one value, so one."""
+    return graph[name].shape[-1] if graph[name].shape else 1
 
 
 def whole_range(channels: int) -> Interval:
@@ -53,7 +57,7 @@ def _image(op: Op, graph: Graph, found: dict[str, Interval]) -> Interval | None:
     if isinstance(op, Conv2d | DepthwiseConv2d | FullyConnected):
         return _weighted(op, graph, found[op.inputs[0]])
     if isinstance(op, Reshape):
-        return _reshaped(found[op.inputs[0]], graph[op.output].shape[-1])
+        return _reshaped(found[op.inputs[0]], _channels(graph, op.output))
     if op.monotonic(graph):
         ends = []
         for side in (0, 1):

@@ -110,6 +110,12 @@ REFUSED = {
         {},
         r"60 values .* do not fill the shape \(1, 61\)",
     ),
+    "reshape_to_no_axes": (
+        reshape.CASES["flatten"],
+        {"x": activation(1, 1), "y": activation()},
+        {},
+        r"reshape 'y': its shape \(\) has no axes, .* keep one of size 1",
+    ),
     "softmax_scale": (softmax.CASES["ten"], {"y": activation(1, 10)}, {}, "must have scale 1/256 and zero point -128"),
     "softmax_zero_point": (
         softmax.CASES["ten"],

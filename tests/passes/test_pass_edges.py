@@ -22,6 +22,7 @@ from pipeline.ops.quantize import Quantize
 from pipeline.ops.relu import Relu
 from pipeline.ops.reshape import Reshape
 from pipeline.ops.sub import Sub
+from pipeline.passes import optimize
 from pipeline.passes.eliminate_dead_channels import eliminate_dead_channels
 from pipeline.passes.fuse_pad import fuse_pad
 from pipeline.passes.intervals import channel_intervals, touches_padding
@@ -120,6 +121,17 @@ def test_intervals_give_up_where_channels_do_not_divide() -> None:
     y = b.put(Reshape, (x,), (1, 6, 4, 12))
     low, high = channel_intervals(b.graph())[y]
     assert (low.tolist(), high.tolist()) == ([-128] * 12, [127] * 12)
+
+
+def test_a_value_without_axes_has_one_interval() -> None:
+    b = Builder((1, 5))
+    mean = b.put(Mean, ("x",), (), axes=(0, 1))
+    clamped = b.put(Relu, (mean,), ())
+    shaped = b.put(Reshape, (clamped,), (1, 1))
+    bounds = channel_intervals(b.graph())
+    found = {name: tuple(side.tolist() for side in bounds[name]) for name in (mean, clamped, shaped)}
+    assert found == {mean: ([-128], [127]), clamped: ([-10], [127]), shaped: ([-10], [127])}
+    assert_same(b.graph(), optimize(b.graph()))
 
 
 def test_intervals_cover_a_border_and_what_is_inside() -> None:
