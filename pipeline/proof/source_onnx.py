@@ -31,7 +31,8 @@ def prove_onnx(imported: Imported, graph: Graph, int8_inputs: Sequence[Array]) -
     source = imported.onnx
     assert source is not None
     n, most, equal = len(int8_inputs[0]), 0, 0
-    step = max(1, _MOST_VALUES // sum(math.prod(value.shape) for _, value in source.points))
+    compared = (*(value for _, value in source.points), *source.outputs)
+    step = max(1, _MOST_VALUES // sum(math.prod(value.shape) for value in compared))
     for i in range(0, n, step):
         found = onnx_layers(imported, [x[i : i + step] for x in int8_inputs])
         wrong = first_apart(found)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 from onnx.external_data_helper import convert_model_to_external_data
 
 from pipeline.compile import prove_imported
@@ -145,6 +145,16 @@ def test_a_file_that_onnx_runtime_refuses_is_a_message(tmp_path: Path) -> None:
     message = r"ONNX Runtime can not run the file, so nobody can say what it computes: .*opset.*[^.]\. Export the model anew"
     with pytest.raises(GraphError, match=message):
         proven(tmp_path / "new.onnx")
+
+
+def test_a_file_that_never_goes_back_to_real_numbers(tmp_path: Path) -> None:
+    graph = parser.parse_graph(
+        "g (float[1, 2, 4, 4] x) => (int8[1, 2, 2, 2] y) <float s = {0.05}, int8 z = {3}> "
+        "{ q = QuantizeLinear (x, s, z) y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (q) }"
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "int8.onnx")
+    proof = proven(tmp_path / "int8.onnx")
+    assert (proof.vectors, proof.equal, proof.max_lsb) == (16, 16, 0)
 
 
 def test_many_values_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
