@@ -140,18 +140,23 @@ def _run(engine: Engine, content: bytes, inputs: tuple[Array, ...], *, layers: b
             done = run_group(command, own_environment(), TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise _Refused(f"it took longer than {TIMEOUT_S} s on {len(inputs[0])} examples and was stopped") from None
-        said = done.stderr.decode(errors="replace")
+        said = _lines(done.stderr)
         if done.returncode == REFUSED or done.returncode < 0:  # an interpreter that aborts is ended by a signal
-            raise _Refused(_reason(done.returncode, said))
-        if done.returncode:
-            raise BuildError(f"the child process that runs the model file failed: {_reason(done.returncode, said)}.")
+            raise _Refused(_reason(done.returncode, said[0]))
+        if done.returncode:  # a traceback's last line names the exception
+            raise BuildError(f"the child process that runs the model file failed: {said[-1] or 'it said nothing'}.")
         with np.load(folder / OUTPUTS, allow_pickle=False) as found:
             values = {int(name): found[name] for name in found.files}
     return values
 
 
+def _lines(stderr: bytes) -> list[str]:
+    """What a child process said, without empty lines, but at least one."""
+    lines = (line.strip().rstrip(".")[:_MOST_LETTERS] for line in stderr.decode(errors="replace").splitlines())
+    return list(filter(None, lines)) or [""]
+
+
 def _reason(code: int, said: str) -> str:
     """The interpreter's own first words, which say more than what our code made of them, and how it ended."""
-    lines = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
     ended = f"it ended the process with signal {-code}" if code < 0 else ""
-    return ", ".join(filter(None, ((lines or [""])[0][:_MOST_LETTERS], ended))) or "it said nothing"
+    return ", ".join(filter(None, (said, ended))) or "it said nothing"
