@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import GraphError
+from pipeline.kernel import Kernel, Variant
 
 DType = Literal["int8", "uint8", "int32", "float32"]
 Array = npt.NDArray[Any]
@@ -84,51 +85,6 @@ class Tensor:
     @property
     def zero_point(self) -> int:
         return self.quant.zero_point if self.quant else 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Kernel:
-    """One C call: `name(&params, inputs..., outputs..., [scratch]);`. `codegen.to_c` prints it; operators hold no C text.
-
-    `name` is at once the function, the header `kernels/<name>.h` and the stem of `<name>_params`. Values in `params` are
-    ints, floats, None (NULL), tuples of them (arrays inside the struct), numpy arrays (emitted as `static const`), nested
-    mappings (nested structs), or the name of a constant tensor wrapped in `Const` (emitted once, shared).
-    `scratch_bytes` > 0 appends a pointer to that many 4-byte-aligned bytes.
-    """
-
-    name: str
-    params: Mapping[str, Any]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    scratch_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Variant:
-    """One way to compute an operator: a named choice among several. `name` is that of its kernel ("conv2d_s8_1x1__dsp").
-
-    `refused` says why these shapes have no use for it; None: they have. `needs` are the features of a core that it is worth
-    nothing without (`cpu.isa` of the target). `cost` is an estimate of its instructions on a core that has them, to compare
-    the variants of one operator. `code_bytes` is about what its code takes in flash beyond the general variant's.
-    """
-
-    name: str
-    kernels: tuple[Kernel, ...]
-    cost: int = 0
-    needs: tuple[str, ...] = ()
-    code_bytes: int = 0
-    refused: str | None = None
-
-    @property
-    def scratch_bytes(self) -> int:
-        return max((k.scratch_bytes for k in self.kernels), default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Const:
-    """A reference to a constant tensor of the graph inside `Kernel.params`."""
-
-    tensor: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

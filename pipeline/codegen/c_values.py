@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.codegen.c_text import Names, comment_text, float_literal, integer_literal, integer_rows
 from pipeline.errors import BuildError
-from pipeline.ir import Array, Const, Graph
+from pipeline.ir import Array, Graph
+from pipeline.kernel import Const
 
 ARRAY_TYPES = {
     "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t",

@@ -15,7 +15,8 @@ from pipeline.codegen.c_text import Names, comment_text, identifier, string_text
 from pipeline.codegen.c_values import Constants
 from pipeline.codegen.templates import render
 from pipeline.errors import BuildError, did_you_mean
-from pipeline.ir import Graph, Kernel, Op
+from pipeline.ir import Graph, Op
+from pipeline.kernel import Kernel
 from pipeline.locations import data_dir
 from pipeline.lowering.arena import ALIGNMENT, Plan, Slot
 from pipeline.lowering.lower import Layer, Lowered

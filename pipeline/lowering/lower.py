@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.ir import Graph, Kernel, Op, Variant
+from pipeline.ir import Graph, Op
+from pipeline.kernel import Kernel, Variant
 from pipeline.lowering.arena import Plan, plan
 from pipeline.lowering.sizes import LayerSize, constant_bytes, known_ram, layer_sizes
 from pipeline.target import Cpu, Memory

@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.display import byte_size
 from pipeline.errors import TargetError
-from pipeline.ir import Array, Const, Graph, Kernel, Tensor
+from pipeline.ir import Array, Graph, Tensor
+from pipeline.kernel import Const, Kernel
 from pipeline.lowering.arena import Plan
 from pipeline.target import Memory, Target
 

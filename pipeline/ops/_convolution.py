@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.fixedpoint import INT32_MAX, clamp_int8, quantize_multiplier, requantize
-from pipeline.ir import Array, Const, Graph, Op, Tensor, TfliteNode
+from pipeline.ir import Array, Graph, Op, Tensor, TfliteNode
+from pipeline.kernel import Const
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._onnx import OnnxWriter, onnx_pads

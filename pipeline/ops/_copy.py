@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pipeline.ir import Graph, Kernel, Op
+from pipeline.ir import Graph, Op
+from pipeline.kernel import Kernel
 
 LOOPS = 4
 Ints = tuple[int, ...]

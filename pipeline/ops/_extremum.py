@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.ir import Array, Graph, Kernel, TfliteNode
+from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._broadcast import Binary
 from pipeline.ops._checks import expect_same_quant
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.ir import Graph, Kernel, Op, Storage
+from pipeline.ir import Graph, Op, Storage
+from pipeline.kernel import Kernel
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._checks import expect_int8, expect_rank, expect_same_quant
 from pipeline.ops._window import Pads, Pair, check_window, spatial, tflite_padding, window_params

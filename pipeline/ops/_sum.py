@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, TfliteNode, Variant
+from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.kernel import Kernel, Variant
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._broadcast import Binary
 from pipeline.requantization import fit_plane

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.ir import Array, Graph, Kernel, Op, Storage
+from pipeline.ir import Array, Graph, Op, Storage
+from pipeline.kernel import Kernel
 from pipeline.ops._checks import expect_int8, expect_shape
 
 

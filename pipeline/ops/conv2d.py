@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.fixedpoint import integer_matmul
-from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode, Variant
+from pipeline.ir import Array, Graph, Tensor, TfliteNode
+from pipeline.kernel import Kernel, Variant
 from pipeline.ops import _pixel_pair
 from pipeline.ops._convolution import Convolution
 from pipeline.ops._onnx import TO_NCHW, OnnxWriter

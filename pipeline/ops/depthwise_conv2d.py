@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode, Variant
+from pipeline.ir import Array, Graph, Tensor, TfliteNode
+from pipeline.kernel import Kernel, Variant
 from pipeline.ops._activation import clamp_range
 from pipeline.ops._convolution import Convolution
 from pipeline.ops._onnx import OnnxWriter

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import dequantize
-from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
+from pipeline.ir import Array, Graph, Op, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._checks import expect_int8, expect_shape
 from pipeline.ops._onnx import OnnxWriter, requantized
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.fixedpoint import integer_matmul
-from pipeline.ir import Array, Graph, Kernel, TfliteNode, Variant
+from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.kernel import Kernel, Variant
 from pipeline.ops._activation import TFLITE_ACTIVATION
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._convolution import Weighted

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, keeps_order, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
+from pipeline.ir import Array, Graph, Op, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._checks import expect_int8
 from pipeline.ops._onnx import TO_NHWC, OnnxWriter, reshaped
 

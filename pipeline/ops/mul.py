@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, TfliteNode
+from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._activation import TFLITE_ACTIVATION, Activation, clamp_range
 from pipeline.ops._broadcast import Binary
 from pipeline.ops._onnx import OnnxWriter, elementwise

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, TfliteNode
+from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._broadcast import Binary
 from pipeline.ops._onnx import OnnxWriter, elementwise
 

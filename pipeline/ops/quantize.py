@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import clamp_int8, keeps_order, quantize, quantize_multiplier, requantize
-from pipeline.ir import Array, Graph, Kernel, Storage, TfliteNode
+from pipeline.ir import Array, Graph, Storage, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._checks import expect_int8, expect_shape
 from pipeline.ops._onnx import OnnxWriter, requantized
 from pipeline.ops._unary import Unary

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import round_half_away
-from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
+from pipeline.ir import Array, Graph, Op, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._checks import expect_int8, expect_rank, expect_same_quant, expect_shape
 from pipeline.ops._onnx import OnnxWriter
 from pipeline.ops._window import spatial

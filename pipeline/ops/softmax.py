@@ -14,7 +14,8 @@ from pipeline.fixedpoint import (
     saturating_rounding_doubling_high_mul,
     wrap_int32,
 )
-from pipeline.ir import Array, Graph, Kernel, Op, Storage, TfliteNode
+from pipeline.ir import Array, Graph, Op, Storage, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._checks import expect_int8, expect_shape
 from pipeline.ops._gemmlowp import exp_on_negative_values, one_over_one_plus_x
 from pipeline.ops._onnx import OnnxWriter

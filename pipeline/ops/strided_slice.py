@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.ir import Array, Graph, Kernel, Op, TfliteNode
+from pipeline.ir import Array, Graph, Op, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._copy import check_copies, copy_kernel, steps
 from pipeline.ops._onnx import OnnxWriter, reshaped, sliced

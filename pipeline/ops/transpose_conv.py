@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fixedpoint import integer_matmul
-from pipeline.ir import Array, Graph, Kernel, Tensor, TfliteNode
+from pipeline.ir import Array, Graph, Tensor, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.ops._activation import TFLITE_ACTIVATION
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._convolution import Weighted

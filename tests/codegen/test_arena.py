@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import GraphError
-from pipeline.ir import Array, Graph, Kernel, Op, Quant, Storage, Tensor, TfliteNode
+from pipeline.ir import Array, Graph, Op, Quant, Storage, Tensor, TfliteNode
+from pipeline.kernel import Kernel
 from pipeline.lowering.arena import ALIGNMENT, Plan
 from pipeline.lowering.arena import plan as plan_arena
 

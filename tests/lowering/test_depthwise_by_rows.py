@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.ir import Graph, Quant, Tensor, Variant
+from pipeline.ir import Graph, Quant, Tensor
+from pipeline.kernel import Variant
 from pipeline.ops._window import output_size
 from pipeline.ops.depthwise_conv2d import DepthwiseConv2d
 

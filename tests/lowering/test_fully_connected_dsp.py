@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.ir import Array, Graph, Quant, Tensor, Variant
+from pipeline.ir import Array, Graph, Quant, Tensor
+from pipeline.kernel import Variant
 from pipeline.ops.fully_connected import FullyConnected, packed_weights
 
 

@@ -15,7 +15,8 @@ from example_target import BOARD, PLAIN, ROOMY, host_c
 from pipeline import target as targets
 from pipeline.errors import TargetError
 from pipeline.host.build import require_core
-from pipeline.ir import Array, Graph, Kernel, Op, Quant, Tensor, TfliteNode, Variant
+from pipeline.ir import Array, Graph, Op, Quant, Tensor, TfliteNode
+from pipeline.kernel import Kernel, Variant
 from pipeline.lowering.lower import Layer, lower
 from pipeline.lowering.sizes import constant_bytes, known_ram
 from pipeline.ops.add import Add
