@@ -5,6 +5,7 @@
 #define NN_CELLS_H
 
 #include "pair.h"
+#include "requant__dsp.h"
 #include "weights.h"
 #include "window.h"
 
@@ -41,6 +42,40 @@ static inline void nn_cells_put(uint32_t *pair, const int8_t *left, const int8_t
 }
 
 #endif
+
+/* How a row of one channel's outputs comes from the cells. The kernels' assembly knows the order. */
+typedef struct {
+    int32_t start;                      /* of twice the sum: bias, less what the input's zero point adds to it */
+    int32_t right;                      /* shift */
+    int32_t next;                       /* from one output pixel to the next */
+    int32_t end;                        /* of a run of cells: the assembly's */
+    int32_t multiplier, addend;
+    int32_t pairs, singles;             /* bytes of the cells that give two outputs, of those that give one */
+    int32_t back;                       /* bytes from the end of a row of cells to the start of the next */
+} nn_cells_row;
+
+/* What is the same for all channels. */
+static inline void nn_cells_row_of_window(nn_cells_row *row, const nn_window *g)
+{
+    const int32_t pairs = g->stride_w == 1 ? g->y_w / 2 : 0, singles = g->y_w - 2 * pairs;
+
+    row->next = g->y_c;
+    row->end = 0;
+    row->pairs = 128 * pairs;
+    row->singles = 128 * singles;
+    row->back = 128 * (pairs + singles) - 4 * g->stride_h;
+}
+
+/* What is output channel o's alone. */
+static inline void nn_cells_row_of_channel(nn_cells_row *row, const nn_weights *n, int32_t o, int32_t start)
+{
+    const int32_t q = n->per_channel ? o : 0;
+
+    row->start = start;
+    row->right = -n->shift[q];
+    row->multiplier = n->multiplier[q];
+    row->addend = nn_short_addend(n->y_zero, row->right);
+}
 
 /* `count` cells of a row with padding alone. */
 static inline void nn_cells_fill_padding(uint32_t *cells, int32_t count, int32_t x_zero)
@@ -79,11 +114,33 @@ static void nn_cells_fill(
     nn_cells_fill_padding(cells, count, padding[0]);
 }
 
-/* Four channels of `count` pixels of y, for a clamp to less than the whole range. */
+/* The last `kept` of the eight rows become the first. */
+static inline void nn_cells_keep(uint32_t *cells, int32_t count, int32_t kept)
+{
+    for (uint32_t *pair = cells, *const last = cells + 32 * count; pair < last; pair += 8)
+        for (int32_t i = 0; i < kept; i++)
+            pair[i] = pair[8 - kept + i];
+}
+
+/* Rows `first` to `end`; x is the image at these four channels, of which row `x_row` or padding goes into row `first`. */
+static inline void nn_cells_fill_rows(
+    uint32_t *cells, int32_t count, int32_t first, int32_t end, const nn_window *g, const int8_t *x, int32_t x_row,
+    const int8_t padding[4])
+{
+    for (int32_t i = first; i < end; i++, x_row++)
+        if (x_row >= 0 && x_row < g->x_h)
+            nn_cells_fill(cells + i, count, g, x + x_row * g->x_w * g->x_c, padding);
+        else
+            nn_cells_fill_padding(cells + i, count, padding[0]);
+}
+
+/* Four channels of `count` pixels of y, where the clamp is to less than the whole range. */
 static inline void nn_cells_clamp(const nn_weights *n, int8_t *y, int32_t count, int32_t next)
 {
     const int32_t low = n->clamp_min, high = n->clamp_max;
 
+    if (low == -128 && high == 127)
+        return;
     for (; count > 0; count--, y += next)
         for (int32_t i = 0; i < 4; i++)
             y[i] = (int8_t)nn_clamp(y[i], low, high);

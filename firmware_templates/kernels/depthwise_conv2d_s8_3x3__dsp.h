@@ -7,7 +7,6 @@
 #define NN_DEPTHWISE_CONV2D_S8_3X3__DSP_H
 
 #include "cells.h"
-#include "requant__dsp.h"
 
 typedef struct {
     nn_window window;
@@ -17,13 +16,7 @@ typedef struct {
 /* A channel, and the way of its window. The assembly below knows the order. */
 typedef struct {
     uint32_t weights[6];                /* of each row (w0, w1) and (w1, w2), twice their values */
-    int32_t start;                      /* of twice the sum: bias, less what the input's zero point adds to it */
-    int32_t right;                      /* shift */
-    int32_t next;                       /* from one output pixel to the next */
-    int32_t end;                        /* of a run of cells: the assembly's */
-    int32_t multiplier, addend;
-    int32_t pairs, singles;             /* bytes of the cells that give two outputs, of those that give one */
-    int32_t back;                       /* bytes from the end of a row of cells to the start of the next */
+    nn_cells_row row;
 } depthwise_conv2d_s8_3x3__dsp_channel;
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && defined(__GNUC__)
@@ -120,7 +113,7 @@ NN_NAKED static void depthwise_conv2d_s8_3x3__dsp_rows(
 static inline int8_t depthwise_conv2d_s8_3x3__dsp_output(
     const uint32_t *x, int32_t at, const depthwise_conv2d_s8_3x3__dsp_channel *c)
 {
-    int32_t twice = c->start;
+    int32_t twice = c->row.start;
 
     for (int32_t i = 0; i < 3; i++)
         for (int32_t k = 0; k < 3; k++) {
@@ -128,18 +121,18 @@ static inline int8_t depthwise_conv2d_s8_3x3__dsp_output(
             const int32_t weight = nn_half(c->weights[2 * i + (k == 2)], k > 0);
             twice += nn_half(x[i + 32 * (column / 2)], column % 2) * weight;
         }
-    return (int8_t)nn_clamp(nn_short_requantize(twice, c->multiplier, c->addend, c->right), -128, 127);
+    return (int8_t)nn_clamp(nn_short_requantize(twice, c->row.multiplier, c->row.addend, c->row.right), -128, 127);
 }
 
 /* `rows` rows of outputs of one channel; x is at its first word in the first cell. */
 static inline void depthwise_conv2d_s8_3x3__dsp_rows(
     const uint32_t *x, int8_t *y, const depthwise_conv2d_s8_3x3__dsp_channel *c, int32_t rows)
 {
-    const int32_t pairs = c->pairs / 128, cells = pairs + c->singles / 128;
+    const int32_t pairs = c->row.pairs / 128, cells = pairs + c->row.singles / 128;
 
-    for (; rows > 0; rows--, x -= c->back / 4)
+    for (; rows > 0; rows--, x -= c->row.back / 4)
         for (int32_t cell = 0; cell < cells; cell++, x += 32)
-            for (int32_t at = 0; at < 1 + (cell < pairs); at++, y += c->next)
+            for (int32_t at = 0; at < 1 + (cell < pairs); at++, y += c->row.next)
                 *y = depthwise_conv2d_s8_3x3__dsp_output(x, at, c);
 }
 
@@ -150,7 +143,6 @@ static inline void depthwise_conv2d_s8_3x3__dsp_load(
     depthwise_conv2d_s8_3x3__dsp_channel *c, const nn_weights *n, int32_t o, int32_t y_c)
 {
     const int8_t *w = n->w + o;
-    const int32_t q = n->per_channel ? o : 0;
     int32_t sum = 0;
 
     for (int32_t i = 0; i < 6; i += 2, w += 3 * y_c) {
@@ -159,10 +151,7 @@ static inline void depthwise_conv2d_s8_3x3__dsp_load(
         c->weights[i + 1] = nn_pair(2 * w1, 2 * w2);
         sum += w0 + w1 + w2;
     }
-    c->start = 2 * (nn_bias(n, o) - n->x_zero * sum);
-    c->right = -n->shift[q];
-    c->multiplier = n->multiplier[q];
-    c->addend = nn_short_addend(n->y_zero, c->right);
+    nn_cells_row_of_channel(&c->row, n, o, 2 * (nn_bias(n, o) - n->x_zero * sum));
 }
 
 /* The four channels that x, y and `channel` are at the first of. */
@@ -172,25 +161,17 @@ static inline void depthwise_conv2d_s8_3x3__dsp_four(
 {
     const nn_window *g = &p->window;
     const int8_t x_zero = (int8_t)p->weights.x_zero, padding[4] = { x_zero, x_zero, x_zero, x_zero };
-    const int32_t count = (channel->pairs + channel->singles) / 128 + 1, at_once = g->stride_h == 1 ? 6 : 3;
+    const int32_t count = (channel->row.pairs + channel->row.singles) / 128 + 1, at_once = g->stride_h == 1 ? 6 : 3;
 
     /* Each time six rows further: the last two rows of before are now the first. */
     for (int32_t row = 0, first = 0; row < g->y_h; row += at_once, first = 2) {
         const int32_t rows = nn_min(at_once, g->y_h - row), end = row + rows < g->y_h ? 8 : (rows - 1) * g->stride_h + 3;
         if (first)
-            for (uint32_t *pair = cells, *const last = cells + 32 * count; pair < last; pair += 8) {
-                pair[0] = pair[6];
-                pair[1] = pair[7];
-            }
-        for (int32_t i = first, x_row = row * g->stride_h - g->pad_top + first; i < end; i++, x_row++)
-            if (x_row >= 0 && x_row < g->x_h)
-                nn_cells_fill(cells + i, count, g, x + x_row * g->x_w * g->x_c, padding);
-            else
-                nn_cells_fill_padding(cells + i, count, x_zero);
+            nn_cells_keep(cells, count, 2);
+        nn_cells_fill_rows(cells, count, first, end, g, x, row * g->stride_h - g->pad_top + first, padding);
         for (int32_t i = 0; i < 4; i++)
             depthwise_conv2d_s8_3x3__dsp_rows(cells + 8 * i, y + i, channel + i, rows);
-        if (p->weights.clamp_min > -128 || p->weights.clamp_max < 127)
-            nn_cells_clamp(&p->weights, y, rows * g->y_w, g->y_c);
+        nn_cells_clamp(&p->weights, y, rows * g->y_w, g->y_c);
         y += rows * g->y_w * g->y_c;
     }
 }
@@ -199,16 +180,10 @@ static inline void depthwise_conv2d_s8_3x3__dsp(
     const depthwise_conv2d_s8_3x3__dsp_params *p, const int8_t *x, int8_t *y, void *scratch)
 {
     const nn_window *g = &p->window;
-    const int32_t pairs = g->stride_w == 1 ? g->y_w / 2 : 0, singles = g->y_w - 2 * pairs;
     depthwise_conv2d_s8_3x3__dsp_channel channel[4];
 
-    for (int32_t i = 0; i < 4; i++) {
-        channel[i].next = g->y_c;
-        channel[i].end = 0;
-        channel[i].pairs = 128 * pairs;
-        channel[i].singles = 128 * singles;
-        channel[i].back = 128 * (pairs + singles) - 4 * g->stride_h;
-    }
+    for (int32_t i = 0; i < 4; i++)
+        nn_cells_row_of_window(&channel[i].row, g);
     for (int32_t o = 0; o < g->y_c; o += 4) {
         const int32_t first = nn_min(o, g->y_c - 4);
         for (int32_t i = 0; i < 4; i++)

@@ -6,7 +6,6 @@
 #define NN_DEPTHWISE_CONV2D_S8_5X5__DSP_H
 
 #include "cells.h"
-#include "requant__dsp.h"
 
 typedef struct {
     nn_window window;
@@ -16,13 +15,7 @@ typedef struct {
 /* A channel, and the way of its window. The assembly below knows the order. */
 typedef struct {
     uint32_t weights[20];               /* of each row (w0, w1), (w2, w3), (w1, w2) and (w3, w4), twice their values */
-    int32_t start;                      /* of twice the sum: bias, less what the input's zero point adds to it */
-    int32_t right;                      /* shift */
-    int32_t next;                       /* from one output pixel to the next */
-    int32_t end;                        /* of a run of cells: the assembly's */
-    int32_t multiplier, addend;
-    int32_t pairs, singles;             /* bytes of the cells that give two outputs, of those that give one */
-    int32_t back;                       /* bytes from the end of a row of cells to the start of the next */
+    nn_cells_row row;
     int32_t up;                         /* bytes from below the window's last row to the first of the next cell */
 } depthwise_conv2d_s8_5x5__dsp_channel;
 
@@ -134,7 +127,7 @@ static inline int8_t depthwise_conv2d_s8_5x5__dsp_output(
     const uint32_t *x, int32_t at, const depthwise_conv2d_s8_5x5__dsp_channel *c)
 {
     const int32_t height = (128 - c->up) / 4;
-    int32_t twice = c->start;
+    int32_t twice = c->row.start;
 
     for (int32_t i = 0; i < height; i++)
         for (int32_t k = 0; k < 5; k++) {
@@ -142,18 +135,18 @@ static inline int8_t depthwise_conv2d_s8_5x5__dsp_output(
             const int32_t weight = k < 4 ? nn_half(c->weights[4 * i + k / 2], k % 2) : nn_half(c->weights[4 * i + 3], 1);
             twice += nn_half(x[i + 32 * (column / 2)], column % 2) * weight;
         }
-    return (int8_t)nn_clamp(nn_short_requantize(twice, c->multiplier, c->addend, c->right), -128, 127);
+    return (int8_t)nn_clamp(nn_short_requantize(twice, c->row.multiplier, c->row.addend, c->row.right), -128, 127);
 }
 
 /* `rows` rows of outputs of one channel; x is at its first word in the first cell. */
 static inline void depthwise_conv2d_s8_5x5__dsp_rows(
     const uint32_t *x, int8_t *y, const depthwise_conv2d_s8_5x5__dsp_channel *c, int32_t rows)
 {
-    const int32_t pairs = c->pairs / 128, cells = pairs + c->singles / 128;
+    const int32_t pairs = c->row.pairs / 128, cells = pairs + c->row.singles / 128;
 
-    for (; rows > 0; rows--, x -= c->back / 4)
+    for (; rows > 0; rows--, x -= c->row.back / 4)
         for (int32_t cell = 0; cell < cells; cell++, x += 32)
-            for (int32_t at = 0; at < 1 + (cell < pairs); at++, y += c->next)
+            for (int32_t at = 0; at < 1 + (cell < pairs); at++, y += c->row.next)
                 *y = depthwise_conv2d_s8_5x5__dsp_output(x, at, c);
 }
 
@@ -164,24 +157,20 @@ static inline void depthwise_conv2d_s8_5x5__dsp_load(
     depthwise_conv2d_s8_5x5__dsp_channel *c, const nn_weights *n, int32_t o, const nn_window *g)
 {
     const int8_t *weight = n->w + o;
-    const int32_t q = n->per_channel ? o : 0;
-    int32_t twice_sum = 0;
+    int32_t twice = 0;
 
     for (int32_t i = 0; i < g->k_h; i++) {
         int32_t w[5] = { 0, 0, 0, 0, 0 };
         for (int32_t k = 0; k < g->k_w; k++, weight += g->y_c) {
             w[k] = 2 * *weight;
-            twice_sum += w[k];
+            twice += w[k];
         }
         c->weights[4 * i] = nn_pair(w[0], w[1]);
         c->weights[4 * i + 1] = nn_pair(w[2], w[3]);
         c->weights[4 * i + 2] = nn_pair(w[1], w[2]);
         c->weights[4 * i + 3] = nn_pair(w[3], w[4]);
     }
-    c->start = 2 * nn_bias(n, o) - n->x_zero * twice_sum;
-    c->right = -n->shift[q];
-    c->multiplier = n->multiplier[q];
-    c->addend = nn_short_addend(n->y_zero, c->right);
+    nn_cells_row_of_channel(&c->row, n, o, 2 * nn_bias(n, o) - n->x_zero * twice);
 }
 
 /* The four channels that x, y and `channel` are at the first of. */
@@ -191,25 +180,19 @@ static inline void depthwise_conv2d_s8_5x5__dsp_four(
 {
     const nn_window *g = &p->window;
     const int8_t x_zero = (int8_t)p->weights.x_zero, padding[4] = { x_zero, x_zero, x_zero, x_zero };
-    const int32_t count = (channel->pairs + channel->singles) / 128 + 2;
+    const int32_t count = (channel->row.pairs + channel->row.singles) / 128 + 2;
     /* As many rows of outputs as eight rows give; what is read for them and for the next ones stays. */
     const int32_t at_once = (8 - g->k_h) / g->stride_h + 1, further = at_once * g->stride_h, kept = 8 - further;
 
     for (int32_t row = 0, first = 0; row < g->y_h; row += at_once, first = kept) {
         const int32_t rows = nn_min(at_once, g->y_h - row);
         const int32_t end = row + rows < g->y_h ? 8 : (rows - 1) * g->stride_h + g->k_h;
-        for (uint32_t *pair = cells, *const last = cells + 32 * count; first && pair < last; pair += 8)
-            for (int32_t i = 0; i < kept; i++)
-                pair[i] = pair[i + further];
-        for (int32_t i = first, x_row = row * g->stride_h - g->pad_top + first; i < end; i++, x_row++)
-            if (x_row >= 0 && x_row < g->x_h)
-                nn_cells_fill(cells + i, count, g, x + x_row * g->x_w * g->x_c, padding);
-            else
-                nn_cells_fill_padding(cells + i, count, x_zero);
+        if (first)
+            nn_cells_keep(cells, count, kept);
+        nn_cells_fill_rows(cells, count, first, end, g, x, row * g->stride_h - g->pad_top + first, padding);
         for (int32_t i = 0; i < 4; i++)
             depthwise_conv2d_s8_5x5__dsp_rows(cells + 8 * i, y + i, channel + i, rows);
-        if (p->weights.clamp_min > -128 || p->weights.clamp_max < 127)
-            nn_cells_clamp(&p->weights, y, rows * g->y_w, g->y_c);
+        nn_cells_clamp(&p->weights, y, rows * g->y_w, g->y_c);
         y += rows * g->y_w * g->y_c;
     }
 }
@@ -218,15 +201,10 @@ static inline void depthwise_conv2d_s8_5x5__dsp(
     const depthwise_conv2d_s8_5x5__dsp_params *p, const int8_t *x, int8_t *y, void *scratch)
 {
     const nn_window *g = &p->window;
-    const int32_t pairs = g->stride_w == 1 ? g->y_w / 2 : 0, singles = g->y_w - 2 * pairs;
     depthwise_conv2d_s8_5x5__dsp_channel channel[4];
 
     for (int32_t i = 0; i < 4; i++) {
-        channel[i].next = g->y_c;
-        channel[i].end = 0;
-        channel[i].pairs = 128 * pairs;
-        channel[i].singles = 128 * singles;
-        channel[i].back = 128 * (pairs + singles) - 4 * g->stride_h;
+        nn_cells_row_of_window(&channel[i].row, g);
         channel[i].up = 128 - 4 * g->k_h;
     }
     for (int32_t o = 0; o < g->y_c; o += 4) {
