@@ -28,6 +28,12 @@ def expect_rank(op: Op, graph: Graph, rank: int, *names: str) -> None:
             raise op.fail(f"{name!r} must have {rank} dimensions, it has shape {graph[name].shape}")
 
 
+def expect_axes(op: Op, graph: Graph, name: str) -> None:
+    """For operators whose .tflite form has a constant with a number for each axis, which can not be empty there."""
+    if not graph[name].shape:
+        raise op.fail(f"{name!r} has no axes, which the .tflite form of this operator can not say; keep one of size 1")
+
+
 def expect_same_quant(op: Op, graph: Graph, *names: str, scale_tolerance: float = 0.0) -> None:
     """All tensors share scale and zero point: the operator moves values without rescaling them."""
     first = graph[names[0]]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Op, TfliteNode
 from pipeline.kernel import Kernel
-from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
+from pipeline.ops._checks import expect_axes, expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._onnx import TO_NCHW, OnnxWriter, common_layout
 from pipeline.ops._window import pad_node
 
@@ -28,6 +28,7 @@ class Pad(Op):
         x = graph[self.inputs[0]]
         expect_int8(self, graph, self.inputs[0], self.output)
         expect_same_quant(self, graph, self.inputs[0], self.output)
+        expect_axes(self, graph, self.inputs[0])
         if len(x.shape) > MAX_RANK or len(self.widths) != len(x.shape) or any(min(w) < 0 for w in self.widths):
             raise self.fail(
                 f"widths {self.widths} must be pairs of 0 and more, one for each axis (at most {MAX_RANK}) of {x.shape}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Op, Storage, TfliteNode
 from pipeline.kernel import Kernel
-from pipeline.ops._checks import expect_int8, expect_same_quant
+from pipeline.ops._checks import expect_axes, expect_int8, expect_same_quant
 from pipeline.ops._onnx import OnnxWriter, reshaped
 
 
@@ -24,8 +24,7 @@ class Reshape(Op):
         expect_same_quant(self, graph, self.inputs[0], self.output)
         if x.size != y.size:
             raise self.fail(f"{x.size} values of shape {x.shape} do not fill the shape {y.shape}")
-        if not y.shape:  # RESHAPE takes its shape from a constant, and one of no values can not be in the file
-            raise self.fail("its shape () has no axes, which a .tflite file can not say; keep one of size 1")
+        expect_axes(self, graph, self.output)
 
     def reference(self, graph: Graph, *args: Array) -> tuple[Array, ...]:
         return (args[0].reshape(len(args[0]), *graph[self.output].shape),)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Op, TfliteNode
 from pipeline.kernel import Kernel
-from pipeline.ops._checks import expect_int8, expect_rank, expect_same_quant
+from pipeline.ops._checks import expect_axes, expect_int8, expect_rank, expect_same_quant
 from pipeline.ops._copy import check_copies, copy_kernel, steps
 from pipeline.ops._onnx import OnnxWriter, sliced
 
@@ -25,6 +25,7 @@ class Slice(Op):
         x, y = graph[self.inputs[0]], graph[self.output]
         expect_int8(self, graph, self.inputs[0], self.output)
         expect_same_quant(self, graph, self.inputs[0], self.output)
+        expect_axes(self, graph, self.inputs[0])
         expect_rank(self, graph, len(x.shape), self.output)
         if len(self.begin) != len(x.shape):
             raise self.fail(f"begin {self.begin} needs one index for each axis of {x.shape}")

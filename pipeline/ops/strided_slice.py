@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Op, TfliteNode
 from pipeline.kernel import Kernel
-from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
+from pipeline.ops._checks import expect_axes, expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._copy import check_copies, copy_kernel, steps
 from pipeline.ops._onnx import OnnxWriter, reshaped, sliced
 
@@ -34,6 +34,7 @@ class StridedSlice(Op):
         x = graph[self.inputs[0]]
         expect_int8(self, graph, self.inputs[0], self.output)
         expect_same_quant(self, graph, self.inputs[0], self.output)
+        expect_axes(self, graph, self.inputs[0])
         if not len(self.begin) == len(self.end) == len(self.strides) == len(x.shape) <= MAX_RANK:
             raise self.fail(
                 f"begin {self.begin}, end {self.end} and strides {self.strides} need one index for each of the axes of "

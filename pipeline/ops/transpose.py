@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.ir import Array, Graph, Op, TfliteNode
 from pipeline.kernel import Kernel
-from pipeline.ops._checks import expect_int8, expect_same_quant, expect_shape
+from pipeline.ops._checks import expect_axes, expect_int8, expect_same_quant, expect_shape
 from pipeline.ops._copy import check_copies, copy_kernel, steps
 from pipeline.ops._onnx import OnnxWriter
 
@@ -25,6 +25,7 @@ class Transpose(Op):
         x = graph[self.inputs[0]]
         expect_int8(self, graph, self.inputs[0], self.output)
         expect_same_quant(self, graph, self.inputs[0], self.output)
+        expect_axes(self, graph, self.inputs[0])
         if sorted(self.permutation) != list(range(len(x.shape))):
             raise self.fail(f"permutation {self.permutation} must name each of the {len(x.shape)} axes of {x.shape} once")
         expect_shape(self, graph, self.output, tuple(x.shape[i] for i in self.permutation))

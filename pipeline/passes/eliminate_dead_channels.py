@@ -106,7 +106,7 @@ def _groups(graph: Graph) -> list[_Group]:
 
 def _plain(op: Conv2d | FullyConnected, graph: Graph) -> bool:
     """The weights' last axis runs over all of the input's channels."""
-    return graph[op.inputs[0]].shape[-1] == graph[op.inputs[1]].shape[-1]
+    return graph[op.inputs[0]].shape[-1:] == graph[op.inputs[1]].shape[-1:]
 
 
 def _keeps_channels(op: Op, graph: Graph) -> bool:

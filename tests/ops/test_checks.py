@@ -114,7 +114,7 @@ REFUSED = {
         reshape.CASES["flatten"],
         {"x": activation(1, 1), "y": activation()},
         {},
-        r"reshape 'y': its shape \(\) has no axes, .* keep one of size 1",
+        r"reshape 'y': 'y' has no axes, which the .tflite form of this operator can not say; keep one of size 1",
     ),
     "softmax_scale": (softmax.CASES["ten"], {"y": activation(1, 10)}, {}, "must have scale 1/256 and zero point -128"),
     "softmax_zero_point": (
@@ -241,3 +241,19 @@ def test_refused(name: str) -> None:
     changed = replace(graph, tensors={**tensors, "spare": activation(1)}, ops=ops, inputs=inputs)
     with pytest.raises(GraphError, match=message):
         changed.checked()
+
+
+NO_AXES = {
+    "pad": (pad.CASES["image"], {"widths": ()}),
+    "slice": (slice.CASES["vector"], {"begin": ()}),
+    "strided_slice": (strided_slice.CASES["rank1"], {"begin": (), "end": (), "strides": ()}),
+    "transpose": (transpose.CASES["matrix"], {"permutation": ()}),
+}
+
+
+@pytest.mark.parametrize("name", NO_AXES)
+def test_what_goes_along_axes_refuses_a_value_without(name: str) -> None:
+    case, attributes = NO_AXES[name]
+    graph = replace(case.graph, tensors={"x": activation(), "y": activation()})
+    with pytest.raises(GraphError, match=f"{name} 'y': 'x' has no axes"):
+        replace(graph.ops[0], **attributes).check(graph)

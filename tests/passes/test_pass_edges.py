@@ -134,6 +134,13 @@ def test_a_value_without_axes_has_one_interval() -> None:
     assert_same(b.graph(), optimize(b.graph()))
 
 
+def test_a_dense_layer_reads_a_value_without_axes() -> None:
+    b = Builder((1, 5))
+    mean = b.put(Mean, ("x",), (), axes=(0, 1))
+    b.put(FullyConnected, (mean, *b.weights((3, 1))), (1, 3))
+    assert_same(b.graph(), optimize(b.graph()))
+
+
 def test_intervals_cover_a_border_and_what_is_inside() -> None:
     b = Builder()
     padded = b.put(Pad, ("x",), (1, 8, 8, 4), INPUT, widths=((0, 0), (1, 1), (1, 1), (0, 0)))
