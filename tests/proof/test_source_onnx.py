@@ -157,6 +157,28 @@ def test_a_file_that_never_goes_back_to_real_numbers(tmp_path: Path) -> None:
     assert (proof.vectors, proof.equal, proof.max_lsb) == (16, 16, 0)
 
 
+@pytest.mark.parametrize(
+    ("shape", "attributes"),
+    [
+        pytest.param((1, 5), {"keepdims": 0}, id="everything"),
+        pytest.param((1, 3, 4), {"keepdims": 1}, id="everything, kept"),
+        pytest.param((1, 3, 4), {"noop_with_empty_axes": 1}, id="nothing"),
+    ],
+)
+def test_a_mean_without_axes(shape: tuple[int, ...], attributes: dict[str, int], tmp_path: Path) -> None:
+    graph = parser.parse_graph(
+        f"g (float{list(shape)} x) => (float y) <float s = {{0.05}}, int8 z = {{3}}> {{ "
+        "a = QuantizeLinear (x, s, z) b = DequantizeLinear (a, s, z) c = Relu (b) "
+        "d = QuantizeLinear (c, s, z) e = DequantizeLinear (d, s, z) m = ReduceMean (e) "
+        "f = QuantizeLinear (m, s, z) y = DequantizeLinear (f, s, z) }"
+    )
+    (mean,) = (n for n in graph.node if n.op_type == "ReduceMean")
+    mean.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+    graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "mean.onnx")
+    assert proven(tmp_path / "mean.onnx").max_lsb <= 1
+
+
 def test_many_values_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = proven(FILES / "plain_qdq.onnx")
     monkeypatch.setattr(source_onnx, "_MOST_VALUES", 1)

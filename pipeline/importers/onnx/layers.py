@@ -191,14 +191,17 @@ def global_max_pool(b: OnnxBuilder, n: OnnxNode) -> None:
 def reduce_mean(b: OnnxBuilder, n: OnnxNode) -> None:
     x = b.unflattened(b.value(n, 0))
     rank = len(x.shape)
-    given = b.ints(n, 1, "axes")
-    axes = [int(a) for a in (given if given is not None else range(1, rank))]
+    given, keep = b.ints(n, 1, "axes"), n.integer("keepdims", 1)
+    if not given and n.integer("noop_with_empty_axes", 0):
+        b.values[n.outputs[0]] = x
+        return
+    axes = given or list(range(1 if keep else 0, rank))  # a batch of one that is kept is its own mean
     if not axes or any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) < len(axes):
         raise n.fail(f"axes {axes} do not exist in the input {x.shape}")
     axes = [a % rank for a in axes]
     ones = tuple(1 if i in axes else s for i, s in enumerate(x.shape))
     at = tuple(sorted(x.order.index(a) for a in axes))
-    if n.integer("keepdims", 1):
+    if keep:
         b.emit(n, Mean, (x.name,), ones, x.order, axes=at)
         return
     kept = [i for i in range(rank) if i not in axes]
