@@ -17,6 +17,7 @@ import typer
 from pipeline.errors import PipelineError, Terminated
 from pipeline.host.signals import _asked, end_on_signal
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ADVICE = {
     errno.ENOSPC: "Make room there, or give another place with --out.",
     errno.EDQUOT: "Make room there, or give another place with --out.",
@@ -33,7 +34,8 @@ def reported() -> Iterator[None]:
     SIGTERM, and one paragraph on standard error. A traceback goes to a file, never to the terminal."""
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {s: signal.signal(s, end_on_signal) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        heard = [s for s in _ENDING if signal.getsignal(s) is not signal.SIG_IGN]  # nohup's SIGHUP stays ignored
+        before = {s: signal.signal(s, end_on_signal) for s in heard}
     _asked.clear()
     try:
         yield

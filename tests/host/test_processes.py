@@ -32,3 +32,16 @@ def test_ctrl_c_while_a_program_starts_ends_it(monkeypatch: pytest.MonkeyPatch) 
     assert e.value.exit_code == 130
     end_if_asked()  # nothing is left of it for what this process does next
     assert started[0].poll() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT"])
+def test_a_signal_that_is_ignored_stays_ignored(name: str) -> None:
+    """As nohup leaves SIGHUP, and a script's shell SIGINT of what it starts with &."""
+    number = signal.Signals[name]
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with reported():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
