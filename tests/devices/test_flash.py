@@ -164,6 +164,20 @@ def test_a_tool_that_fails(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
         assert not child.exists() or not child.read_bytes()  # gone, or ended and waited for by nobody
 
 
+def test_a_tool_that_leaves_a_server_running_has_flashed(tmp_path: Path) -> None:
+    """As one whose debug server goes on, with the tool's output as its own."""
+    with desk(tmp_path, board(identity_build=OLD)) as (chip, device, _):
+        server = tmp_path / "server"
+        chip.does(f'cp "$1" {shlex.quote(str(chip.flash))}; setsid sleep 20 & echo $! > {shlex.quote(str(server))}')
+        began = time.monotonic()
+        try:
+            device.flash(built(tmp_path))
+            assert time.monotonic() - began < 10
+        finally:
+            os.kill(int(server.read_text()), signal.SIGKILL)
+        assert chip.flash.read_text() == FIRMWARE.build_id
+
+
 def test_a_tool_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> None:
     with desk(tmp_path, board(identity_build=OLD)) as (chip, device, port):
         chip.tool.unlink()

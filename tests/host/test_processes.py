@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +34,24 @@ def test_ctrl_c_while_a_program_starts_ends_it(monkeypatch: pytest.MonkeyPatch) 
     assert e.value.exit_code == 130
     end_if_asked()  # nothing is left of it for what this process does next
     assert started[0].poll() == -signal.SIGKILL
+
+
+LEAVES_A_DAEMON = """
+import subprocess, sys, time
+print(subprocess.Popen(["sleep", "20"], start_new_session=True).pid, file=open(sys.argv[1], "w"), flush=True)
+time.sleep(20)
+"""
+
+
+def test_a_daemon_that_holds_the_output_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.host.processes.LETTING_GO_S", 0.2)
+    began = time.monotonic()
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            run_group([sys.executable, "-c", LEAVES_A_DAEMON, str(tmp_path / "pid")], dict(os.environ), 2)
+        assert time.monotonic() - began < 10
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGINT"])

@@ -13,7 +13,7 @@ from pipeline.artifacts import Firmware
 from pipeline.devices.board.protocol import image
 from pipeline.display import short
 from pipeline.errors import DeviceError
-from pipeline.host.processes import run_group
+from pipeline.host.processes import run_alone
 from pipeline.target import FLASHED_FILES
 
 TIMEOUT_S = 180.0
@@ -36,7 +36,7 @@ def flash(words: Sequence[str], firmware: Firmware, port: str, where: str) -> No
     said = f"{where} could not be flashed: `{shlex.join(command)}`"
     advice = "Check that the board has power and its debug probe is connected, and `flash` in bench.toml or the target file."
     try:
-        done = run_group(command, os.environ, TIMEOUT_S)
+        done = run_alone(command, os.environ, TIMEOUT_S)
     except OSError as e:
         raise DeviceError(f"{said} can not be run: {e.strerror}. Install the tool again, or mend `flash`.") from None
     except subprocess.TimeoutExpired:
