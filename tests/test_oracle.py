@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +84,20 @@ def test_a_file_that_tflm_refuses() -> None:
     content = bytearray(to_tflite(strided()))
     with pytest.raises(BuildError, match=r"arena size of the \.tflite file could not be found"):
         oracle.smallest_arena(bytes(content[:200]))
+
+
+@needs_tflm
+def test_a_search_that_hangs_ends_with_what_it_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = tmp_path / "child"
+    worker = tmp_path / "python"
+    worker.write_text(f"#!/bin/sh\nsleep 20 & echo $! > {shlex.quote(str(child))}; wait\n")
+    worker.chmod(0o755)
+    monkeypatch.setattr("pipeline.proof.tflm.sys.executable", str(worker))
+    monkeypatch.setattr(oracle, "PROBE_TIMEOUT_S", 1)
+    with pytest.raises(BuildError, match=r"TFLM took longer than 1 s to find the arena size and was stopped"):
+        oracle.smallest_arena(b"")
+    left = Path("/proc", child.read_text().strip(), "cmdline")
+    assert not left.exists() or not left.read_bytes()  # gone, or ended and waited for by nobody
 
 
 def test_absence_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import BuildError, MismatchError
-from pipeline.host.processes import own_environment
+from pipeline.host.processes import own_environment, run_group
 from pipeline.ir import Array, Graph
 
 ARENA_STEP = 16  # TFLM aligns its arena so
@@ -127,7 +127,7 @@ def _ask_worker(model: bytes, *arguments: str) -> int:
     _require()
     command = [sys.executable, "-m", "pipeline.proof.tflm", *arguments]
     try:
-        done = subprocess.run(command, input=model, capture_output=True, timeout=PROBE_TIMEOUT_S, env=own_environment())
+        done = run_group(command, own_environment(), PROBE_TIMEOUT_S, model)
     except subprocess.TimeoutExpired:
         raise BuildError(f"TFLM took longer than {PROBE_TIMEOUT_S} s to find the arena size and was stopped.") from None
     if done.returncode or not done.stdout.strip().isdigit():
