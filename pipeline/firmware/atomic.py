@@ -16,7 +16,7 @@ from pipeline.firmware.manifest import MANIFEST
 def replaced_whole(folder: Path) -> Iterator[Path]:
     """A work folder beside `folder` that takes its place when the block succeeds, and is gone when it does not: `folder`
     then is as it was. RecipeError when it is no place for a firmware folder."""
-    folder = folder.absolute()
+    folder = folder.resolve()  # a link to it stays one
     try:
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
             raise RecipeError(f"{folder} exists and is no firmware folder of ours; it is left alone. Give another place.")

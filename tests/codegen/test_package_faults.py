@@ -18,7 +18,6 @@ from packaged import model_of
 
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.errors import BuildError, GraphError, MismatchError, PipelineError, RecipeError, TargetError
-from pipeline.firmware.atomic import replaced_whole
 from pipeline.firmware.cortex_m import require_target, write_firmware
 from pipeline.firmware.manifest import FORMAT, read_manifest
 from pipeline.host import build
@@ -285,22 +284,3 @@ def test_a_runs_folder_is_not_its_firmwares(tmp_path: Path) -> None:
     (tmp_path / "firmware" / "manifest.json").touch()
     with pytest.raises(RecipeError, match=rf"it has no manifest\.json\. Did you mean {tmp_path}/firmware\? Give"):
         read_manifest(tmp_path)
-
-
-def test_interrupted_between_the_two_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder that was there before is there again."""
-    folder = tmp_path / "firmware"
-    folder.mkdir()
-    (folder / "manifest.json").write_text("before")
-    rename = Path.rename
-
-    def once(self: Path, place: Path) -> Path:
-        if place == folder and self.suffix != ".old":
-            raise KeyboardInterrupt
-        return rename(self, place)
-
-    monkeypatch.setattr(Path, "rename", once)
-    with pytest.raises(KeyboardInterrupt), replaced_whole(folder) as work:
-        (work / "manifest.json").write_text("after")
-    assert [p.name for p in tmp_path.iterdir()] == ["firmware"]
-    assert (folder / "manifest.json").read_text() == "before"
