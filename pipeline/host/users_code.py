@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -108,8 +108,9 @@ def users_object(what: str, name: str, folders: Sequence[Path], kind: Literal["f
     if not callable(found):
         wanted = inspect.isfunction if kind == "function" else inspect.isclass
         public = [n for n, v in vars(module).items() if wanted(v) and v.__module__ == module.__name__]
+        where = getattr(module, "__file__", None) or module_name  # Python's own may be built in
         raise RecipeError(
-            f"{what} {name!r}: {module.__file__} has no {kind} {attribute!r}.{did_you_mean(attribute, public)} "
+            f"{what} {name!r}: {where} has no {kind} {attribute!r}.{did_you_mean(attribute, public)} "
             f"It has: {', '.join(public) or 'none'}."
         )
     return found
@@ -137,4 +138,5 @@ def _on_path(folders: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         for folder in folders:
-            sys.path.remove(folder)
+            with suppress(ValueError):  # the module's own code took it off
+                sys.path.remove(folder)
