@@ -15,7 +15,7 @@ from pipeline.host.users_sources import sources_of
 from pipeline.recipe import Recipe
 from pipeline.saved.index import file_sha256
 
-CODE, DATA = "code", "data"
+CODE, DATA, CHECKPOINT = "code", "data", "checkpoint"
 COPIED_BYTES = 8 << 20
 """Up to here a data file or a checkpoint is copied; a larger one is named by its path. Both have their sha256."""
 
@@ -29,10 +29,10 @@ def keep(recipe: Recipe, work: Path) -> Recipe:
         shutil.copyfile(file, work / CODE / place)
     kept = replace(kept, code=kept.folder / CODE if code else Path())
     if data := source_file(recipe.data.source, recipe.folder):
-        file, digest = _kept_file(data, work)
+        file, digest = _kept_file(data, work / DATA)
         kept = replace(kept, data=replace(recipe.data, source=str(file), sha256=digest))
     if recipe.model.checkpoint:
-        file, digest = _kept_file(recipe.folder / recipe.model.checkpoint.expanduser(), work)
+        file, digest = _kept_file(recipe.folder / recipe.model.checkpoint.expanduser(), work / CHECKPOINT)
         kept = replace(kept, model=replace(recipe.model, checkpoint=file, checkpoint_sha256=digest))
     return kept
 
@@ -54,9 +54,10 @@ def references(settings: Mapping[str, Any]) -> Iterator[str]:
                 yield word.partition(":")[0]
 
 
-def _kept_file(file: Path, work: Path) -> tuple[Path, str]:
+def _kept_file(file: Path, folder: Path) -> tuple[Path, str]:
+    """Under its own name, by which a calibration set knows its data."""
     file = file.resolve()
     if file.stat().st_size <= COPIED_BYTES:
-        (work / DATA).mkdir(exist_ok=True)
-        file = Path(shutil.copyfile(file, work.resolve() / DATA / file.name))
+        folder.mkdir(exist_ok=True)
+        file = Path(shutil.copyfile(file, folder.resolve() / file.name))
     return file, file_sha256(file)

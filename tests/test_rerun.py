@@ -120,7 +120,7 @@ def test_large_files_are_named_by_path_and_hash(place: Path, tmp_path: Path, mon
     work.mkdir()
     kept = rerun.keep(load(place / "r.toml", ["model.checkpoint=w.npz"]), work)
     (work / "recipe.toml").write_text(kept.toml((), work))
-    assert not (work / "data").exists()
+    assert sorted(f.name for f in work.iterdir()) == ["code", "recipe.toml"]
     again = load(work / "recipe.toml")
     assert (again.data.source, again.model.checkpoint) == (str(place / "digits-of-mine.npz"), place / "w.npz")
     load_source(again.model, load_data(again.data, 1, again.folder), 1, again.folder, again.code_folders)
@@ -132,6 +132,21 @@ def test_large_files_are_named_by_path_and_hash(place: Path, tmp_path: Path, mon
             opened.write(b"more")
         with pytest.raises(RecipeError, match=message):
             load_source(again.model, load_data(again.data, 1, again.folder), 1, again.folder, again.code_folders)
+
+
+def test_data_and_checkpoint_of_one_name_are_both_kept(place: Path, tmp_path: Path) -> None:
+    recipe = load(place / "r.toml")
+    data = load_data(recipe.data, recipe.seed, recipe.folder)
+    module = load_source(recipe.model, data, recipe.seed, recipe.folder, recipe.code_folders).module
+    (place / "weights").mkdir()
+    save_weights(module, place / "weights" / "digits-of-mine.npz")
+    work = tmp_path / "work"
+    work.mkdir()
+    kept = rerun.keep(load(place / "r.toml", ["model.checkpoint=weights/digits-of-mine.npz"]), work)
+    (work / "recipe.toml").write_text(kept.toml((), work))
+    shutil.rmtree(place)
+    again = load(work / "recipe.toml")
+    load_source(again.model, load_data(again.data, 1, again.folder), 1, again.folder, again.code_folders)
 
 
 def test_a_calibration_set_of_ones_own_is_kept(place: Path, tmp_path: Path) -> None:
