@@ -47,14 +47,15 @@ def run_recipe(
     from pipeline.run import run
     from pipeline.target import load as load_target
 
-    chosen = load_target(target, Path(targets_dir) if targets_dir else None)
+    own = Path(targets_dir) if targets_dir else None
     return run(
         load(Path(recipe), settings),
-        chosen,
+        load_target(target, own),
         out=Path(out),
         bench=Path(bench) if bench else None,
         until=until,
         start=Path(start) if start else None,
+        targets_dir=own,
     )
 
 

@@ -126,6 +126,7 @@ def run(
             display=Display(console),
             until=until,
             start=start,
+            targets_dir=targets_dir,
         )
         print_outcome(outcome.reports, outcome.agreements, Console())
         _write(json, outcome_text(outcome.reports, outcome.agreements))

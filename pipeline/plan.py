@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,15 +58,16 @@ class Plan:
         """Those of the run's `targets` for which it can go on from what was made for `target`."""
         return targets if self.complete or not self.each else (target,)
 
-    def next(self, work: Path, final: Path, part: str, targets: Sequence[Target]) -> str:
+    def next(self, work: Path, final: Path, part: str, targets: Sequence[Target], places: Mapping[str, Path | None]) -> str:
         """The command that goes on, for `targets`, after a run that stopped early in `work`, which becomes `final`; `part`
-        is the folder in it of the report that says so. "" when no more can be done."""
+        is the folder in it of the report that says so, and `places` the options of this run that it needs as well. "" when
+        no more can be done."""
         kept = Path(part, self.each[-1][0]) if self.each else Path(self.shared[-1][0])
         if self.complete or not (work / kept / INDEX).is_file():
             return ""
         to = [word for target in targets for word in ("--target", target.name)]
-        words = ["pipeline", "run", str(final / part / "recipe.toml"), *to]
-        return shlex.join([*words, "--from", str(final / kept)])
+        words = ["pipeline", "run", str(final / part / "recipe.toml"), *to, "--from", str(final / kept)]
+        return shlex.join([*words, *(w for option, p in places.items() if p for w in (option, str(p.resolve())))])
 
 
 def plan(recipe: Recipe, until: str, start: Path | None) -> Plan:

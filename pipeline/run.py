@@ -63,12 +63,14 @@ def run_targets(
     display: Display | None = None,
     until: str = "",
     start: Path | None = None,
+    targets_dir: Path | None = None,
 ) -> Outcome:
     """Take the recipe's model through its stages to each of `targets`; writes `out`/<recipe>-<targets>-<n> and one MLflow
     run. Stages that make nothing for one target run once. With several targets, each has a folder of its name in the
     run's folder.
 
     `until` names the last stage to run; `start` is the folder of a saved artifact, to go on after the stage that made it.
+    `targets_dir`, where the targets may come from, is for the command that goes on.
 
     Raises a PipelineError with a message for the user. Then, as on Ctrl-C, the MLflow runs are marked FAILED, no
     device or tool is left running, and what the stages wrote is kept as <folder>.failed."""
@@ -96,7 +98,7 @@ def run_targets(
         tracker.log.dataset(first.data.name, first.data.sha256, recipe.data.source, first.data.profile())
         loop = _Loop(recipe.name, recipe.seed, tracker, display, first, recipe)
         begun, model = loop.stages(planned.shared, model, devices[0], folder.work)
-        reports = []
+        reports, places = [], {"--targets-dir": targets_dir, "--bench": bench}
         for target, device in zip(targets, devices, strict=True):
             suffix = f" {target.name}" if len(targets) > 1 else ""
             work = folder.work / suffix.strip()
@@ -121,7 +123,7 @@ def run_targets(
                 task=first.data.task,
                 built=built,
                 tracker="MLflow" if recipe.tracking.tracker == MLFLOW else recipe.tracking.tracker,
-                next=planned.next(folder.work, folder.final, suffix.strip(), going_on),
+                next=planned.next(folder.work, folder.final, suffix.strip(), going_on, places),
             )
             with display.step("writing the report"):
                 _record(tracker.log, report, write_report(report, work), package, suffix.strip())

@@ -99,9 +99,16 @@ def test_the_same_figures_when_the_originals_are_gone(place: Path, tmp_path: Pat
 
 
 def test_until_train_for_two_targets_each_recipe_finds_the_code(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "desk" / "desk.toml").touch()
     words = ("-t", "cortex-m4", "-t", "raspberry-pi-4", "--until", "train", "--out", str(tmp_path / "build"))
-    done = invoke(str(place / "r.toml"), *words, "--set", "measure={vectors=8}")
+    desk = ("--targets-dir", "../desk", "--bench", "../desk/desk.toml")
+    done = invoke(str(place / "r.toml"), *words, *desk, "--set", "measure={vectors=8}")
     assert done.exit_code == 0, done.output
+    resolved = f"--targets-dir {tmp_path}/desk --bench {tmp_path}/desk/desk.toml"
+    said = [line for line in done.output.splitlines() if line.startswith("go on with")]
+    assert said
+    assert all(line.endswith(resolved) for line in said)
     shutil.rmtree(place)
     (run,) = (tmp_path / "build").iterdir()
     for target in ("cortex-m4", "raspberry-pi-4"):
