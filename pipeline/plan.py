@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.artifacts import Measured, Package
 from pipeline.data.source import Source
 from pipeline.errors import RecipeError, did_you_mean
+from pipeline.firmware.made_for import require_made_for
 from pipeline.recipe import Recipe
 from pipeline.saved.artifact import load
 from pipeline.saved.index import INDEX, file_sha256, read_index
@@ -44,6 +45,7 @@ class Plan:
             )
         if not isinstance(saved.artifact, Package):
             return saved.artifact
+        require_made_for(saved.artifact.folder, targets[0], f"--from {self.start}: its package")
         old, new = saved.artifact.folder, work / saved.artifact.folder.name
         shutil.copytree(old, new)
         return saved.artifact.moved(old, new)

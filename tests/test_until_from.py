@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from json_outputs import check
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.locations import data_dir
 
 RECIPE = """
 name = "small"
@@ -64,6 +66,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the recipe and build/small-cortex-m4-1, a whole run of it."""
     place = tmp_path_factory.mktemp("place")
     (place / "r.toml").write_text(RECIPE)
+    board = (data_dir("targets") / "cortex-m4.toml").read_text()
+    (place / "slower").mkdir()
+    (place / "slower" / "cortex-m4.toml").write_text(re.sub(r"(?m)^clock_hz = .*", "clock_hz = 48_000_000", board))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         done = invoke("r.toml", "-t", "cortex-m4")
@@ -206,6 +211,10 @@ REFUSED = {
         "was made from another model than the recipe's: ",
     ),
     "other target": (["--from", "{whole}/codegen", "-t", "raspberry-pi-4"], "is a package for cortex-m4, and the run is"),
+    "edited target": (
+        ["--from", "{whole}/codegen", "--targets-dir", "slower"],
+        "its package was made for cortex-m4 with cpu.clock_hz = 120000000; its file says 48000000 now. Start from quantize",
+    ),
 }  # fmt: skip
 
 

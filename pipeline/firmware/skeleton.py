@@ -66,6 +66,11 @@ def driver(target: Target) -> Path:
     return hal
 
 
+def driver_place(target: Target) -> str:
+    """Where in the firmware folder the driver goes."""
+    return f"src/hal/{target.device.hal if target.driver is None else target.name}.c"
+
+
 def write_skeleton(
     work: Path,
     lowered: Lowered,
@@ -79,7 +84,7 @@ def write_skeleton(
     TargetError as `driver`."""
     source, hal = data_dir("firmware_templates") / "cortex_m", driver(target)
     copied = {f.relative_to(source).as_posix(): f for f in (*source.glob("*.c"), *source.glob("*.h"))}
-    copied[f"hal/{hal.stem if target.driver is None else target.name}.c"] = hal
+    copied[driver_place(target).removeprefix("src/")] = hal
     for name, file in copied.items():
         place = work / "src" / name
         place.parent.mkdir(parents=True, exist_ok=True)
