@@ -13,6 +13,7 @@ from pipeline.artifacts import Measured, Package
 from pipeline.data.source import Source
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.firmware.made_for import require_made_for
+from pipeline.made_with import require_made_with
 from pipeline.recipe import Recipe
 from pipeline.saved.artifact import load
 from pipeline.saved.index import INDEX, file_sha256, read_index
@@ -72,9 +73,9 @@ class Plan:
         return shlex.join([*words, *(w for option, p in places.items() if p for w in (option, str(p.resolve())))])
 
 
-def plan(recipe: Recipe, until: str, start: Path | None) -> Plan:
+def plan(recipe: Recipe, until: str, start: Path | None, targets: Sequence[Target] = ()) -> Plan:
     """The stages after the one that made the artifact in `start`, up to and with the last one called `until`. RecipeError
-    when the recipe has no such stages, or none is left."""
+    when the recipe has no such stages, or none is left, or the artifact was made with other settings."""
     steps = steps_of(recipe.stages)
     end = len(steps)
     if until:
@@ -86,6 +87,7 @@ def plan(recipe: Recipe, until: str, start: Path | None) -> Plan:
         if begin >= end:
             last = f"--until {until}" if until else "the recipe's last stage"
             raise RecipeError(f"--from {start}: it was made by {index.stage!r}, and up to {last} nothing is left to run.")
+        require_made_with(index.made_with, recipe, steps, index.stage, targets, f"--from {start}: it")
     chosen = steps[begin:end]
     shared = tuple(step for step in chosen if not _per_target(step[1]))
     return Plan(shared, chosen[len(shared) :], start, end == len(steps))

@@ -235,24 +235,26 @@ def _moved(value: Any, folder: Path, start: Path) -> Any:
 
 def _toml(table: Mapping[str, Any]) -> str:
     """Plain values first, then a [section] per nested table; nested tables inside those are inline."""
-    plain = [f"{k} = {_value(v)}" for k, v in table.items() if not isinstance(v, Mapping)]
+    plain = [f"{k} = {toml_value(v)}" for k, v in table.items() if not isinstance(v, Mapping)]
     sections = [
-        "\n".join((f"\n[{_key(k)}]", *(f"{name} = {_value(v)}" for name, v in section.items())))
+        "\n".join((f"\n[{toml_key(k)}]", *(f"{name} = {toml_value(v)}" for name, v in section.items())))
         for k, section in table.items()
         if isinstance(section, Mapping)
     ]
     return "\n".join((*plain, *sections)) + "\n"
 
 
-def _key(name: str) -> str:
+def toml_key(name: str) -> str:
+    """A table's name as TOML and --set take it."""
     return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else quoted(name)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A setting's value as TOML and --set take it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(k))} = {_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(str(k))} = {toml_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     return quoted(str(value))

@@ -20,8 +20,9 @@ from pipeline.errors import RecipeError
 from pipeline.firmware.cortex_m import require_target
 from pipeline.host import tools
 from pipeline.host.signals import end_if_asked
+from pipeline.made_with import made_with
 from pipeline.measurement.kind import Kind
-from pipeline.plan import Steps, plan
+from pipeline.plan import Steps, plan, steps_of
 from pipeline.recipe import Recipe
 from pipeline.report.agreement import TargetAgreement, compare_targets
 from pipeline.report.figures import ROWS, Figure, Report, StageResult
@@ -77,7 +78,7 @@ def run_targets(
     began = time.monotonic()
     check_order(recipe.stages)
     check_stages(recipe, None, targets)
-    planned = plan(recipe, until, start)
+    planned = plan(recipe, until, start, targets)
     devices = resolve_devices(targets, bench, accept_new_host_key=accept_new_host_key)
     for device in devices if planned.each else ():
         _check_tools(device)
@@ -247,7 +248,8 @@ class _Loop:
         if isinstance(artifact, Measured):  # the last: report.json and measurement.json say what it is
             return
         try:
-            save(artifact, folder, folder.name, self.source)
+            settings = made_with(self.recipe, steps_of(self.recipe.stages), folder.name)
+            save(artifact, folder, folder.name, self.source, settings)
         except NotSavedError as e:
             self.display.say(f"not saved, so no run can start from here: {e}")
 

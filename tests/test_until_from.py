@@ -205,10 +205,14 @@ REFUSED = {
         "made by 'prune-2': the recipe has no stage 'prune-2'. Did you mean 'prune'? It has: train, prune, quantize",
     ),
     "other data": (["--from", "{whole}/prune", "--set", "data.limit=200"], "does not fit the recipe's data: it was made"),
-    "other splits": (["--from", "{whole}/quantize", "--set", "seed=4"], "splits (which the seed draws)"),
+    "other splits": (["--from", "{whole}/quantize", "--set", "data.validation=0.3"], "splits (which the seed draws)"),
     "other model": (
         ["--from", "{whole}/prune", "--set", "model.factory=resnet8"],
-        "was made from another model than the recipe's: ",
+        """it was made with model.factory = "digits_cnn", and the recipe says "resnet8". Give""",
+    ),
+    "other settings": (
+        ["--from", "{whole}/distill", "--set", "prune.keep=0.5"],
+        "it was made with prune.keep = 0.8, and the recipe says 0.5. Give --set prune.keep=0.8, or start from train.",
     ),
     "other target": (["--from", "{whole}/codegen", "-t", "raspberry-pi-4"], "is a package for cortex-m4, and the run is"),
     "edited target": (

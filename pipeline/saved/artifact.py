@@ -26,6 +26,7 @@ from pipeline.saved.index import (
     MAX_ARRAY_BYTES,
     Index,
     Kind,
+    MadeWith,
     NotSavedError,
     PackageIdentity,
     file_sha256,
@@ -47,24 +48,25 @@ class Saved:
     target: str | None = None
 
 
-def save(artifact: Any, folder: Path, stage: str, source: Source) -> None:
-    """Write what `stage` made of `source` to `folder`, beside what is there. A package stays where it is, which must be
-    beside `folder`. NotSavedError when there is no form for it, and nothing that `load` would take is left."""
+def save(artifact: Any, folder: Path, stage: str, source: Source, made_with: MadeWith) -> None:
+    """Write what `stage` made of `source`, `made_with` these settings, to `folder`, beside what is there. A package stays
+    where it is, which must be beside `folder`. NotSavedError when there is no form for it, and nothing that `load` would
+    take is left."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / INDEX).unlink(missing_ok=True)
     if isinstance(artifact, FloatModel):
         modules = {"module": artifact.module, **({"teacher": artifact.teacher} if artifact.teacher else {})}
         described, files = _save_modules(modules, folder, source)
-        return write_index(folder, "float_model", stage, artifact.data, files, modules=described)
+        return write_index(folder, "float_model", stage, artifact.data, files, made_with=made_with, modules=described)
     if isinstance(artifact, QuantizedModel):
-        return _save_int8(artifact, folder, stage, source, "quantized_model", None)
+        return _save_int8(artifact, folder, stage, source, made_with, "quantized_model", None)
     if isinstance(artifact, Package) and isinstance(artifact.model, QuantizedModel):
         manifest = artifact.folder / MANIFEST
         if artifact.folder.parent != folder.parent or not manifest.is_file():
             raise NotSavedError(f"the package {artifact.folder} is no folder of ours beside {folder}")
         target = str(read_manifest(artifact.folder)["target"]["name"])
         package = PackageIdentity(artifact.folder.name, file_sha256(manifest), target)
-        return _save_int8(artifact.model, folder, stage, source, "package", package)
+        return _save_int8(artifact.model, folder, stage, source, made_with, "package", package)
     raise NotSavedError(f"a {type(artifact).__name__} has no saved form")
 
 
@@ -89,7 +91,13 @@ def load(folder: Path, source: Source) -> Saved:
 
 
 def _save_int8(
-    model: QuantizedModel, folder: Path, stage: str, source: Source, kind: Kind, package: PackageIdentity | None
+    model: QuantizedModel,
+    folder: Path,
+    stage: str,
+    source: Source,
+    made_with: MadeWith,
+    kind: Kind,
+    package: PackageIdentity | None,
 ) -> None:
     modules = {"float": model.float_module} if model.float_module else {}
     described, files = _save_modules(modules, folder, source)
@@ -98,7 +106,17 @@ def _save_int8(
         np.savez(folder / TABLES, allow_pickle=False, tables=model.preprocess.tables)
         files = (*files, TABLES)
     dtype = model.preprocess.dtype if model.preprocess else None
-    write_index(folder, kind, stage, model.data, files, modules=described, preprocess=dtype, package=package)
+    write_index(
+        folder,
+        kind,
+        stage,
+        model.data,
+        files,
+        made_with=made_with,
+        modules=described,
+        preprocess=dtype,
+        package=package,
+    )
 
 
 def _save_modules(

@@ -1,4 +1,5 @@
-"""artifact.json: what a folder with a saved artifact holds, for which data, and the sha256 of each of its files."""
+"""artifact.json: what a folder with a saved artifact holds, for which data, made with which settings, and the sha256 of each
+of its files."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from pipeline.locations import version
 from pipeline.strict import parse
 
 INDEX = "artifact.json"
-FORMAT = 1
+FORMAT = 2
 MAX_JSON_BYTES = 64 << 20
 MAX_ARRAY_BYTES = 2**30
 """Of one file's arrays, uncompressed: a thousand times what a microcontroller holds."""
@@ -44,6 +45,16 @@ class DataIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeWith:
+    """The settings that an artifact was made with: `model` those of the recipe's table, `stages` those of each stage up to
+    the one that made it, by its folder's name. A file stands as its sha256."""
+
+    seed: int
+    model: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class PackageIdentity:
     """The delivered folder, which lies beside the artifact's and keeps its own manifest; `target` is what it is for."""
 
@@ -61,6 +72,7 @@ class Index:
     kind: Kind
     stage: str
     data: DataIdentity
+    made_with: MadeWith
     modules: dict[str, dict[str, Any]] = field(default_factory=dict)
     preprocess: Literal["uint8", "int8"] | None = None
     package: PackageIdentity | None = None
@@ -74,6 +86,7 @@ def write_index(
     data: Dataset,
     files: Sequence[str],
     *,
+    made_with: MadeWith,
     modules: Mapping[str, Mapping[str, Any]],
     preprocess: Literal["uint8", "int8"] | None = None,
     package: PackageIdentity | None = None,
@@ -85,6 +98,7 @@ def write_index(
         kind=kind,
         stage=stage,
         data=DataIdentity.of(data),
+        made_with=made_with,
         modules={name: dict(described) for name, described in modules.items()},
         preprocess=preprocess,
         package=package,

@@ -23,11 +23,13 @@ from pipeline.errors import RecipeError
 from pipeline.firmware.linux import write_linux
 from pipeline.preprocess import to_int8
 from pipeline.saved.artifact import load, save
-from pipeline.saved.index import FORMAT, INDEX, NotSavedError, file_sha256
+from pipeline.saved.index import FORMAT, INDEX, MadeWith, NotSavedError, file_sha256
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize
 from pipeline.target import load as load_target
 from pipeline.training.fit import batch_of
+
+MADE_WITH = MadeWith(3, {}, {"train": {}})
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def bits(module: nn.Module, data: Dataset) -> bytes:
 def test_float_models_come_back_bit_for_bit(net: str, keep: float, digits: Dataset, tmp_path: Path) -> None:
     source = source_of(net, digits)
     made = pruned(source, keep, tmp_path)
-    save(made, tmp_path / "prune", "prune", source)
+    save(made, tmp_path / "prune", "prune", source, MADE_WITH)
     read = load(tmp_path / "prune", fresh(source, net))
     assert (read.stage, read.target) == ("prune", None)
     back = read.artifact
@@ -119,7 +121,7 @@ def int8(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sou
 
 def test_int8_models_come_back_bit_for_bit(int8: tuple[Source, QuantizedModel], tmp_path: Path) -> None:
     source, model = int8
-    save(model, tmp_path / "quantize", "quantize", source)
+    save(model, tmp_path / "quantize", "quantize", source, MADE_WITH)
     back = load(tmp_path / "quantize", fresh(source, "skip")).artifact
     assert back.graph.sha256() == model.graph.sha256()
     assert back.graph.name == model.graph.name
@@ -135,7 +137,7 @@ def test_int8_models_come_back_bit_for_bit(int8: tuple[Source, QuantizedModel], 
 def test_a_linux_package_comes_back_whole(int8: tuple[Source, QuantizedModel], tmp_path: Path) -> None:
     source, model = int8
     written = write_linux(model, load_target("raspberry-pi-4"), tmp_path / "firmware", float_module=model.float_module)
-    save(written, tmp_path / "codegen", "codegen", source)
+    save(written, tmp_path / "codegen", "codegen", source, MADE_WITH)
     cached = tmp_path / "firmware" / "runner" / "__pycache__"  # of a runner that was used by hand
     cached.mkdir()
     (cached / "engines.cpython-311.pyc").write_bytes(bytes(100))
@@ -203,7 +205,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("case", DAMAGE)
 def test_what_is_wrong_is_refused_in_words(case: str, digits: Dataset, tmp_path: Path) -> None:
     source = source_of("skip", digits)
-    save(FloatModel(source.module, digits, source.module), tmp_path / "prune", "prune", source)
+    save(FloatModel(source.module, digits, source.module), tmp_path / "prune", "prune", source, MADE_WITH)
     load(tmp_path / "prune", source)
     damage, message = DAMAGE[case]
     damage(tmp_path / "prune")
@@ -216,7 +218,7 @@ def test_no_damage_ends_in_anything_but_words(seed: int, int8: tuple[Source, Qua
     """Bytes of any file changed, its sha256 made to fit: what loads is a graph that passes its checks."""
     source, model = int8
     folder = tmp_path / "quantize"
-    save(model, folder, "quantize", source)
+    save(model, folder, "quantize", source, MADE_WITH)
     rng = np.random.default_rng(seed)
     path = sorted(folder.iterdir())[seed % len(list(folder.iterdir()))]
     data = bytearray(path.read_bytes())
@@ -237,7 +239,7 @@ def test_a_model_of_other_layers_is_not_saved(digits: Dataset, tmp_path: Path) -
     source = source_of("skip", digits)
     other = FloatModel(nn.Sequential(source.module, nn.ReLU()), digits)
     with pytest.raises(NotSavedError, match=r"no longer made of the layers that its factory gives: "):
-        save(other, tmp_path / "x", "x", source)
+        save(other, tmp_path / "x", "x", source, MADE_WITH)
     with pytest.raises(NotSavedError, match="a int has no saved form"):
-        save(3, tmp_path / "x", "x", source)
+        save(3, tmp_path / "x", "x", source, MADE_WITH)
     assert not (tmp_path / "x" / INDEX).exists()
