@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,11 +46,23 @@ class Groups:
     whole: Mapping[str, str]
 
 
+@contextmanager
+def unfrozen(module: nn.Module) -> Iterator[None]:
+    """Every weight of `module` takes gradients inside. Those that the user froze are so again afterwards, by their names:
+    pruning makes new parameters, which all take gradients."""
+    frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
+    try:
+        for p in module.parameters():
+            p.requires_grad_(p.is_floating_point())
+        yield
+    finally:
+        for name, p in module.named_parameters():
+            p.requires_grad_(name not in frozen)
+
+
 def dependency_graph(module: nn.Module, example: Tensor) -> Any:
     """torch-pruning's graph of `module`, traced anew."""
-    for p in module.parameters():
-        p.requires_grad_(True)  # the trace follows gradients
-    with warnings.catch_warnings():
+    with unfrozen(module), warnings.catch_warnings():  # the trace follows gradients
         warnings.simplefilter("ignore")  # unwrapped parameters; the proof below catches what would matter
         return tp.DependencyGraph().build_dependency(module, example, verbose=False)
 
@@ -113,9 +126,10 @@ def remove_channels(module: nn.Module, example: Tensor, name: str, channels: Seq
     with torch.no_grad():
         before = module(example)
     try:
-        group = _group(smaller, example, name, channels)
-        _silence(silenced, smaller, group)
-        group.prune()
+        with unfrozen(smaller):
+            group = _group(smaller, example, name, channels)
+            _silence(silenced, smaller, group)
+            group.prune()
         with torch.no_grad():
             after, expected = smaller(example), silenced(example)
     except NotSafe:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline.data.dataset import Dataset
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.host.users_code import wrap_user_errors
-from pipeline.training.channels import Criterion, Groups, NotSafe, cut_all, find_groups, remove_channels
+from pipeline.training.channels import Criterion, Groups, NotSafe, cut_all, find_groups, remove_channels, unfrozen
 from pipeline.training.cost import Cost, cost
 from pipeline.training.fit import batch_of
 
@@ -133,13 +133,14 @@ def _removed(settings: CutSettings, groups: Groups, level: int) -> dict[str, lis
 
 
 def _gradients(module: nn.Module, data: Dataset, batch_size: int) -> None:
-    """Gradients of the loss on training images, summed in `.grad`."""
+    """Gradients of the loss on training images, summed in `.grad`; of frozen weights, too, which lose channels as others."""
     loss = data.task.loss()
     module.zero_grad(set_to_none=True)  # the last fine-tuning batch left its own
-    for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)), batch_size):
-        x, y = batch_of(data, data.x_train[i : i + batch_size]), torch.from_numpy(data.y_train[i : i + batch_size])
-        with wrap_user_errors("prune: the model gives no gradients in eval mode, which the taylor criterion needs"):
-            loss(x, module(x), y).backward()  # type: ignore[no-untyped-call]
+    with unfrozen(module):
+        for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)), batch_size):
+            x, y = batch_of(data, data.x_train[i : i + batch_size]), torch.from_numpy(data.y_train[i : i + batch_size])
+            with wrap_user_errors("prune: the model gives no gradients in eval mode, which the taylor criterion needs"):
+                loss(x, module(x), y).backward()  # type: ignore[no-untyped-call]
 
 
 def report(before: Cost, after: Cost, whole: Mapping[str, str]) -> str:

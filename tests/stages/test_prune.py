@@ -16,7 +16,7 @@ from pipeline.artifacts import FloatModel
 from pipeline.data.dataset import Dataset
 from pipeline.errors import RecipeError
 from pipeline.stages.prune import Prune
-from pipeline.training.channels import NotSafe, find_groups, remove_channels
+from pipeline.training.channels import Criterion, NotSafe, find_groups, remove_channels
 from pipeline.training.cost import cost
 
 
@@ -240,3 +240,24 @@ def test_a_model_that_fails_when_traced_stays_whole(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torch_pruning.DependencyGraph.build_dependency", fail)
     groups = find_groups(Odd().eval(), torch.randn(2, 1, 8, 8), "magnitude", 2)
     assert groups.whole == {"the whole model": "torch-pruning can not trace it (no such operator)"}
+
+
+class PartlyFrozen(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.conv, self.dense = nn.Conv2d(1, 16, 3, bias=False), nn.Conv2d(16, 16, 3), nn.Linear(16, 10)
+        self.front.weight.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(F.relu(self.conv(F.relu(self.front(x)))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "taylor"])
+def test_frozen_weights_lose_channels_and_stay_frozen(criterion: Criterion, data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = PartlyFrozen().eval()
+    pruned = Prune(keep=0.4, epochs=2, criterion=criterion).run(FloatModel(module, data), context(tmp_path)[0]).module
+    assert [n for n, p in pruned.named_parameters() if not p.requires_grad] == ["front.weight"]
+    left = pruned.get_parameter("front.weight")
+    assert len(left) < 16
+    assert all(any(torch.equal(row, old) for old in module.front.weight) for row in left)
