@@ -57,7 +57,7 @@ class Prune:
         with deterministic(ctx.seed, module, data.input_shape):
             for step in range(1, self.steps + 1):
                 target = math.floor(before.macs * self.keep ** (step / self.steps))
-                module, left_whole = cut(self, module, data, target)
+                module, left_whole = cut(self, module, data, target, ctx.seed)
                 whole.update(left_whole)
                 epochs = self.epochs * step // self.steps - self.epochs * (step - 1) // self.steps
                 if epochs:

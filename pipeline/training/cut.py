@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -37,13 +38,15 @@ class CutSettings(Protocol):
     def batch_size(self) -> int: ...
 
 
-def cut(settings: CutSettings, module: nn.Module, data: Dataset, target: int) -> tuple[nn.Module, Mapping[str, str]]:
+def cut(
+    settings: CutSettings, module: nn.Module, data: Dataset, target: int, seed: int
+) -> tuple[nn.Module, Mapping[str, str]]:
     """A copy of `module` (in eval mode) with at most `target` MACs, and the groups that were left whole, with why."""
     if cost(module, data.input_shape).macs <= target:
         return module, {}
     example = batch_of(data, data.x_train[:2])
     if settings.criterion == "taylor":
-        _gradients(module, data, settings.batch_size)
+        gradients(module, data, settings.batch_size, seed)
     groups = find_groups(module, example, settings.criterion, settings.round_to)
     module.zero_grad(set_to_none=True)
     removed = _fewest(settings, module, data, example, groups, target)
@@ -132,13 +135,16 @@ def _removed(settings: CutSettings, groups: Groups, level: int) -> dict[str, lis
     return removed
 
 
-def _gradients(module: nn.Module, data: Dataset, batch_size: int) -> None:
-    """Gradients of the loss on training images, summed in `.grad`; of frozen weights, too, which lose channels as others."""
+def gradients(module: nn.Module, data: Dataset, batch_size: int, seed: int) -> None:
+    """Gradients of the loss on training images, drawn from all of them, summed in `.grad`; of frozen weights, too, which
+    lose channels as others do."""
     loss = data.task.loss()
     module.zero_grad(set_to_none=True)  # the last fine-tuning batch left its own
+    chosen = np.random.default_rng(seed).permutation(len(data.y_train))[:_TAYLOR_IMAGES]  # a file may be sorted by class
     with unfrozen(module):
-        for i in range(0, min(_TAYLOR_IMAGES, len(data.y_train)), batch_size):
-            x, y = batch_of(data, data.x_train[i : i + batch_size]), torch.from_numpy(data.y_train[i : i + batch_size])
+        for i in range(0, len(chosen), batch_size):
+            part = chosen[i : i + batch_size]
+            x, y = batch_of(data, data.x_train[part]), torch.from_numpy(data.y_train[part])
             with wrap_user_errors("prune: the model gives no gradients in eval mode, which the taylor criterion needs"):
                 loss(x, module(x), y).backward()  # type: ignore[no-untyped-call]
 

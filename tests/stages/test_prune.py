@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,9 +17,11 @@ from weights import Dies, Fails, same
 from pipeline.artifacts import FloatModel
 from pipeline.data.dataset import Dataset
 from pipeline.errors import RecipeError
+from pipeline.preprocess import Normalization
 from pipeline.stages.prune import Prune
 from pipeline.training.channels import Criterion, NotSafe, find_groups, remove_channels
 from pipeline.training.cost import cost
+from pipeline.training.cut import gradients
 
 
 @pytest.mark.parametrize("criterion", ["magnitude", "taylor", "bn_scale", "random"])
@@ -240,6 +244,35 @@ def test_a_model_that_fails_when_traced_stays_whole(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torch_pruning.DependencyGraph.build_dependency", fail)
     groups = find_groups(Odd().eval(), torch.randn(2, 1, 8, 8), "magnitude", 2)
     assert groups.whole == {"the whole model": "torch-pruning can not trace it (no such operator)"}
+
+
+class Records(nn.Module):
+    """`seen` are its batches, by the values of a first pixel that is the example's number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(2, 10)
+        self.seen: list[list[int]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x[:, 0, 0, 0].round().int().tolist())
+        return self.dense(x.flatten(1))
+
+
+@pytest.mark.parametrize("batch_size", [300, 5000])
+def test_taylor_looks_at_images_of_the_whole_file(batch_size: int, data: Dataset) -> None:
+    x = np.zeros((3000, 1, 2, 1), np.float32)
+    x[:, 0, 0, 0] = np.arange(3000)
+    ordered = replace(data, x_train=x, y_train=np.arange(3000) // 300, normalization=Normalization((0.0,), (1.0,)))
+    module = Records()
+    gradients(module, ordered, batch_size, 0)
+    seen = [number for batch in module.seen for number in batch]
+    assert len(set(seen)) == len(seen) == 1024
+    assert max(map(len, module.seen)) == min(batch_size, 1024)
+    assert min(np.bincount(np.array(seen) // 300, minlength=10)) > 60, "about a hundred of each class"
+    again = Records()
+    gradients(again, ordered, batch_size, 0)
+    assert again.seen == module.seen
 
 
 class PartlyFrozen(nn.Module):
