@@ -12,11 +12,12 @@ from pipeline.strict import parse
 from pipeline.tasks.task import Measure, Task, TaskRecipe
 
 DEFAULT = "classification"
+_SHARED = ("task", "class_names")
 
 
 def names() -> tuple[str, ...]:
     """The folder's listing is the registry; nothing is imported."""
-    return tuple(sorted(i.name for i in pkgutil.iter_modules(__path__) if i.name != "task"))
+    return tuple(sorted(i.name for i in pkgutil.iter_modules(__path__) if i.name not in _SHARED))
 
 
 def measures() -> dict[str, Measure]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.ir import Array
-from pipeline.tasks.classification import class_indexes, stored_names
+from pipeline.tasks.class_names import class_indexes, class_names
 from pipeline.tasks.task import Examples, Given, Histogram, Labelled, Measure, Scores
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class ReconstructionRecipe:
             raise RecipeError(f"{given.where}: task.anomalous names classes, but there is no y_train or no y_test.")
         y = class_indexes(given.y_train, given.train, f"{given.where}: y_train")
         y_test = class_indexes(given.y_test, given.test, f"{given.where}: y_test")
-        in_file = () if given.stored is None else stored_names(given.stored, given.where)
-        names = given.names or in_file or tuple(map(str, range(int(max(y.max(), y_test.max())) + 1)))
+        names = class_names(given, int(max(y.max(), y_test.max())))
         for name in self.anomalous:
             if name not in names:
                 raise RecipeError(

@@ -62,6 +62,14 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "anomalies only": ({"kind": "reconstruction", "anomalous": ["0", "1", "2"]}, CLASSES, "none is left to learn from."),
     "anomalies without labels": ({"kind": "reconstruction", "anomalous": ["0"]}, {}, "there is no y_train or no y_test."),
+    "two anomalies of one name": (
+        {"kind": "reconstruction", "anomalous": ["b"]}, {**CLASSES, "classes": np.array(["a", "b", "b"])},
+        "more than one class is called 'b'; each needs a name of its own.",
+    ),
+    "an anomaly without a name": (
+        {"kind": "reconstruction", "anomalous": ["b"]}, {**CLASSES, "classes": np.array(["a", "b"])},
+        "label 2 is out of range, there are 2 classes (0 to 1): a, b.",
+    ),
     "another task": ({"kind": "regresion"}, CLASSES, "task.kind = 'regresion' is not known. Did you mean 'regression'?"),
     "another task's key": ({"form": "classes", "unit": "m"}, CLASSES, "r.toml: task.unit: unknown key."),
     "a long unit": ({"kind": "regression", "unit": "m" * 30}, NUMBERS, "must be at most 20 printable characters."),
@@ -103,6 +111,18 @@ def test_anomalous_classes_are_left_out_of_training(tmp_path: Path) -> None:
     rows = np.concatenate([data.x_train, data.x_val]).reshape(-1, 4)[:, 0] / 4
     assert not (rows.astype(int) % 3 == 1).any()
     assert np.array_equal(data.y_test, CLASSES["y_test"] == 1)
+
+
+@pytest.mark.parametrize("task", [{}, {"kind": "reconstruction", "anomalous": ["b"]}], ids=["classes", "anomalies"])
+def test_names_in_another_order_than_the_files_are_refused(task: Mapping[str, Any], tmp_path: Path) -> None:
+    named = {**CLASSES, "classes": np.array(["a", "b", "c"])}
+    with pytest.raises(RecipeError) as e:
+        dataset(tmp_path, task, named, classes=("a", "c", "b"))
+    assert str(e.value) == (
+        "data source 'd.npz': data.classes has the file's names in another order: class 1 is 'c' in the one, 'b' in the "
+        "other. Leave data.classes out."
+    )
+    assert dataset(tmp_path, {}, named, classes=("x", "y", "z")).classes == ("x", "y", "z")
 
 
 MODELS = {
