@@ -14,6 +14,10 @@ from pipeline.data.dataset import Dataset
 from pipeline.errors import RecipeError
 from pipeline.host.users_code import ANY_ERROR, frames_in, place_in, wrap_user_errors
 
+# as autograd calls the steps of a forward pass
+_SIGMOIDS = ("SigmoidBackward", "HardsigmoidBackward")
+_MOVES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Permute", "Transpose", "TBackward", "Clone", "Cat")
+
 
 def try_inference(module: nn.Module, data: Dataset, name: str, loaded: bool) -> None:
     """RecipeError unless `module`, in eval mode, gives for images what their task needs; `loaded`: its weights come from a
@@ -25,6 +29,11 @@ def try_inference(module: nn.Module, data: Dataset, name: str, loaded: bool) -> 
         raise RecipeError(
             f"{name} gives NaN or infinity for the data's images. Check that data.mean and data.std fit the raw "
             f"values{', and the weights in model.checkpoint' if loaded else ''}."
+        )
+    if data.task.answers_by_sign and y.min() >= 0 and _ends_in_sigmoid(module, data):
+        raise RecipeError(
+            f"{name} ends in a sigmoid, which is never below 0: outputs must be logits, and those above 0 are a yes. "
+            "Leave the sigmoid out."
         )
     if not loaded and (wrong := data.task.wrong_outputs(y.numpy())):
         raise RecipeError(f"{name} {wrong}")
@@ -59,6 +68,18 @@ def try_training(module: nn.Module, data: Dataset, name: str) -> None:
                 f"{name} can not be trained: a result{place_in(frames_in(trace))} that its gradient needs is later changed "
                 "in place. Write x = x + 1, not x += 1 or x.add_(1), and no inplace=True."
             ) from e
+
+
+def _ends_in_sigmoid(module: nn.Module, data: Dataset) -> bool:
+    """Whether a sigmoid makes the outputs; what only moves values after it does not count. Values alone do not tell: small
+    logits of two images may lie between 0 and 1, too."""
+    try:
+        step = module(_images(data)).grad_fn
+    except ANY_ERROR:  # a forward for inference alone
+        return False
+    while step is not None and step.name().startswith(_MOVES):
+        step = step.next_functions[0][0]
+    return step is not None and step.name().startswith(_SIGMOIDS)
 
 
 def _images(data: Dataset) -> Tensor:

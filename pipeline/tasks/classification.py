@@ -101,6 +101,10 @@ class Classification:
         return self.form == "classes"
 
     @property
+    def answers_by_sign(self) -> bool:
+        return self.form != "classes"
+
+    @property
     def groups(self) -> tuple[str, ...]:
         return ("all",) if self.form == "multi_label" else self.classes
 

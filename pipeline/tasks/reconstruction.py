@@ -106,6 +106,10 @@ class Reconstruction:
         return False
 
     @property
+    def answers_by_sign(self) -> bool:
+        return False
+
+    @property
     def groups(self) -> tuple[str, ...]:
         return (NORMAL,)
 

@@ -120,6 +120,10 @@ class Regression:
         return False
 
     @property
+    def answers_by_sign(self) -> bool:
+        return False
+
+    @property
     def groups(self) -> tuple[str, ...]:
         return ("all",)
 

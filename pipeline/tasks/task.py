@@ -145,6 +145,10 @@ class Task(Protocol):
         """Whether the largest output is the answer, so that answers of two devices can be compared by it."""
 
     @property
+    def answers_by_sign(self) -> bool:
+        """Whether an output above 0 is a yes, so that outputs that are never below 0 say nothing."""
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """Which kinds of examples every split and calibration set shall have in the data's proportion; `group` of each."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,41 @@ def test_a_model_that_gives_something_else_is_refused(case: str, tmp_path: Path)
     with pytest.raises(RecipeError) as e:
         load_model(ModelRecipe("odd_model:build", arguments=arguments), data, 0, tmp_path)
     assert message in str(e.value)
+
+
+SIGMOIDS = {
+    "layer": "nn.Flatten(), nn.Linear(4, count), nn.Sigmoid()",
+    "hard": "nn.Flatten(), nn.Linear(4, count), nn.Hardsigmoid()",
+    "moved": "nn.Flatten(), nn.Linear(4, count), nn.Sigmoid(), nn.Unflatten(1, (count, 1)), nn.Flatten()",
+}
+
+
+def fitted(folder: Path, form: str, layers: str, checkpoint: bool = False) -> None:
+    labels = {"one_logit": {k: v % 2 for k, v in CLASSES.items()}, "multi_label": SETS, "classes": CLASSES}[form]
+    name = f"model_{hashlib.sha256(layers.encode()).hexdigest()[:8]}"
+    (folder / f"{name}.py").write_text(
+        f"from torch import nn\ndef build(shape, count):\n    return nn.Sequential({layers})\n"
+    )
+    data = dataset(folder, {"form": form}, labels, mean=(80.0,), std=(50.0,))
+    outputs = data.task.outputs(data.input_shape)
+    np.savez(folder / "w.npz", **{"1.weight": np.ones((outputs, 4), np.float32), "1.bias": np.zeros(outputs, np.float32)})
+    load_model(ModelRecipe(f"{name}:build", checkpoint=Path("w.npz") if checkpoint else None), data, 0, folder)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True], ids=["untrained", "checkpoint"])
+@pytest.mark.parametrize("form", ["one_logit", "multi_label"])
+@pytest.mark.parametrize("end", SIGMOIDS)
+def test_a_sigmoid_at_the_end_is_refused_where_the_sign_is_the_answer(
+    end: str, form: str, checkpoint: bool, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"ends in a sigmoid, which is never below 0.* Leave the sigmoid out\.$"):
+        fitted(tmp_path, form, SIGMOIDS[end], checkpoint)
+    fitted(tmp_path, form, "nn.Flatten(), nn.Linear(4, count)", checkpoint)
+    fitted(tmp_path, "classes", SIGMOIDS[end], checkpoint)
+
+
+def test_logits_between_0_and_1_are_no_sigmoids(tmp_path: Path) -> None:
+    fitted(tmp_path, "one_logit", "nn.Sequential(nn.Flatten(), nn.AvgPool1d(4), nn.Sigmoid()), nn.Linear(1, count)")
 
 
 RECIPE = 'name = "r"\n[task]\n{task}\n[data]\nsource = "diabetes"\n[model]\nfactory = "mlp"\n'
