@@ -231,6 +231,7 @@ class _Loop:
                     progress=self.display.progress,
                     name=self.name,
                     code_folders=self.recipe.code_folders,
+                    kept_in=kept,
                 )
                 with users_part(self.recipe.references, stage.name, "run()"):
                     artifact = stage.run(artifact, context)

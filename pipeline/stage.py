@@ -41,8 +41,9 @@ class StageLog(Protocol):
 @dataclass(frozen=True)
 class Context:
     """What a stage may use besides its artifact. `device` is the target and what runs its models, resolved before any work.
-    `folder` is the run's folder; the stage writes below it. `name` is the recipe's: what the model is called in the
-    generated code. Modules of the user's are looked for in `code_folders`."""
+    `folder` is the run's folder; the stage writes below it, its own files in `kept`: another folder each time that a stage
+    is listed. `name` is the recipe's: what the model is called in the generated code. Modules of the user's are looked for
+    in `code_folders`."""
 
     device: Device
     folder: Path
@@ -51,15 +52,20 @@ class Context:
     progress: Progress
     name: str = "model"
     code_folders: tuple[Path, ...] = ()
+    kept_in: str = ""
 
     @property
     def target(self) -> Target:
         return self.device.target
 
+    @property
+    def kept(self) -> Path:
+        return self.folder / self.kept_in
 
-def keep_text(text: str, ctx: Context, stage: str, name: str) -> None:
-    """Write `<stage>/<name>` in the run's folder, and record it."""
-    path = ctx.folder / stage / name
+
+def keep_text(text: str, ctx: Context, name: str) -> None:
+    """Write the file `name` to the stage's folder in the run's, and record it."""
+    path = ctx.kept / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     ctx.log.file(path)

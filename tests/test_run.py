@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from finished import measured
 from rich.console import Console
@@ -212,6 +213,17 @@ def test_each_stage_has_a_folder_of_its_own() -> None:
     assert [folder for folder, _ in steps_of([Train(), Prune(), Prune(), Distill(), Prune()])] == [
         "train", "prune", "prune-2", "distill", "prune-3",
     ]  # fmt: skip
+
+
+def test_a_stage_that_is_listed_twice_keeps_the_files_of_both(tmp_path: Path) -> None:
+    cut = [Prune(keep=keep, steps=1, epochs=0, criterion="magnitude") for keep in (0.8, 0.5)]
+    folder = run(recipe(tmp_path, Weigh(), *cut, Ship()), CORTEX_M4, out=tmp_path / "build").folder
+    for kept in ("prune", "prune-2"):
+        weights, module = (np.load(folder / kept / f"{name}.npz") for name in ("weights", "module"))
+        assert all(np.array_equal(weights[name], module[name]) for name in weights)
+    first, second = ((folder / kept / "pruning.md").read_text() for kept in ("prune", "prune-2"))
+    assert "789,760 ->" in first
+    assert "789,760 ->" not in second
 
 
 def test_order_is_checked() -> None:

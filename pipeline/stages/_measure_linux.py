@@ -85,7 +85,7 @@ def measure_linux(package: LinuxPackage, ctx: Context, n: int, settings: LinuxSe
     )
     ctx.log.tags({"device": m.device, **scores.tags, "valid": "; ".join(m.invalid) or "yes"})
     record = json.dumps(_record(package, m, ctx), indent=2, allow_nan=False)
-    keep_text(record + "\n", ctx, "measure", "measurement.json")
+    keep_text(record + "\n", ctx, "measurement.json")
     return Measured(
         package=package,
         measurement=m,

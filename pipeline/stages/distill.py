@@ -66,7 +66,7 @@ class Distill:
                 student, artifact.data, schedule, self.loss(artifact.data.task, artifact.teacher), ctx, stage=self.name
             )
             ctx.log.metrics({"best_epoch": best})
-            record(student, artifact.data, ctx, self.name)
+            record(student, artifact.data, ctx)
         return FloatModel(student, artifact.data, artifact.teacher)
 
     def loss(self, task: Task, teacher: nn.Module) -> Loss:

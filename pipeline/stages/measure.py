@@ -100,7 +100,7 @@ class Measure:
         )
         ctx.log.tags({"device": measurement.device, "counter": measurement.counter, **scores.tags})
         record = _record(artifact, measurement, bit_exact, ctx, energy)
-        keep_text(json.dumps(record, indent=2, allow_nan=False) + "\n", ctx, self.name, "measurement.json")
+        keep_text(json.dumps(record, indent=2, allow_nan=False) + "\n", ctx, "measurement.json")
         return Measured(artifact, measurement, bit_exact, outputs, scores.values, energy, "estimated")
 
 

@@ -66,13 +66,13 @@ class Prune:
                     best = fit(module, data, schedule, data.task.loss(), in_round, stage=self.name, first_epoch=epoch)
                     ctx.log.metrics({"best_epoch": best and epoch + best})  # of the last round; 0: as it was cut
                 epoch += epochs
-            record(module, data, ctx, self.name)
+            record(module, data, ctx)
         after = cost(module, data.input_shape)
         ctx.log.metrics({"macs_before": before.macs, "parameters_before": before.parameters})
         ctx.log.metrics(
             {"macs_kept": after.macs / max(1, before.macs), "macs_asked": self.keep, "channels_multiple": self.round_to}
         )
-        keep_text(report(before, after, whole), ctx, self.name, "pruning.md")
+        keep_text(report(before, after, whole), ctx, "pruning.md")
         return FloatModel(module, data, artifact.teacher or artifact.module)
 
     def _in_round(self, step: int, ctx: Context) -> Context:

@@ -101,7 +101,7 @@ class Quantize:
         ctx.log.metrics({"sqnr_db_worst_layer": min(layers.values()), "source_max_lsb": source_max_lsb})
         ctx.log.params({"calibration_images": len(chosen.images), "calibration_sha256": chosen.sha256})
         ctx.log.tags({"graph_sha256": model.graph.sha256()})
-        keep_text(int8.report(imported.graph, layers), ctx, self.name, "layers.md")
+        keep_text(int8.report(imported.graph, layers), ctx, "layers.md")
         return replace(model, float_module=artifact.module)
 
     def select(self, data: Dataset, folders: Sequence[Path] = ()) -> Selection:

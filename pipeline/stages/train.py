@@ -69,5 +69,5 @@ class Train:
                 best = fit(module, artifact.data, schedule, loss, ctx, stage=self.name, trained=False)
                 ctx.log.metrics({"best_epoch": best})
             module.eval()
-            record(module, artifact.data, ctx, self.name)
+            record(module, artifact.data, ctx)
         return FloatModel(module, artifact.data)

@@ -11,9 +11,9 @@ from pipeline.training.cost import cost
 from pipeline.training.fit import predict
 
 
-def record(module: nn.Module, data: Dataset, ctx: Context, stage: str) -> None:
-    """Log the task's scores, macs and parameters; save `<stage>/weights.npz`."""
+def record(module: nn.Module, data: Dataset, ctx: Context) -> None:
+    """Log the task's scores, macs and parameters; save weights.npz to the stage's folder."""
     found = data.task.scores(predict(module, data, data.x_test), data.test_examples())
     price = cost(module, data.input_shape)
     ctx.log.metrics({**found.values, "macs": price.macs, "parameters": price.parameters})
-    ctx.log.file(save_weights(module, ctx.folder / stage / "weights.npz"))
+    ctx.log.file(save_weights(module, ctx.kept / "weights.npz"))

@@ -119,7 +119,7 @@ def test_every_test_image_is_replayed(firmware: Firmware, digits: Dataset, tmp_p
 
     (written,) = log.files
     record = json.loads(written.read_text())
-    assert written == tmp_path / "measure" / "measurement.json"
+    assert written == tmp_path / "measurement.json"
     assert record["firmware_sha256"] == firmware.sha256
     assert record["ticks"] == list(m.ticks)
     assert len(m.ticks) == 3

@@ -38,7 +38,7 @@ def test_prune_reaches_its_macs_with_channels_in_fours(
     assert log.metrics_["macs_kept"] == found.macs / 789_760
     assert all(layer.channels % 4 == 0 for layer in found.layers if layer.name != "dense")
     assert pruned.teacher is model.module
-    left_whole = tmp_path / "prune" / "pruning.md"
+    left_whole = tmp_path / "pruning.md"
     assert left_whole in log.files
     assert "| dense | 10 -> 10 |" in left_whole.read_text()
     assert "- dense: it makes the model's output" in left_whole.read_text()
@@ -103,7 +103,7 @@ def test_groups_that_break_the_model_stay_whole_and_are_named(data: Dataset, tmp
     assert channels["stem"] == 8
     assert channels["last"] < 16
     assert channels["conv"] == 16
-    said = (tmp_path / "prune" / "pruning.md").read_text()
+    said = (tmp_path / "pruning.md").read_text()
     assert "- conv: torch-pruning couples its channels wrongly (index 8 is out of bounds" in said
 
 
