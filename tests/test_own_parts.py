@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from pipeline import target
 from pipeline.cli import app
-from pipeline.errors import RecipeError
+from pipeline.errors import DeviceError, RecipeError
 from pipeline.recipe import load
 from pipeline.run import run
+from pipeline.tracking.users import UsersTracker
 
 NUMBER = count()  # modules of their own names: Python keeps what it imported
 RECIPE = """
@@ -254,3 +255,34 @@ def test_the_users_tracker_is_told_of_a_failure(place: Path) -> None:
     assert done.exit_code == 2
     assert "Traceback" not in done.output
     assert json.loads(Path("diary.json").read_text())[-1] == ["ended", "RecipeError"]
+
+
+TRACKER = """
+class Log:
+    metrics = params = tags = file = text = dataset = files = lambda self, *a, **k: None
+
+class Part:
+    def __enter__(self): return Log()
+    def __exit__(self, kind, error, trace): raise OSError("disk full")
+
+class Full(Part):
+    run_id = page = "x"
+    log = Log()
+    def __init__(self, experiment, run_name): pass
+    def stage(self, name, params): return Part()
+"""
+
+
+@pytest.mark.parametrize("error", [DeviceError("the device is gone"), KeyboardInterrupt()], ids=["failure", "ctrl-c"])
+def test_a_tracker_that_fails_at_the_end_hides_no_other_error(error: BaseException, tmp_path: Path) -> None:
+    module = f"full{next(NUMBER)}"
+    (tmp_path / f"{module}.py").write_text(TRACKER)
+    tracker = UsersTracker(f"{module}:Full", (tmp_path,), "e", "r")
+    with pytest.raises(type(error)) as e, tracker, tracker.stage("train", {}):
+        raise error
+    assert e.value is error
+    stage, whole = error.__notes__
+    assert stage.startswith(f"tracking.tracker '{module}:Full' failed when stage 'train' ended: OSError: disk full (")
+    assert whole.startswith(f"tracking.tracker '{module}:Full' failed when the run ended: OSError: disk full (")
+    with pytest.raises(RecipeError, match="failed when the run ended"), tracker:
+        pass

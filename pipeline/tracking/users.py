@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.errors import RecipeError
+from pipeline.errors import PipelineError, RecipeError
 from pipeline.host.users_code import users_object, wrap_user_errors
 from pipeline.measurement.kind import Kind
 
@@ -72,7 +72,7 @@ class UsersTracker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        with wrap_user_errors(f"{self._what} failed when the run ended"):
+        with _ending(f"{self._what} failed when the run ended", error):
             self._inner.__exit__(kind, error, trace)
 
     @contextmanager
@@ -83,7 +83,7 @@ class UsersTracker:
         try:
             yield log
         except BaseException as error:
-            with wrap_user_errors(f"{self._what} failed when stage {name!r} ended"):
+            with _ending(f"{self._what} failed when stage {name!r} ended", error):
                 nested.__exit__(type(error), error, error.__traceback__)
             raise
         with wrap_user_errors(f"{self._what} failed when stage {name!r} ended"):
@@ -99,3 +99,17 @@ class UsersTracker:
                 raise RecipeError(
                     f"{self._what} is no tracker: {called} has no `{name}`. pipeline/tracking/tracker.py says what one has."
                 )
+
+
+@contextmanager
+def _ending(what: str, error: BaseException | None) -> Iterator[None]:
+    """Around the end of a part of the user's. What fails there is a note on the `error` that ended it, if one did: that one
+    says what happened, and the command's exit code."""
+    try:
+        with wrap_user_errors(what):
+            yield
+    except PipelineError as e:
+        if error is None:
+            raise
+        if e is not error:
+            error.add_note(str(e))
