@@ -143,6 +143,7 @@ def load(
     train, val = stratified(task.group(y), recipe.validation, seed)
     if not len(val) or not len(train):
         raise RecipeError(f"{where}: {len(y)} images leave none for training or validation; give more data.")
+    task = labelled.fitted(y[train]) if labelled.fitted else task
     splits = (x[train], y[train], x[val], y[val], x_test, y_test)
     described = (task, normalization, recipe.shift, recipe.flip)
     return Dataset(

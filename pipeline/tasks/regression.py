@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -66,17 +67,22 @@ class RegressionRecipe:
         count = y.shape[1]
         if y_test.shape[1] != count:
             raise RecipeError(f"{given.where}: y_train has {count} numbers for each example but y_test {y_test.shape[1]}.")
-        names = self.names or tuple(map(str, range(count)))
+        if self.names and len(self.names) != count:
+            raise RecipeError(f"{given.where}: task.names names {len(self.names)} outputs but labels have {count}.")
+        fitted = partial(self._fitted, where=given.where)
+        return Labelled(fitted(y), y, y_test, np.ones(given.train, bool), fitted)
+
+    def _fitted(self, y: Array, where: str) -> Regression:
+        names = self.names or tuple(map(str, range(y.shape[1])))
         mean = self._one_each("mean", self.mean, y.mean(axis=0, dtype=np.float64))
         std = self._one_each("std", self.std, y.std(axis=0, dtype=np.float64))
-        if len(names) != count:
-            raise RecipeError(f"{given.where}: task.names names {len(names)} outputs but labels have {count}.")
         for name, s in zip(names, std, strict=True):
             if not s > 0:
                 raise RecipeError(
-                    f"{given.where}: y_train: the labels of output {name!r} are all the same; there is nothing to learn."
+                    f"{where}: y_train: the labels of output {name!r} are all the same in the training split; there is "
+                    "nothing to learn."
                 )
-        return Labelled(Regression(mean, std, names, self.unit), y, y_test, np.ones(given.train, bool))
+        return Regression(mean, std, names, self.unit)
 
     def _one_each(self, key: str, given: tuple[float, ...] | None, found: Array) -> tuple[float, ...]:
         values = given or tuple(map(float, found))

@@ -82,12 +82,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """A task made for its data, checked labels of both splits, and which training examples are to be used: bool (train,)."""
+    """A task made for its data, checked labels of both splits, and which training examples are to be used: bool (train,).
+    `fitted` makes the task of the labels that are trained on, once they are known, where it takes something from them."""
 
     task: Task
     y_train: Array
     y_test: Array
     used: Array
+    fitted: Callable[[Array], Task] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

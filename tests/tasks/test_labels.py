@@ -47,7 +47,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"kind": "regression"}, {**NUMBERS, "y_train": np.array(["a"] * N)}, '"regression" it must hold 40 numbers',
     ),
     "no number": ({"kind": "regression"}, {**NUMBERS, "y_test": np.full(TEST, np.nan)}, "y_test holds NaN, infinity"),
-    "the same numbers": ({"kind": "regression"}, {**NUMBERS, "y_train": np.ones(N)}, "all the same; there is nothing to"),
+    "the same numbers": ({"kind": "regression"}, {**NUMBERS, "y_train": np.ones(N)}, "all the same in the training split"),
     "names of other outputs": ({"kind": "regression", "names": ["a", "b"]}, NUMBERS, "names 2 outputs but labels have 1."),
     "a mean for others": ({"kind": "regression", "mean": [1, 2]}, NUMBERS, "mean has 2 values but labels have 1 numbers"),
     "one split has more": (
@@ -89,13 +89,21 @@ def test_numbers_are_kept_in_their_units_and_standardised_by_the_training_exampl
     two = {k: np.stack([v, 10 * v + 3], axis=1) for k, v in NUMBERS.items()}
     data = dataset(tmp_path, {"kind": "regression", "names": ["a", "b"], "unit": "K"}, two)
     assert isinstance(data.task, Regression)
-    assert data.task.mean == pytest.approx(tuple(two["y_train"].mean(axis=0)))
-    assert data.task.std == pytest.approx(tuple(two["y_train"].std(axis=0)))
+    assert data.task.mean == pytest.approx(tuple(data.y_train.mean(axis=0)))
+    assert data.task.std == pytest.approx(tuple(data.y_train.std(axis=0)))
+    fewer = dataset(tmp_path, {"kind": "regression"}, NUMBERS, limit=20)
+    assert isinstance(fewer.task, Regression)
+    assert fewer.task.mean == pytest.approx((fewer.y_train.mean(),)), "neither validation nor what the limit leaves out"
     assert (data.task.names, data.task.unit, data.classes) == (("a", "b"), "K", ())
     np.testing.assert_allclose(data.y_test, two["y_test"], rtol=1e-6)
     assert (len(data.y_train), len(data.y_val)) == (32, 8)
     own = dataset(tmp_path, {"kind": "regression", "mean": 0, "std": 1}, two).task
     assert own == Regression((0.0, 0.0), (1.0, 1.0), ("0", "1"))
+
+
+def test_a_training_split_of_one_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"y_train: .* output '0' are all the same in the training split"):
+        dataset(tmp_path, {"kind": "regression"}, {**NUMBERS, "y_train": (np.arange(N) == 7) * 1.0}, validation=0.9)
 
 
 def test_an_autoencoder_needs_no_labels(tmp_path: Path) -> None:
