@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,12 @@ class Recipe:
     def sha256(self) -> str:
         """Identity of all settings, wherever the recipe's folder is."""
         tables = self._tables(self.data, self.model)
-        text = json.dumps(tables, sort_keys=True, default=lambda path: os.path.relpath(path, self.folder))
+        text = json.dumps(tables, sort_keys=True, default=self._as_text)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _as_text(self, value: Any) -> str:
+        """A path from the recipe's folder; a date or time, which JSON has not, as TOML has it."""
+        return os.path.relpath(value, self.folder) if isinstance(value, Path) else toml_value(value)
 
     def _tables(self, data: DataRecipe, model: ModelRecipe) -> dict[str, Any]:
         tables: dict[str, Any] = {"name": self.name, "seed": self.seed, "stages": [*map(self._table, self.stages)]}
@@ -130,7 +135,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     task = read_recipe(table.get("task", {}), f"{where}: task")
     for name, why in task.unused().items():
         part, key = name.split(".")
-        if key in table.get(part, {}):
+        if isinstance(table.get(part), Mapping) and key in table[part]:
             raise RecipeError(f"{where}: {name} is of no use {why}")
     data = parse(DataRecipe, table["data"], f"{where}: data")
     model = parse(ModelRecipe, table["model"], f"{where}: model")
@@ -255,7 +260,11 @@ def toml_value(value: Any) -> str:
         return "{" + ", ".join(f"{json.dumps(str(k))} = {toml_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml_value(v) for v in value) + "]"
-    if isinstance(value, bool | int | float):
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, float):
+        return repr(value)  # inf and nan, too
+    if isinstance(value, bool | int):
         return json.dumps(value)
     return quoted(str(value))
 

@@ -28,7 +28,8 @@ def choose(listed: Sequence[str], table: Mapping[str, Any], folders: Sequence[Pa
     `<stage> = false`), and each of the user's stages that has a table `after` the one it names, or where it fits last."""
     own = [key for key in table if is_reference(key) and table[key] is not False]
     if listed:
-        return tuple((name, _class(name, folders, where)) for name in _known(listed, own, where))
+        tables = [name for name in builtin.names() if table.get(name, False) is not False]
+        return tuple((name, _class(name, folders, where)) for name in _known(listed, [*tables, *own], where))
     order = [n for n in builtin.ORDER if n not in builtin.OPTIONAL or table.get(n, False) is not False]
     chosen = [(name, builtin.find(name)) for name in order]
     for key in own:
@@ -67,15 +68,15 @@ def check_order(stages: Sequence[Stage]) -> None:
         raise RecipeError(f"stages: the last must be {builtin.ORDER[-1]!r}; {before} gives a {gives.__name__}.")
 
 
-def _known(listed: Sequence[str], own: Sequence[str], where: str) -> Sequence[str]:
-    known = [*builtin.names(), *own]
+def _known(listed: Sequence[str], tables: Sequence[str], where: str) -> Sequence[str]:
+    known = list(dict.fromkeys((*builtin.names(), *tables)))
     for name in listed:
         if name not in known and not is_reference(name):
             raise RecipeError(
                 f"{where}: stages: unknown stage {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, and your "
                 'own as "module:Class".'
             )
-    left = [key for key in own if key not in listed]
+    left = [key for key in tables if key not in listed]
     if left:
         raise RecipeError(f"{where}: {left[0]}: `stages` does not list it, so its table is of no use. Add it there.")
     return listed

@@ -52,6 +52,20 @@ def test_stages_can_be_listed(tmp_path: Path) -> None:
     assert names(write(tmp_path), f"stages={listed}") == listed
 
 
+def test_the_table_of_a_stage_that_is_not_listed_is_refused(tmp_path: Path) -> None:
+    listed = ["train", "quantize", "codegen", "measure"]
+    path = write(tmp_path, f"stages = {listed}\n{SMALL}")
+    with pytest.raises(RecipeError, match=r"recipe\.toml: prune: `stages` does not list it, so its table is of no use"):
+        load(path, ["prune.keep=0.3"])
+    assert names(path, "prune=false") == listed
+
+
+@pytest.mark.parametrize("kind", ["regression", "reconstruction", "classification"])
+def test_a_stage_can_be_switched_off_whatever_the_task(kind: str, tmp_path: Path) -> None:
+    path = write(tmp_path, SMALL + "[prune]\n[distill]\n")
+    assert "distill" not in names(path, f"task.kind={kind}", "distill=false")
+
+
 def test_set_overrides_with_toml_values(tmp_path: Path) -> None:
     recipe = load(
         write(tmp_path, SMALL + "[prune]\nkeep = 0.9\n"),
@@ -155,6 +169,19 @@ def test_resolved_recipe_reads_back_as_the_same(tmp_path: Path) -> None:
     assert read.data.source == str(tmp_path / "data" / "my.npz")
     assert read.model.checkpoint == tmp_path / "w.npz"
     assert tomllib.loads(recipe.toml(()))["data"]["classes"] == ['a"b', "ü"]
+
+
+ODD = ["2024-01-01", "2024-01-01T12:30:00", "12:30:00", "2024-01-01T12:30:00+01:00", "inf", "-inf", "nan", "[inf, 1.0]"]
+
+
+@pytest.mark.parametrize("table", ["model", "data"])
+@pytest.mark.parametrize("value", ODD)
+def test_arguments_of_every_kind_that_toml_has_are_written_as_they_were(value: str, table: str, tmp_path: Path) -> None:
+    text = SMALL.replace('"digits"', '"mine:arrays"')
+    recipe = load(write(tmp_path, text), [f"{table}.arguments={{x = {value}}}"])
+    read = load(write(tmp_path, recipe.toml(())))
+    assert repr(read.settings()) == repr(recipe.settings())
+    assert read.sha256() == recipe.sha256()
 
 
 def test_identity_is_of_the_settings_not_of_the_place(tmp_path: Path) -> None:
