@@ -149,15 +149,16 @@ def _load_tables(index: Index, folder: Path) -> Preprocess | None:
 
 
 def _load_package(index: Index, folder: Path, model: QuantizedModel) -> Saved:
-    if index.package is None or Path(index.package.folder).name != index.package.folder:
+    package = index.package
+    if package is None or package.folder in ("", "..") or Path(package.folder).name != package.folder:
         raise RecipeError(f"{folder / INDEX} names no package beside its folder; it is damaged. Run that stage again.")
-    delivered = folder.absolute().parent / index.package.folder
+    delivered = folder.absolute().parent / package.folder
     manifest = read_manifest(delivered)
-    if file_sha256(delivered / MANIFEST) != index.package.manifest_sha256:
+    if file_sha256(delivered / MANIFEST) != package.manifest_sha256:
         raise RecipeError(f"{delivered} is not the package that {folder} was saved with; it was made anew since.")
     if manifest.get("family") == "linux":
-        return Saved(load_linux(delivered, model), index.stage, index.package.target)
+        return Saved(load_linux(delivered, model), index.stage, package.target)
     firmware, _ = load_firmware(delivered)
     if firmware.model_id != model.graph.sha256()[:16]:
         raise RecipeError(f"{delivered} was built from another model than the one in {folder}. Generate it anew.")
-    return Saved(replace(firmware, model=model), index.stage, index.package.target)
+    return Saved(replace(firmware, model=model), index.stage, package.target)

@@ -64,17 +64,14 @@ def rebuilt(base: nn.Module, described: Mapping[str, Any], arrays: Mapping[str, 
     module = copy.deepcopy(base)
     try:
         why = difference(described, describe(module)) or _other("tensor", [*arrays], [n for n, *_ in _tensors(module)])
-    except AttributeError:
+        if not why:
+            _set_attributes(module, described)
+    except (AttributeError, TypeError):
         raise RecipeError(f"{where} describes no layers; it is damaged. Run that stage again.") from None
     if why:
         raise RecipeError(
             f"{where} was made from another model than the recipe's: {why}. Give the recipe that the run saved."
         )
-    for name, layer in module.named_modules():
-        for key, value in described[name]["attributes"].items():
-            own = getattr(layer, key)
-            if _plain(own) != value:
-                setattr(layer, key, _like(own, value))
     made: dict[int, Tensor] = {}  # a tensor that two layers share stays shared
     keep = [tensor for _, _, _, tensor in _tensors(module)]
     for full, layer, name, tensor in list(_tensors(module)):
@@ -89,6 +86,14 @@ def rebuilt(base: nn.Module, described: Mapping[str, Any], arrays: Mapping[str, 
         setattr(layer, name, made[id(tensor)])
     del keep  # ids are of living tensors only
     return module
+
+
+def _set_attributes(module: nn.Module, described: Mapping[str, Any]) -> None:
+    for name, layer in module.named_modules():
+        for key, value in described[name]["attributes"].items():
+            own = getattr(layer, key)
+            if _plain(own) != value:
+                setattr(layer, key, _like(own, value))
 
 
 def _layer(m: nn.Module) -> dict[str, Any]:

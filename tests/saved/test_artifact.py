@@ -146,6 +146,12 @@ def test_a_linux_package_comes_back_whole(int8: tuple[Source, QuantizedModel], t
     for name in ("folder", "flash_bytes", "sha256", "model_id", "agreement"):
         assert getattr(read.artifact, name) == getattr(written, name), name
     assert read.artifact.raw.preprocess.tables.tobytes() == written.raw.preprocess.tables.tobytes()  # type: ignore[union-attr]
+    for other in ("", ".", "..", "../firmware"):
+        save(written, tmp_path / "codegen", "codegen", source, MADE_WITH)
+        changed(tmp_path / "codegen", lambda t, other=other: t["package"].update(folder=other))  # type: ignore[misc]
+        with pytest.raises(RecipeError, match="names no package beside its folder"):
+            load(tmp_path / "codegen", source)
+    save(written, tmp_path / "codegen", "codegen", source, MADE_WITH)
     (tmp_path / "firmware" / "model.onnx").write_bytes(b"")
     with pytest.raises(RecipeError, match=r"model\.onnx was changed after the firmware was proven"):
         load(tmp_path / "codegen", source)
@@ -195,6 +201,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         r"the code of .*Skip is another by now",
     ),
     "odd layer": (to(lambda t: t["modules"]["module"].update(head=3)), r"describes no layers; it is damaged"),
+    "odd attributes": (
+        to(lambda t: t["modules"]["module"]["head"].update(attributes=5)), r"describes no layers; it is damaged",
+    ),
+    "attributes without values": (
+        to(lambda t: t["modules"]["module"]["head"].update(attributes=[*t["modules"]["module"]["head"]["attributes"]])),
+        r"describes no layers; it is damaged",
+    ),
     "odd channels": (
         to(lambda t: t["modules"]["module"]["depthwise"]["attributes"].update(groups="x")),
         r"the model in .* does not take the data's images",
