@@ -91,6 +91,10 @@ BAD = {
     "unknown stage": ('stages=["trian"]', r"unknown stage 'trian'\. Did you mean 'train'\?"),
     "name with a slash": ("name=a/b", r"name = 'a/b' must be letters, digits"),
     "name that climbs": ('name=".."', r"name = '\.\.' must be letters, digits"),
+    "huge seed": (
+        "quantize.seed=18446744073709551616",
+        r"quantize\.seed = 1844674.* must be between 0 and 1844674",
+    ),
     "no value": ("prune.keep", r"--set prune\.keep: --set takes key=value with a TOML value, such as"),
     "no key": ("=3", r"--set =3: --set takes key=value"),
     "broken value": ("train.epochs=[1", r"--set train\.epochs=\[1: '\[1' is not a TOML value"),

@@ -21,6 +21,9 @@ from pipeline.ir import Array
 from pipeline.locations import data_dir
 from pipeline.strict import limits, parse, read_toml
 
+MAX_SEED = 2**64 - 1
+"""It keys the hash, as eight bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSet:
@@ -32,7 +35,7 @@ class CalibrationSet:
     split: Literal["train", "validation"] = "train"
     count: int = limits(200, low=1, high=100_000)
     balanced: bool = True
-    seed: int = limits(0, low=0)
+    seed: int = limits(0, low=0, high=MAX_SEED)
     sha256: str = ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.artifacts import FloatModel, QuantizedModel
-from pipeline.data.calibration import CalibrationSet, Selection, find, select
+from pipeline.data.calibration import MAX_SEED, CalibrationSet, Selection, find, select
 from pipeline.data.dataset import Dataset
 from pipeline.passes import optimize
 from pipeline.stage import Context, StagesOfRecipe, keep_text
@@ -37,7 +37,7 @@ class Quantize:
     mode: Literal["ptq", "qat"] = "ptq"
     calibration: str = ""
     count: int = limits(200, low=1, high=100_000)
-    seed: int = limits(0, low=0)
+    seed: int = limits(0, low=0, high=MAX_SEED)
     observer: Literal["minmax", "histogram"] = "minmax"
     epochs: int = limits(5, low=1, high=10_000)
     batch_size: int = limits(64, low=1, high=65_536)

@@ -66,6 +66,14 @@ def test_an_empty_class_is_named(digits: Dataset) -> None:
     )
 
 
+def test_a_seed_beyond_64_bits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "calibration").mkdir()
+    (tmp_path / "calibration" / "mine.toml").write_text(f'source = "digits"\nseed = {2**64}\n')
+    with pytest.raises(RecipeError, match=r"mine\.toml.*seed = 18446744073709551616 is out of range"):
+        find("mine")
+
+
 def test_another_data_set_is_refused(digits: Dataset) -> None:
     with pytest.raises(RecipeError) as e:
         select(CalibrationSet("cifar10.npz"), digits, "cifar10")
