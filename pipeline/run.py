@@ -133,6 +133,7 @@ def run_targets(
         for pair in agreements:
             name, value = ("top1", pair.top1) if pair.top1 is not None else ("equal_values", pair.equal_values)
             tracker.log.metrics({f"{name}_agreement.{'.'.join(pair.targets)}": value}, "computed")
+        folder.finish()  # a run whose folder can not get its name is not recorded as finished
     return Outcome(tuple(reports), agreements)
 
 

@@ -17,6 +17,14 @@ class RunFolder:
     work: Path
     final: Path
 
+    def finish(self) -> None:
+        """Give the folder its name, before whoever must know that it has it. PipelineError when it can not be renamed."""
+        try:
+            if self.work.is_dir():
+                self.work.rename(self.final)
+        except OSError as e:
+            raise PipelineError(f"the run's folder can not get its name, {self.final}: {e.strerror}.") from None
+
 
 @contextmanager
 def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
@@ -30,16 +38,24 @@ def run_folder(out: Path, prefix: str) -> Iterator[RunFolder]:
         raise RecipeError(f"the run folder can not be made in {out}: {why}. Give another place with --out.") from None
     try:
         yield folder
+        folder.finish()
     except BaseException as e:
-        if any(folder.work.iterdir()):
-            failed = folder.work.rename(folder.final.with_name(f"{folder.final.name}.failed"))
-            if isinstance(e, PipelineError):  # a path in its message leads there still
-                e.args = tuple(a.replace(str(folder.work), str(failed)) if isinstance(a, str) else a for a in e.args)
-            e.add_note(f"What was made until then is in {failed}.")
-        else:
-            folder.work.rmdir()
+        _keep_failed(folder, e)
         raise
-    folder.work.rename(folder.final)
+
+
+def _keep_failed(folder: RunFolder, error: BaseException) -> None:
+    made = folder.work if folder.work.is_dir() else folder.final
+    if not any(made.iterdir()):
+        made.rmdir()
+        return
+    try:
+        failed = made.rename(folder.final.with_name(f"{folder.final.name}.failed"))
+    except OSError:  # as it may be why the run failed
+        failed = made
+    if isinstance(error, PipelineError):  # a path in its message leads there still
+        error.args = tuple(a.replace(str(made), str(failed)) if isinstance(a, str) else a for a in error.args)
+    error.add_note(f"What was made until then is in {failed}.")
 
 
 def _reserve(out: Path, prefix: str) -> RunFolder:

@@ -175,6 +175,22 @@ def test_a_failure_is_recorded_and_leaves_no_good_folder(fault: str, message: st
         assert failed.data.tags["error"] == message
 
 
+def test_a_folder_that_can_not_get_its_name_is_a_failure(client: Any, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Blocks(Ship):
+        def run(self, artifact: FloatModel, ctx: Context) -> Measured:
+            ctx.folder.with_suffix("").mkdir()
+            (ctx.folder.with_suffix("") / "x").touch()
+            return super().run(artifact, ctx)
+
+    out = tmp_path / "build"
+    with pytest.raises(PipelineError, match=r"can not get its name, .*/small-cortex-m4-1: Directory not empty\.") as e:
+        run(recipe(tmp_path, Weigh(), Blocks()), CORTEX_M4, out=out)
+    assert e.value.__notes__ == [f"What was made until then is in {out / 'small-cortex-m4-1.failed'}."]
+    assert (out / "small-cortex-m4-1.failed" / "report.json").is_file()
+    assert last_runs(client)[0].info.status == "FAILED"
+
+
 @pytest.mark.cross
 def test_what_nothing_flashes_is_told_first_and_found_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file to flash is where the message says, though the run's folder gets another name when it fails."""
@@ -207,6 +223,30 @@ def test_bad_data_fails_before_any_stage(client: Any, tmp_path: Path) -> None:
     (parent,) = last_runs(client)
     assert parent.info.status == "FAILED"
     assert "none.npz does not exist" in parent.data.tags["error"]
+
+
+def fail_in(folder: Path, finished: bool) -> None:
+    with run_folder(folder, "a") as made:
+        (made.work / "x").touch()
+        if finished:
+            made.finish()
+        raise PipelineError("the tracker failed.")
+
+
+def test_a_failure_after_the_folder_got_its_name_takes_it_back(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="the tracker failed"):
+        fail_in(tmp_path, finished=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["a-1.failed"]
+
+
+def test_a_failure_is_said_though_the_folder_can_not_be_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, to: Path) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PipelineError, match="the tracker failed") as e:
+        fail_in(tmp_path, finished=False)
+    assert e.value.__notes__ == [f"What was made until then is in {tmp_path / 'a-1.partial'}."]
 
 
 def test_each_stage_has_a_folder_of_its_own() -> None:
