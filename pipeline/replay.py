@@ -27,6 +27,7 @@ from pipeline.stage import Advance, Progress
 from pipeline.target import Target
 from pipeline.target import load as load_target
 from pipeline.target import names as target_names
+from pipeline.tasks.class_names import stored_names
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.task import Examples, Task, real
 
@@ -130,7 +131,7 @@ def _task(firmware: Firmware, names: Array | None) -> Task:
     task = model.task if isinstance(model, CompiledModel) else None
     task = task or Classification(tuple(map(str, range(count))))
     if isinstance(task, Classification) and names is not None and names.shape == (len(task.classes),):
-        return replace(task, classes=tuple(map(str, names)))
+        return replace(task, classes=stored_names(names, "the inputs' file"))
     return task
 
 

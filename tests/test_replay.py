@@ -67,3 +67,11 @@ def test_whole_numbers_of_any_type_are_raw_bytes(tmp_path: Path) -> None:
     )
     with pytest.raises(RecipeError, match=message):
         measure(tmp_path / "firmware", np.linspace(-0.5, 1.5, 64).reshape(1, 8, 8))
+
+
+def test_names_of_classes_may_be_bytes(tmp_path: Path) -> None:
+    firmware_for("uint8", tmp_path / "firmware")
+    names = np.array([f"digit {i}" for i in range(10)])
+    np.savez(tmp_path / "own.npz", x=np.zeros((3, 8, 8), np.uint8), y=np.arange(3), classes=names.astype("S"))
+    result = measure(tmp_path / "firmware", tmp_path / "own.npz", runs=1)
+    assert result.task.classes == tuple(names)
