@@ -283,6 +283,12 @@ def test_a_store_whose_making_was_interrupted_is_made_anew(tmp_path: Path, monke
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mlflow.db", "mlflow.lock"]
 
 
+def test_a_lock_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.lock").mkdir()
+    with pytest.raises(TrackError, match=r"mlflow\.lock, beside the MLflow store, can not be written: Is a directory"):
+        MlflowTracker("digits", "first", f"sqlite:///{tmp_path}/mlflow.db").__enter__()
+
+
 @pytest.fixture
 def free_port() -> int:
     with socket.socket() as s:

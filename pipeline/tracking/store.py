@@ -81,12 +81,16 @@ def _check_database(database: Path) -> None:
             file.seek(0)
             start = file.read(16)
     except OSError as e:
-        raise TrackError(
-            f"The MLflow store {database} can not be written: {e.strerror}. Work in a folder you may write to, or set "
-            f"MLFLOW_TRACKING_URI, e.g. to sqlite:////tmp/mlflow.db."
-        ) from None
+        raise _unwritable(f"The MLflow store {database}", e) from None
     if start and start != b"SQLite format 3\0":
         raise TrackError(f"The MLflow store {database} is not an SQLite database. Move it away, or set MLFLOW_TRACKING_URI.")
+
+
+def _unwritable(what: str, error: OSError) -> TrackError:
+    return TrackError(
+        f"{what} can not be written: {error.strerror}. Work in a folder you may write to, or set MLFLOW_TRACKING_URI, e.g. "
+        "to sqlite:////tmp/mlflow.db."
+    )
 
 
 def is_new(uri: str) -> bool:
@@ -97,11 +101,17 @@ def is_new(uri: str) -> bool:
 
 @contextmanager
 def alone(uri: str) -> Iterator[None]:
-    """One process at a time: two that create an SQLite store's tables at once would both fail."""
+    """One process at a time: two that create an SQLite store's tables at once would both fail. TrackError when the lock can
+    not be written."""
     database = database_file(uri)
     if database is None:
         yield
         return
-    with database.with_suffix(".lock").open("w") as lock:
+    path = database.with_suffix(".lock")
+    try:
+        lock = path.open("w")
+    except OSError as e:
+        raise _unwritable(f"{path}, beside the MLflow store,", e) from None
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # given up when the file is closed, also by a crash
         yield
