@@ -20,9 +20,10 @@ TASKS_OWN = "task"
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """`loss` is "task", the task's own, or your function, "package.module:function", called as function(outputs, labels).
-    Cosine decay of the learning rate, the best epoch on the validation split kept. With a checkpoint,
-    `epochs` is not used: the weights pass as they are and their scores are recorded."""
+    """`loss` is "task", the task's own, or your function, "package.module:function", called as function(outputs, labels);
+    `prune`, `distill` and QAT learn by the task's own in any case. Cosine decay of the learning rate, the best epoch on the
+    validation split kept. With a checkpoint, `epochs` is not used: the weights pass as they are and their scores are
+    recorded."""
 
     name: ClassVar[str] = "train"
     consumes: ClassVar[type] = Source
