@@ -140,7 +140,8 @@ def gradients(module: nn.Module, data: Dataset, batch_size: int, seed: int) -> N
     lose channels as others do."""
     loss = data.task.loss()
     module.zero_grad(set_to_none=True)  # the last fine-tuning batch left its own
-    chosen = np.random.default_rng(seed).permutation(len(data.y_train))[:_TAYLOR_IMAGES]  # a file may be sorted by class
+    # Drawn, since a file may be sorted by class; in the file's order, so that all of a small one are summed as they stand.
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(data.y_train))[:_TAYLOR_IMAGES])
     with unfrozen(module):
         for i in range(0, len(chosen), batch_size):
             part = chosen[i : i + batch_size]
