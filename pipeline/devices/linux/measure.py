@@ -50,7 +50,7 @@ class Computer(Protocol):
 @dataclass(frozen=True)
 class LinuxSettings:
     """`threads` of one inference, on the cores `affinity` (none: any). Latencies are taken until the 95 % interval of each
-    median is narrower than `interval` of it, for `seconds` at most."""
+    median is narrower than `interval` of it, for `seconds` at most; a throughput, too."""
 
     threads: int = limits(1, low=1, high=64)
     affinity: tuple[int, ...] = limits((), low=0, high=255)
@@ -152,7 +152,7 @@ class _Alone:
 
 
 def _alone(computer: Computer, name: str, model: Path, inputs: Sequence[Array], s: LinuxSettings, cores: int) -> _Alone:
-    seconds = s.throughput_seconds
+    seconds = min(s.throughput_seconds, s.seconds)
     with computer.runner() as runner:
         found = _Alone(
             load=_load(runner, computer, name, model, s),
