@@ -138,8 +138,8 @@ def test_a_model_too_large_for_its_target(folder: Path, monkeypatch: pytest.Monk
     text = 'inherits = "cortex-m4"\ndescription = "tiny"\nsource = "this test"\n[memory]\nflash_bytes = 4096\n'
     (folder / "targets" / "tiny.toml").write_text(text)
     monkeypatch.chdir(folder)
-    words = ["run", "--target", "tiny", *SHORT, "--set", "prune=false", "--set", "distill=false"]
-    done = CliRunner().invoke(app, words)
+    distilled = folder / "build" / "digits-cortex-m4-1" / "distill"
+    done = CliRunner().invoke(app, ["run", "--target", "tiny", *SHORT, "--from", str(distilled)])
     assert done.exit_code == 2
     assert "codegen   failed" in done.stderr
     assert "4,096" in done.stderr

@@ -24,7 +24,7 @@ epochs = 3
 [quantize]
 [measure]
 vectors = 40
-seconds = 0.3
+seconds = 0.1
 """
 
 

@@ -44,15 +44,20 @@ def outcome(folder: Path, recipe: Path, targets: str, *settings: str) -> dict[st
     return written
 
 
-def replayed(folder: Path, **arrays: Any) -> dict[str, Any]:
-    """What `pipeline measure` says of the firmware of the only run in `folder`."""
-    np.savez(folder / "again.npz", **arrays)
-    (firmware,) = folder.glob("build/*/firmware")
-    done = CliRunner().invoke(app, ["measure", str(firmware), "--inputs", "again.npz", "--json", "again.json"])
+def replayed(run: Path, **arrays: Any) -> dict[str, Any]:
+    """What `pipeline measure` says of the firmware that a run left in `run`."""
+    np.savez("again.npz", **arrays)
+    words = ["measure", str(run / "firmware"), "--inputs", "again.npz", "--json", "again.json"]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.stderr
-    measured: dict[str, Any] = json.loads((folder / "again.json").read_text())
+    measured: dict[str, Any] = json.loads(Path("again.json").read_text())
     check(measured, "measure")
     return measured
+
+
+def only_run(folder: Path) -> Path:
+    (built,) = folder.glob("build/*")
+    return built
 
 
 def of_example(name: str, source: str) -> Dataset:
@@ -77,10 +82,23 @@ def digits(label: Any) -> dict[str, Any]:
     return {"x_train": x, "y_train": label(y), "x_test": data.x_test, "y_test": label(data.y_test)}
 
 
-def test_regression_of_diabetes(tmp_path: Path) -> None:
-    report = run(
-        tmp_path, data_dir("examples") / "diabetes.toml", "prune.keep=0.6", "distill.epochs=5", 'task.unit="points"'
-    )
+@pytest.fixture(scope="module")
+def diabetes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder of a run for a board and a computer, and what it says of both."""
+    folder = tmp_path_factory.mktemp("diabetes")
+    settings = ("prune.keep=0.6", "distill.epochs=5", 'task.unit="points"', "measure.seconds=0.1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        both = outcome(folder, data_dir("examples") / "diabetes.toml", "cortex-m4 raspberry-pi-4", *settings)
+    check(both, "outcome")
+    (run,) = folder.glob("build/*")
+    return run, both
+
+
+def test_regression_of_diabetes(diabetes: tuple[Path, dict[str, Any]]) -> None:
+    run, both = diabetes
+    built, report = run / "cortex-m4", both["targets"][0]
+    assert report["bit_exact"]["vectors"] == report["bit_exact"]["equal"]
     scores = report["scores"]
     assert report["task"] == "regression"
     assert "accuracy" not in report
@@ -91,24 +109,21 @@ def test_regression_of_diabetes(tmp_path: Path) -> None:
     assert scores["device"] == scores["int8"], "the board answers as the reference does"
     assert scores["int8"]["r2"] == pytest.approx(scores["distilled"]["r2"], abs=0.02)
     assert report["kinds"]["scores"]["device"]["r2"] == "simulated"
-    (built,) = tmp_path.glob("build/*")
     assert {p.stem for p in (built / "plots").iterdir()} == {"score", "cost", "layers", "answers"}
     assert "MAE, points" in (built / "report.html").read_text()
     assert isinstance(data.task, Regression)
     formula = f"`0` = {data.task.std[0]:.9g} * real + {data.task.mean[0]:.9g} points."
     assert formula in (built / "firmware" / "README.md").read_text()
-    again = replayed(tmp_path, x=data.x_test, y=data.y_test)
+    again = replayed(built, x=data.x_test, y=data.y_test)
     assert again["scores"] == pytest.approx(scores["device"], rel=1e-6)
     assert again["accuracy"] == {"device": None, "recall": None}
 
 
-def test_numbers_of_a_board_and_a_computer(tmp_path: Path) -> None:
-    recipe, settings = data_dir("examples") / "diabetes.toml", ("train.epochs=10", "measure.seconds=0.1")
-    both = outcome(tmp_path, recipe, "cortex-m4 raspberry-pi-4", *settings)
-    check(both, "outcome")
+def test_numbers_of_a_board_and_a_computer(diabetes: tuple[Path, dict[str, Any]]) -> None:
+    both = diabetes[1]
     board, computer = both["targets"]
     assert computer["scores"]["device"]["r2"] == pytest.approx(board["scores"]["device"]["r2"], abs=0.01)
-    assert computer["stages"][-1]["metrics"]["float_r2"] == pytest.approx(board["scores"]["float"]["r2"], abs=0.01)
+    assert computer["stages"][-1]["metrics"]["float_r2"] == pytest.approx(board["scores"]["distilled"]["r2"], abs=0.01)
     assert computer["agreement"]["top1"] is both["agreement"][0]["top1"] is None, (
         "no value is an answer by being the largest"
     )
@@ -124,19 +139,18 @@ def test_reconstruction_of_digits(tmp_path: Path) -> None:
     assert scores["device"] == scores["int8"]
     data = of_example("digits_anomaly", "digits")
     assert data.y_test.sum() == 35, "the zeros of the test split"
-    again = replayed(tmp_path, x=data.x_test, y=data.y_test)
+    again = replayed(only_run(tmp_path), x=data.x_test, y=data.y_test)
     assert again["scores"] == pytest.approx(scores["device"], rel=1e-4)
-    assert set(replayed(tmp_path, x=data.x_test[data.y_test == 0][:20])["scores"]) == {"mse"}
+    assert set(replayed(only_run(tmp_path), x=data.x_test[data.y_test == 0][:20])["scores"]) == {"mse"}
 
 
 def test_two_classes_with_one_logit(tmp_path: Path) -> None:
     arrays = digits(lambda y: (y >= 5).astype(np.int64))
     report = run(tmp_path, own_recipe(tmp_path, "one_logit", **arrays), f"measure.vectors={REPLAYED}")
     assert all(a > 0.85 for a in report["accuracy"].values()), "half the digits are 5 or more"
-    (built,) = tmp_path.glob("build/*")
-    firmware = json.loads((built / "firmware" / "manifest.json").read_text())
+    firmware = json.loads((only_run(tmp_path) / "firmware" / "manifest.json").read_text())
     assert firmware["model"]["task"] == {"kind": "classification", "classes": ["0", "1"], "form": "one_logit"}
-    again = replayed(tmp_path, x=arrays["x_test"][:REPLAYED], y=arrays["y_test"][:REPLAYED])
+    again = replayed(only_run(tmp_path), x=arrays["x_test"][:REPLAYED], y=arrays["y_test"][:REPLAYED])
     assert again["accuracy"]["device"] == report["accuracy"]["device"]
 
 
@@ -148,6 +162,6 @@ def test_several_labels_at_once(tmp_path: Path) -> None:
     device = report["stages"][-1]["metrics"]
     assert device["f1_macro"] > 0.85
     assert {"recall_large", "recall_odd", "recall_by three"} <= set(device)
-    again = replayed(tmp_path, x=arrays["x_test"][:REPLAYED], y=arrays["y_test"][:REPLAYED])
+    again = replayed(only_run(tmp_path), x=arrays["x_test"][:REPLAYED], y=arrays["y_test"][:REPLAYED])
     assert again["accuracy"]["device"] == report["accuracy"]["device"]
     assert set(again["accuracy"]["recall"]) == {"large", "odd", "by three"}
