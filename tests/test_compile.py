@@ -266,6 +266,7 @@ def test_float_onnx_with_calibration_on_the_board(tmp_path: Path) -> None:
         compile_model(tmp_path / "net.onnx", "cortex-m4", tmp_path / "other")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", MLPERF)
 def test_mlperf_tiny_on_the_board(shared: Path, tmp_path: Path, name: str) -> None:
     """The official file, unmodified: all nine output_N.bin, from the emulated board."""

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 
-pytestmark = [pytest.mark.cross, pytest.mark.qemu]
+pytestmark = [pytest.mark.cross, pytest.mark.qemu, pytest.mark.unmeasured]
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import run_recipe
 
-pytestmark = [pytest.mark.cross, pytest.mark.qemu]
+pytestmark = [pytest.mark.cross, pytest.mark.qemu, pytest.mark.unmeasured]
 RECIPE = """
 name = "resnet8"
 [data]

@@ -18,6 +18,7 @@ import pipeline
 from pipeline.cli import app
 from pipeline.locations import data_dir
 
+pytestmark = pytest.mark.unmeasured
 RECIPE = """
 name = "small"
 seed = 3

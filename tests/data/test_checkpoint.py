@@ -253,6 +253,7 @@ def test_odd_keras_layers_are_refused(case: str, tmp_path: Path) -> None:
         load_checkpoint(trained(), tmp_path / "keras.npz")
 
 
+@pytest.mark.unmeasured
 def test_resnet8_of_mlperf_tiny_keeps_its_accuracy(shared: Path) -> None:
     data = load_data(DataRecipe(str(shared / "data" / "cifar10.npz"), mean=(0.0,), std=(1.0,)), 0)
     weights = shared / "models" / "pretrained" / "mlperf_resnet8_float.npz"

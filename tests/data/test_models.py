@@ -48,6 +48,7 @@ def test_size_and_output(name: str) -> None:
     assert module(torch.zeros(2, *shape)).shape == (2, classes or 640)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_an_int8_form(name: str) -> None:
     check_supported(made(name), torch.randn(2, *NETWORKS[name][0]))

@@ -69,6 +69,7 @@ def test_models_that_can_not_be_read(tmp_path: Path) -> None:
         import_keras(tmp_path / "open.keras", samples)
 
 
+@pytest.mark.unmeasured
 def test_resnet8(shared: Path) -> None:
     """MLPerf's float resnet8, calibrated on CIFAR-10: 86.0 % in float on 2,000 images, of which these are 500."""
     cifar10 = shared / "data" / "cifar10.npz"

@@ -101,6 +101,7 @@ def test_edges(tmp_path: Path) -> None:
     assert [model.graph[n].shape for n in model.graph.outputs] == [(1, 4), (1, 4, 4, 3)]
 
 
+@pytest.mark.unmeasured
 def test_resnet8(shared: Path, tmp_path: Path) -> None:
     """MLPerf's float resnet8 from torch, calibrated on CIFAR-10: 86.0 % in float on 2,000 images, of which these are 500."""
     torch_model = build((3, 32, 32), 10).eval()

@@ -23,6 +23,7 @@ from pipeline.training.channels import Criterion, find_groups
 from pipeline.training.cost import cost
 from pipeline.training.fit import batch_of
 
+pytestmark = pytest.mark.unmeasured
 WIDTHS = (16, 16)
 Maker = nn.Conv2d | nn.Linear
 

@@ -48,6 +48,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     return run_chain(tmp_path_factory.mktemp("chain"))
 
 
+@pytest.mark.unmeasured
 def test_digits_keep_their_accuracy_with_a_fifth_of_the_macs(chain: Chain) -> None:
     figures = {name: log.metrics_ for name, log in chain.logs.items()}
     assert figures["train"]["accuracy"] >= 0.975
@@ -88,6 +89,7 @@ def test_layers_are_close_to_the_float_model_and_reported(chain: Chain) -> None:
     assert re.fullmatch("[0-9a-f]{64}", log.tags_["graph_sha256"])
 
 
+@pytest.mark.unmeasured
 def test_the_same_seed_gives_the_same_graph(tmp_path: Path) -> None:
     short = ("train.epochs=2", "prune.epochs=1", "prune.steps=2", "distill.epochs=2", "quantize.mode=qat")
     first, again = (run_chain(tmp_path, *short, "quantize.epochs=1") for _ in range(2))
