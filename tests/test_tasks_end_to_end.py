@@ -18,7 +18,7 @@ from pipeline.strict import read_toml
 from pipeline.tasks import read_recipe
 from pipeline.tasks.regression import Regression
 
-pytestmark = [pytest.mark.cross, pytest.mark.qemu, pytest.mark.unmeasured]
+pytestmark = [pytest.mark.cross, pytest.mark.qemu]
 REPLAYED = 100  # of the digits
 
 

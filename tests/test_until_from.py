@@ -18,7 +18,6 @@ import pipeline
 from pipeline.cli import app
 from pipeline.locations import data_dir
 
-pytestmark = pytest.mark.unmeasured
 RECIPE = """
 name = "small"
 seed = 3
@@ -135,6 +134,7 @@ def check_from(run: Path, artifact: Path) -> None:
 
 @pytest.mark.cross
 @pytest.mark.qemu
+@pytest.mark.unmeasured
 def test_a_run_that_stopped_goes_on_by_the_command_it_prints(whole: Path, place: Path) -> None:
     """Stop after stop, to the board."""
     words: tuple[str, ...] = ("r.toml", "-t", "cortex-m4")
@@ -185,6 +185,7 @@ def test_stages_before_the_device_need_none_of_its_tools(whole: Path, place: Pat
 
 @pytest.mark.cross
 @pytest.mark.qemu
+@pytest.mark.unmeasured
 def test_from_the_int8_model_to_a_computer_and_from_its_package(whole: Path, place: Path) -> None:
     both = ("-t", "raspberry-pi-4", "-t", "cortex-m4")
     quick = ("--set", "measure={vectors=8, seconds=0.1}")
