@@ -32,7 +32,7 @@ run: setup
 	$(BIN)/pipeline run --target $(TARGET)
 
 test: setup-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov=pipeline --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov=pipeline --cov-report=term:skip-covered --cov-fail-under=85
 
 check: setup-test
 	$(BIN)/ruff check .

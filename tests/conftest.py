@@ -3,6 +3,7 @@ is no part of the repository are marked `shared`, and left out where it is not t
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
@@ -22,6 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 TOOLS = {"cross": "arm-none-eabi-gcc", "qemu": "qemu-system-arm", "ssh": "sshd"}
+LONG = (
+    "test_until_from.py", "test_tasks_end_to_end.py", "test_end_to_end.py", "test_ssh_environment.py", "test_resnet8.py",
+    "test_compile.py", "test_extending.py", "test_run.py", "test_track.py",
+)  # fmt: skip
+"""Begun first, in this order: a worker that began one of these last would work on alone. The first two import what a run
+needs while coverage looks on."""
 SEARCHED = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin:/sbin"  # sshd is outside a user's PATH
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: children would ignore it, too
@@ -30,6 +37,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 # Two xdist workers share two cores: one thread each, and the same sums in the same order everywhere.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+
+gc.set_threshold(50_000, 20, 50)  # torch traces and MLflow's mappers are many objects, looked through again and again
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects: it sees `shared`, too
@@ -43,6 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not SHARED.is_dir():
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("shared")])
         items[:] = [item for item in items if not item.get_closest_marker("shared")]
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.hookimpl(wrapper=True)
