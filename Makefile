@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' Makefile
-	@echo '  make setup, make check (ruff, mypy --strict, tests), make bench, make slow (the long tests), make mutants, make clean'
+	@echo '  make setup, make check (ruff, mypy --strict, tests with coverage), make bench, make slow (the long tests), make mutants, make clean'
 	@echo '  make counts (tests/counts/counts.toml anew: instructions and code bytes of networks and kernels)'
 
 # One stamp a set of dependencies: installed again only when the pins or the requirements change.
@@ -32,13 +32,13 @@ run: setup
 	$(BIN)/pipeline run --target $(TARGET)
 
 test: setup-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov=pipeline --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(COVERAGE)
 
 check: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(MAKE) test
+	$(MAKE) test COVERAGE="--cov=pipeline --cov-report=term:skip-covered --cov-fail-under=85"
 
 format: $(VENV)/.test-installed
 	$(BIN)/ruff check --fix .
