@@ -96,10 +96,12 @@ class Package:
 class Firmware(Package):
     """For a `cortex_m` target. Sizes are of the linked image, in bytes: flash = text + data, ram = data + bss + stack.
     `build_id` is what a device must answer when asked which build it runs: it stands for every byte of the image.
-    `layer_constant_bytes` are those of the layers in order."""
+    `model_flash_bytes` is the model's part of the flash, `arena_bytes` its part of the RAM. `layer_constant_bytes` are
+    those of the layers in order."""
 
     elf: Path = field(repr=False)
     ram_bytes: int
+    model_flash_bytes: int
     arena_bytes: int
     layer_constant_bytes: tuple[int, ...] = field(repr=False)
     build_id: str

@@ -14,6 +14,7 @@ import typer
 
 from pipeline.errors import PipelineError, RecipeError
 from pipeline.host.messages import reported
+from pipeline.options import Bench, Json, ModelFlash, ModelRam, Optimize, TargetsDir, TflmDir
 
 if TYPE_CHECKING:
     from pipeline.target import Target
@@ -28,14 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-TflmDir = Annotated[
-    Path | None,
-    typer.Option("--tflm-dir", metavar="DIR", help="A prebuilt TFLite Micro library: build the firmware on it, too."),
-]
-TargetsDir = Annotated[
-    Path | None, typer.Option("--targets-dir", metavar="DIR", help="Your own targets, searched before ./targets.")
-]
 
 
 def main() -> None:
@@ -78,10 +71,8 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe: --set prune.keep=0.4."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run's folder is made.")] = Path("build"),
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report here too, as JSON.")] = None,
-    bench: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Which boards and computers are where; else ./bench.toml.")
-    ] = None,
+    json: Json = None,
+    bench: Bench = None,
     accept_new_host_key: Annotated[
         bool,
         typer.Option(
@@ -144,7 +135,10 @@ def compile_(
     calibration: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An .npz with real inputs in `x`, for models that are not int8 yet.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures here too, as JSON.")] = None,
+    optimize: Optimize = "speed",
+    model_flash: ModelFlash = None,
+    model_ram: ModelRam = None,
+    json: Json = None,
     tflm_dir: TflmDir = None,
     targets_dir: TargetsDir = None,
 ) -> None:
@@ -155,8 +149,10 @@ def compile_(
 
         from pipeline.compile import compile_model
         from pipeline.firmware.manifest import read_manifest
+        from pipeline.lowering.budget import budget_of
         from pipeline.report.imported import compiled_json, print_compiled
 
+        budget = budget_of(optimize, model_flash, model_ram)
         console = Console(stderr=True)
         with console.status("starting") as status:
             firmware = compile_model(
@@ -166,6 +162,7 @@ def compile_(
                 calibration,
                 targets_dir=targets_dir,
                 tflm_dir=tflm_dir,
+                budget=budget,
                 report=lambda what: status.update(what),
             )
         manifest = read_manifest(firmware.folder)
@@ -183,10 +180,8 @@ def measure(
     outputs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the device's raw int8 answers here (.npy).")
     ] = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures here too, as JSON.")] = None,
-    bench: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Which boards and computers are where; else ./bench.toml.")
-    ] = None,
+    json: Json = None,
+    bench: Bench = None,
 ) -> None:
     """Replay inputs on the device a firmware folder was built for; compare every byte, time it, score it."""
     with reported():
@@ -251,9 +246,7 @@ def ui(
 @app.command()
 def clean(
     target: Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="A Linux target of bench.toml.")],
-    bench: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Which boards and computers are where; else ./bench.toml.")
-    ] = None,
+    bench: Bench = None,
     targets_dir: TargetsDir = None,
 ) -> None:
     """Remove what was put on a target's computer: models, the runner, its virtual environment."""

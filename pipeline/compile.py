@@ -12,6 +12,7 @@ from pipeline.firmware.folder import CompiledModel
 from pipeline.importers.imported import Imported
 from pipeline.importers.tflite.importer import import_tflite
 from pipeline.ir import Graph
+from pipeline.lowering.budget import NO_LIMIT, Budget
 from pipeline.target import Target
 from pipeline.target import load as load_target
 
@@ -34,13 +35,15 @@ def compile_model(
     *,
     targets_dir: str | Path | None = None,
     tflm_dir: Path | None = None,
+    budget: Budget = NO_LIMIT,
     report: Report = lambda _what: None,
 ) -> Firmware:
     """Import the model at `path`, optimise it without changing an output bit, and write, prove and build its firmware.
 
     `target` is a name or a loaded target; `out` the folder to write, by default build/<model>-<target>; `calibration` an
     .npz file whose array `x` holds real inputs (n, ...), needed for models that are not int8 yet; `tflm_dir` a prebuilt TFLM
-    library to build that firmware with, too. `report` is told what happens next.
+    library to build that firmware with, too; `budget` what is to be least, and what the model may take. `report` is told
+    what happens next.
 
     GraphError when the model can not be expressed in int8, or its file answers otherwise than what was read from it;
     TargetError when it does not fit, BuildError when a tool is missing, MismatchError when the generated code is not exact;
@@ -62,7 +65,7 @@ def compile_model(
     proof = prove_imported(imported, graph, report)
     model = CompiledModel(graph, imported.preprocess, source=imported.tflite, proof=proof)
     folder = Path(out) if out else Path("build") / f"{model.graph.name}-{chosen.name}"
-    return write_firmware(model, chosen, folder, tflm_dir=tflm_dir, report=report)
+    return write_firmware(model, chosen, folder, tflm_dir=tflm_dir, budget=budget, report=report)
 
 
 def prove_imported(imported: Imported, graph: Graph, report: Report = lambda _what: None) -> SourceProof | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -24,21 +24,33 @@ class Kernel:
     scratch_bytes: int = 0
 
 
+Shift = tuple[int | None, int | None]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Variant:
     """One way to compute an operator: a named choice among several. `name` is that of its kernel ("conv2d_s8_1x1__dsp").
 
     `refused` says why these shapes have no use for it; None: they have. `needs` are the features of a core that it is worth
-    nothing without (`cpu.isa` of the target). `cost` is an estimate of its instructions on a core that has them, to compare
-    the variants of one operator. `code_bytes` is about what its code takes in flash beyond the general variant's.
+    nothing without (`cpu.isa` of the target). `cost` is an estimate of its instructions on a core that has them,
+    `cycles_each` how many cycles they take on average, without wait states: their product compares the variants of one
+    operator. `code_bytes` is about what its code takes in flash, once for all layers. `over` are the inputs, by their place,
+    over which it can write its output when they die there, each with how far behind such an input the output may start, in
+    bytes: from the first number (None: from anywhere before it) to the second (None: anywhere).
     """
 
     name: str
     kernels: tuple[Kernel, ...]
     cost: int = 0
     needs: tuple[str, ...] = ()
-    code_bytes: int = 0
+    code_bytes: int = 400
+    over: Mapping[int, Shift] = field(default_factory=dict)
+    cycles_each: float = 1.28
     refused: str | None = None
+
+    @property
+    def cycles(self) -> int:
+        return round(self.cost * self.cycles_each)
 
     @property
     def scratch_bytes(self) -> int:

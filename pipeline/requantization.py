@@ -108,10 +108,10 @@ class Constants:
         return np.asarray(same & held & (self.multiplier > 0) & (np.abs(self.addend) < 2**30))
 
 
-def fit(sums: Sums, factor: IntArray, shift: IntArray) -> Constants:
+def fit(sums: Sums, factor: IntArray, shift: IntArray, *, addends: bool = True) -> Constants:
     """Constants for these channels, `factor` times whose sums are what the first instruction takes; `proven` says for which
     there are any. The finer the shift the more likely, as long as the multiplier, about 2**(1 + shift + sums.shift) / factor
-    of TFLM's, stays below 2**31."""
+    of TFLM's, stays below 2**31. Without `addends` all of them are 0, which large factors have room for."""
     none, nothing = np.zeros(len(factor), np.int64), np.zeros(len(factor), np.bool_)
     found = Constants(factor, shift, none, none.copy(), none.copy(), nothing)
     reach = np.maximum(np.abs(sums.low), np.abs(sums.high)) + 1
@@ -120,7 +120,8 @@ def fit(sums: Sums, factor: IntArray, shift: IntArray) -> Constants:
     for k in range(MULTIPLIERS):
         if not len(left):
             break
-        tried = _with_multiplier(sums.of(left), factor[left], shift[left], (k + 1) // 2 * (1 if k % 2 else -1))
+        step = (k + 1) // 2 * (1 if k % 2 else -1)
+        tried = _with_multiplier(sums.of(left), factor[left], shift[left], step, addends)
         for into, values in (
             (found.multiplier, tried.multiplier),
             (found.start, tried.start),
@@ -132,7 +133,7 @@ def fit(sums: Sums, factor: IntArray, shift: IntArray) -> Constants:
     return found
 
 
-def _with_multiplier(sums: Sums, factor: IntArray, shift: IntArray, step: int) -> Constants:
+def _with_multiplier(sums: Sums, factor: IntArray, shift: IntArray, step: int, addends: bool) -> Constants:
     """Constants with the multiplier that is `step` from the right slope."""
     exponent = 1 + shift + sums.shift
     slope = ((sums.multiplier << 21 << np.maximum(exponent, 0)) >> np.maximum(-exponent, 0)) // factor
@@ -140,9 +141,9 @@ def _with_multiplier(sums: Sums, factor: IntArray, shift: IntArray, step: int) -
     usable = (multiplier > 0) & (multiplier <= INT32_MAX) & (exponent < 10)
     multiplier = np.where(usable, multiplier, 1)
     low, high = _interval(sums, factor, shift, multiplier)
-    near = (sums.y_zero << shift) + ((np.int64(1) << shift) >> 1)
-    start, addend, hit = _multiple(low, high, multiplier, near, ADDENDS[0])
-    for i in np.flatnonzero(usable & (low <= high) & ~hit):
+    near = (sums.y_zero << shift) + ((np.int64(1) << shift) >> 1) if addends else np.zeros_like(shift)
+    start, addend, hit = _multiple(low, high, multiplier, near, ADDENDS[0] if addends else 1)
+    for i in np.flatnonzero(usable & (low <= high) & ~hit) if addends else ():
         one = slice(i, i + 1)
         start[one], addend[one], hit[one] = _multiple(low[one], high[one], multiplier[one], near[one], ADDENDS[1])
     found = Constants(factor, shift, multiplier, start, addend, usable & hit)
@@ -157,7 +158,7 @@ def _interval(sums: Sums, factor: IntArray, shift: IntArray, multiplier: IntArra
     nowhere = np.int64(2**62)
     low = np.where(t <= sums.high[:, None], top - t * slope, -nowhere).max(axis=1, initial=-nowhere)
     high = np.where(t > sums.low[:, None], top - (t - 1) * slope - 1, nowhere).min(axis=1, initial=nowhere)
-    return np.maximum(low, high - WIDEST), np.minimum(high, low + WIDEST)
+    return np.where(low == -nowhere, high - WIDEST, low), np.where(high == nowhere, low + WIDEST, high)
 
 
 def _multiple(

@@ -52,6 +52,8 @@ def measured(folder: Path) -> Measured:
         output_crc32=0xDEADBEEF,
         ram_bytes=9216,
         flash_bytes=23456,
+        model_ram_bytes=2048,
+        model_flash_bytes=15000,
         stack_bytes=612,
         counter="plugin",
     )
@@ -63,6 +65,7 @@ def measured(folder: Path) -> Measured:
         model=model,
         flash_bytes=23456,
         ram_bytes=9216,
+        model_flash_bytes=9876,
         arena_bytes=4096,
         layer_constant_bytes=(56, 410),
         build_id="fedcba9876543210",

@@ -32,7 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert word in done.output
     report = json.loads((work / "compile.json").read_text())
     assert report["bit_exact"]["vectors"] == report["bit_exact"]["host_c"] > 0
-    assert report["flash_bytes"] == load_firmware(work / "fw")[0].flash_bytes
+    firmware = load_firmware(work / "fw")[0]
+    assert report["flash_bytes"] == firmware.flash_bytes
+    assert (report["model_flash_bytes"], report["model_ram_bytes"]) == (firmware.model_flash_bytes, firmware.arena_bytes)
     assert report["peak_layers"]
     check(report, "compile")
     assert report["kinds"]["tflm_arena_bytes"] == ("estimated" if report["bit_exact"]["tflm"] is None else "computed")
@@ -59,9 +61,12 @@ def test_measure_scores_labelled_inputs_on_the_device(folder: Path, tmp_path: Pa
     assert report["kind"] == "simulated"
     assert report["measurement"]["energy_kind"] == "estimated"
     check(report, "measure")
+    assert 0 < report["measurement"]["stack_bytes"] < 4096
+    assert report["measurement"]["model_flash_bytes"] < report["measurement"]["flash_bytes"]
     assert report["kinds"]["measurement"] == {
         "instructions": "simulated", "cycles": "simulated", "cycles_low": "simulated", "cycles_high": "simulated",
         "latency_us_median": "simulated", "energy_uj": "estimated", "ram_bytes": "computed", "flash_bytes": "computed",
+        "model_ram_bytes": "computed", "model_flash_bytes": "computed", "stack_bytes": "simulated",
     }  # fmt: skip
     assert report["kinds"]["accuracy"]["device"] == "simulated"
 
@@ -82,6 +87,18 @@ def test_measure_without_inputs_replays_the_kept_vectors(folder: Path, tmp_path:
         (("compile", "nope.tflite", "--target", "cortex-m4"), 2, "nope.tflite does not exist"),
         (("compile", __file__, "--target", "cortex-m4"), 2, "of no type that is imported"),
         (("compile", FILE, "--target", "cortex-m5"), 2, "Did you mean"),
+        (
+            ("compile", FILE, "--target", "cortex-m4", "--optimize", "spead"),
+            2,
+            "no optimize = 'spead'. Did you mean 'speed'?",
+        ),
+        (("compile", FILE, "--target", "cortex-m4", "--model-flash", 0), 2, "model_flash_bytes = 0 leaves no room at all"),
+        (
+            ("compile", FILE, "--target", "cortex-m4", "--model-flash", 1),
+            2,
+            "can not do with 1 bytes of flash for constants",
+        ),
+        (("compile", FILE, "--target", "cortex-m4", "--model-ram", 1), 2, "can not do with 1 bytes of RAM for activations"),
         (("compile", FILE, "--target", "cortex-m4", "--json", "nowhere/x.json"), 2, "--json nowhere/x.json can not be"),
         (
             ("compile", FILE, "--target", "cortex-m4", "--out", "/etc/passwd"),

@@ -158,7 +158,8 @@ def test_a_firmware_prints_on_one_line(byte_firmware: Path) -> None:
     assert repr(firmware) == (
         f"Firmware(folder={byte_firmware!r}, model=CompiledModel({name!r}, {ops} operators), "
         f"flash_bytes={firmware.flash_bytes}, model_id={firmware.model_id!r}, ram_bytes={firmware.ram_bytes}, "
-        f"arena_bytes={firmware.arena_bytes}, build_id={firmware.build_id!r})"
+        f"model_flash_bytes={firmware.model_flash_bytes}, arena_bytes={firmware.arena_bytes}, "
+        f"build_id={firmware.build_id!r})"
     )
 
 

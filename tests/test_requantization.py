@@ -172,6 +172,25 @@ def test_shifts_outside_the_registers_have_none(shift: int) -> None:
     assert not fit(layer([0.0123], 2**20), np.array([1]), np.array([shift])).proven.any()
 
 
+@pytest.mark.parametrize("addends", [True, False])
+@pytest.mark.parametrize("bias", [0, 40_000, -40_000], ids=["in the middle", "all at the top", "all at the bottom"])
+def test_channels_that_nothing_bounds_on_one_side_have_some(bias: int, addends: bool) -> None:
+    """Sums that reach no threshold, or all of them, or are always the same."""
+    for reach in (0, 100):
+        s = layer([0.01], reach, bias=bias)
+        found = fit(s, np.array([256]), np.array([10]), addends=addends)
+        assert found.proven.all()
+        for total in {-reach, 0, reach}:
+            assert by_instructions(found, 0, total, s.clamp) == by_tflm(s, 0, np.array([total]))[0]
+
+
+def test_without_addends_there_are_none() -> None:
+    s = layer([0.011, 0.0037, 0.0195], 40_000)
+    found = fit(s, np.full(3, 256), np.full(3, 10), addends=False)
+    assert found.proven.all()
+    assert not found.addend.any()
+
+
 def test_each_channel_is_searched_for_itself() -> None:
     scales = [0.0123, 0.2, 0.0004]
     together = search(layer(scales, 2**20), 1)

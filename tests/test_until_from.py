@@ -215,7 +215,8 @@ REFUSED = {
     "no artifact": (["--from", "."], ". holds no saved artifact: it has no artifact.json. Give a folder"),
     "nothing left": (["--from", "{whole}/quantize", "--until", "prune"], "made by 'quantize', and up to --until prune"),
     "stage left out": (
-        ["--from", "{whole}/prune-2", "--set", "stages=['train', 'prune', 'quantize', 'codegen', 'measure']"],
+        ["--from", "{whole}/prune-2", "--set", "stages=['train', 'prune', 'quantize', 'codegen', 'measure']",
+         "--set", "distill=false"],
         "made by 'prune-2': the recipe has no stage 'prune-2'. Did you mean 'prune'? It has: train, prune, quantize",
     ),
     "other data": (["--from", "{whole}/prune", "--set", "data.limit=200"], "does not fit the recipe's data: it was made"),

@@ -49,6 +49,9 @@ REFUSED = {
         [M4],
         r"distill\.temperature is of no use with weight = 0, which leaves the teacher",
     ),
+    "codegen.optimize=size": ([PI], r"codegen\.optimize is of no use to raspberry-pi-4: its kernels are ONNX Runtime's"),
+    "codegen.model_flash_bytes=9": ([PI], r"codegen\.model_flash_bytes is of no use to raspberry-pi-4: its kernels"),
+    "codegen.model_ram_bytes=9": ([PI], r"codegen\.model_ram_bytes is of no use to raspberry-pi-4: its kernels"),
     "codegen.tflm_dir=x": ([PI], r"codegen\.tflm_dir is of no use to raspberry-pi-4: TFLM is for microcontrollers"),
 }
 TAKEN = {
@@ -58,6 +61,7 @@ TAKEN = {
     "quantize={mode='qat', epochs=1, batch_size=8, learning_rate=0.1}": [M4],
     "quantize={count=9, seed=9, observer='histogram'}": [M4],
     "quantize.calibration=digits": [M4],
+    "codegen={optimize='size', model_flash_bytes=9, model_ram_bytes=9}": [M4, PI],
     "prune={epochs=0, criterion='taylor', batch_size=9}": [M4],
     "prune={epochs=1, criterion='random', batch_size=9, learning_rate=0.1}": [M4],
     "distill={weight=0.1, temperature=2}": [M4],

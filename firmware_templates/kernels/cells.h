@@ -74,44 +74,71 @@ static inline void nn_cells_row_of_channel(nn_cells_row *row, const nn_weights *
     row->start = start;
     row->right = -n->shift[q];
     row->multiplier = n->multiplier[q];
-    row->addend = nn_short_addend(n->y_zero, row->right);
+    row->addend = row->right ? nn_short_addend(n->y_zero, row->right) : 0;
 }
 
-/* `count` cells of a row with padding alone. */
-static inline void nn_cells_fill_padding(uint32_t *cells, int32_t count, int32_t x_zero)
+/* Where the columns of the image lie in a row of cells. Those with padding alone come before and behind. */
+typedef struct {
+    int32_t before;                     /* cells with padding alone */
+    int32_t straddles;                  /* 1: the next has padding and a column */
+    int32_t whole;                      /* cells with two columns */
+    int32_t last;                       /* 1: the next has a column and padding */
+    int32_t x_c;
+    int32_t padding;                    /* four values of it, in a word */
+} nn_cells_columns;
+
+/* Of rows of `count` cells. The cells that never hold a column get their padding here, in all eight rows. */
+static inline nn_cells_columns nn_cells_start(uint32_t *cells, int32_t count, const nn_window *g, int32_t x_zero)
 {
-    const uint32_t pair = nn_pair(x_zero, x_zero);
+    nn_cells_columns c = { 0, 0, 0, 0, g->x_c, (int32_t)((uint8_t)x_zero * UINT32_C(0x01010101)) };
+    const int32_t pad = g->pad_left;
 
-    for (const uint32_t *const end = cells + 32 * count; cells < end; cells += 32)
-        cells[0] = cells[8] = cells[16] = cells[24] = pair;
+    c.before = nn_min(pad / 2, count);
+    c.straddles = pad % 2 && c.before < count;
+    c.whole = nn_min((g->x_w - c.straddles) / 2, count - c.before - c.straddles);
+    c.last = (g->x_w - c.straddles) % 2 && c.before + c.straddles + c.whole < count;
+
+    const int32_t behind = c.before + c.straddles + c.whole + c.last;
+    for (int32_t i = 0; i < 32 * c.before; i++)
+        cells[i] = nn_pair(x_zero, x_zero);
+    for (int32_t i = 32 * behind; i < 32 * count; i++)
+        cells[i] = nn_pair(x_zero, x_zero);
+    return c;
 }
 
-/* A row of the image with the padding on both sides, in `count` cells; x is at the row's first value of these four channels.
- * A function of its own: inlined, it has too few registers. */
+/* `rows` rows of the image, `row` bytes apart; x is at the first value of these four channels. A function of its own: inlined,
+ * it has too few registers. */
 #if defined(__GNUC__)
 __attribute__((noinline))
 #endif
-static void nn_cells_fill(
-    uint32_t *cells, int32_t count, const nn_window *g, const int8_t *x, const int8_t padding[4])
+static void nn_cells_fill(uint32_t *cells, const nn_cells_columns *c, const int8_t *x, int32_t rows, int32_t row)
 {
-    const int32_t x_c = g->x_c;
-    int32_t left = -g->pad_left;
+    const int32_t x_c = c->x_c, straddles = c->straddles, whole = 32 * c->whole, last = c->last;
 
-    for (; left < 0 && count > 0; left += 2, cells += 32, count--)
-        nn_cells_put(cells, padding, left == -1 ? x : padding);
-    if (count == 0)
-        return;
-    x += left * x_c;
-    const int32_t columns = g->x_w - left, inside = nn_min(columns / 2, count);
-    for (const uint32_t *const end = cells + 32 * inside; cells < end; cells += 32, x += 2 * x_c)
-        nn_cells_put(cells, x, x + x_c);
-    count -= inside;
-    if (columns % 2 && count > 0) {
-        nn_cells_put(cells, x, padding);
-        cells += 32;
-        count--;
+    cells += 32 * c->before;
+    for (; rows > 0; rows--, x += row, cells++) {
+        const int8_t *from = x;
+        uint32_t *to = cells;
+        if (straddles) {
+            nn_cells_put(to, (const int8_t *)&c->padding, from);
+            to += 32;
+            from += x_c;
+        }
+        for (const uint32_t *const end = to + whole; to < end; to += 32, from += 2 * x_c)
+            nn_cells_put(to, from, from + x_c);
+        if (last)
+            nn_cells_put(to, from, (const int8_t *)&c->padding);
     }
-    nn_cells_fill_padding(cells, count, padding[0]);
+}
+
+/* A row above or below the image. */
+static inline void nn_cells_fill_padding(uint32_t *cells, const nn_cells_columns *c)
+{
+    const uint32_t pair = nn_pair((int8_t)c->padding, (int8_t)c->padding);
+
+    cells += 32 * c->before;
+    for (int32_t i = c->straddles + c->whole + c->last; i > 0; i--, cells += 32)
+        cells[0] = cells[8] = cells[16] = cells[24] = pair;
 }
 
 /* The last `kept` of the eight rows become the first. */
@@ -124,14 +151,19 @@ static inline void nn_cells_keep(uint32_t *cells, int32_t count, int32_t kept)
 
 /* Rows `first` to `end`; x is the image at these four channels, of which row `x_row` or padding goes into row `first`. */
 static inline void nn_cells_fill_rows(
-    uint32_t *cells, int32_t count, int32_t first, int32_t end, const nn_window *g, const int8_t *x, int32_t x_row,
-    const int8_t padding[4])
+    uint32_t *cells, const nn_cells_columns *c, int32_t first, int32_t end, const nn_window *g, const int8_t *x,
+    int32_t x_row)
 {
-    for (int32_t i = first; i < end; i++, x_row++)
-        if (x_row >= 0 && x_row < g->x_h)
-            nn_cells_fill(cells + i, count, g, x + x_row * g->x_w * g->x_c, padding);
-        else
-            nn_cells_fill_padding(cells + i, count, padding[0]);
+    const int32_t row = g->x_w * g->x_c;
+    const int32_t above = nn_clamp(-x_row, 0, end - first), below = nn_clamp(x_row + end - first - g->x_h, 0, end - first - above);
+    const int32_t inside = end - first - above - below;
+
+    for (int32_t i = first; i < first + above; i++)
+        nn_cells_fill_padding(cells + i, c);
+    if (inside > 0)
+        nn_cells_fill(cells + first + above, c, x + (x_row + above) * row, inside, row);
+    for (int32_t i = end - below; i < end; i++)
+        nn_cells_fill_padding(cells + i, c);
 }
 
 /* Four channels of `count` pixels of y, where the clamp is to less than the whole range. */

@@ -173,14 +173,12 @@ static inline void depthwise_conv2d_s8_5x5__dsp_load(
     nn_cells_row_of_channel(&c->row, n, o, 2 * nn_bias(n, o) - n->x_zero * twice);
 }
 
-/* The four channels that x, y and `channel` are at the first of. */
+/* The four channels that x, y and `channel` are at the first of; rows of `count` cells. */
 static inline void depthwise_conv2d_s8_5x5__dsp_four(
-    const depthwise_conv2d_s8_5x5__dsp_params *p, const depthwise_conv2d_s8_5x5__dsp_channel *channel, const int8_t *x,
-    int8_t *y, uint32_t *cells)
+    const depthwise_conv2d_s8_5x5__dsp_params *p, const depthwise_conv2d_s8_5x5__dsp_channel *channel, const nn_cells_columns *columns,
+    int32_t count, const int8_t *x, int8_t *y, uint32_t *cells)
 {
     const nn_window *g = &p->window;
-    const int8_t x_zero = (int8_t)p->weights.x_zero, padding[4] = { x_zero, x_zero, x_zero, x_zero };
-    const int32_t count = (channel->row.pairs + channel->row.singles) / 128 + 2;
     /* As many rows of outputs as eight rows give; what is read for them and for the next ones stays. */
     const int32_t at_once = (8 - g->k_h) / g->stride_h + 1, further = at_once * g->stride_h, kept = 8 - further;
 
@@ -189,7 +187,7 @@ static inline void depthwise_conv2d_s8_5x5__dsp_four(
         const int32_t end = row + rows < g->y_h ? 8 : (rows - 1) * g->stride_h + g->k_h;
         if (first)
             nn_cells_keep(cells, count, kept);
-        nn_cells_fill_rows(cells, count, first, end, g, x, row * g->stride_h - g->pad_top + first, padding);
+        nn_cells_fill_rows(cells, columns, first, end, g, x, row * g->stride_h - g->pad_top + first);
         for (int32_t i = 0; i < 4; i++)
             depthwise_conv2d_s8_5x5__dsp_rows(cells + 8 * i, y + i, channel + i, rows);
         nn_cells_clamp(&p->weights, y, rows * g->y_w, g->y_c);
@@ -207,11 +205,14 @@ static inline void depthwise_conv2d_s8_5x5__dsp(
         nn_cells_row_of_window(&channel[i].row, g);
         channel[i].up = 128 - 4 * g->k_h;
     }
+    const int32_t count = (channel->row.pairs + channel->row.singles) / 128 + 2;
+    const nn_cells_columns columns = nn_cells_start((uint32_t *)scratch, count, g, p->weights.x_zero);
     for (int32_t o = 0; o < g->y_c; o += 4) {
         const int32_t first = nn_min(o, g->y_c - 4);
         for (int32_t i = 0; i < 4; i++)
             depthwise_conv2d_s8_5x5__dsp_load(channel + i, &p->weights, first + i, g);
-        depthwise_conv2d_s8_5x5__dsp_four(p, channel, x + first, y + first, (uint32_t *)scratch);
+        depthwise_conv2d_s8_5x5__dsp_four(
+            p, channel, &columns, count, x + first, y + first, (uint32_t *)scratch);
     }
 }
 

@@ -24,6 +24,17 @@ typedef char nn_right_shift_is_arithmetic[((-1) >> 1) == -1 ? 1 : -1];
 #define NN_NAKED __attribute__((naked, noinline))
 #endif
 
+/* Of a function that, on the device, is to become part of each layer that calls it, and know its parameters there. */
+#if defined(__GNUC__) && defined(__arm__)
+#define NN_INLINE static inline __attribute__((always_inline))
+#else
+#define NN_INLINE static inline
+#endif
+
+/* A macro's value as text, in assembly. */
+#define NN_TEXT_(macro) #macro
+#define NN_TEXT(macro) NN_TEXT_(macro)
+
 static inline int32_t nn_min(int32_t a, int32_t b) { return a < b ? a : b; }
 static inline int32_t nn_max(int32_t a, int32_t b) { return a > b ? a : b; }
 static inline int32_t nn_clamp(int32_t x, int32_t low, int32_t high) { return nn_min(nn_max(x, low), high); }

@@ -7,7 +7,7 @@
  * The stream has all else in the order of use, for each four channels o0 to o3:
  *     start of o0, of o0 and o1 together, of o2, of o2 and o3 together;
  *     for each four values: weights of o0 o1 for k0 k2, of o2 o3 for k0 k2, of o0 o1 for k1 k3, of o2 o3 for k1 k3;
- *     1, then the multipliers of o0 o1, their addends, the same of o2 o3, shift, shift + 8, 0, 0;
+ *     1, then the multipliers of o0 o1, their addends, the same of o2 o3;
  *     or 0, then of each channel TFLM's multiplier, rounding constant with zero point, and shift.
  *
  * A half of a weight word is 256 * w1 + w0, two channels' weights in one number. Multiplied as it is it gives 256 * sum1 +
@@ -19,11 +19,13 @@
 
 typedef struct {
     const int32_t *stream;
+    int32_t whole, words;               /* of the stream: for all whole groups of four channels; in all */
     int32_t fours;                      /* of values in a column */
     int32_t y_c, clamp_min, clamp_max;
 } nn_pixel_pair;
 
-#define NN_PIXEL_PAIR_SCALARS 17        /* words of a group in the stream that are no weights */
+#define NN_PIXEL_PAIR_SHIFT 4           /* of proven constants, of lower channels */
+#define NN_PIXEL_PAIR_UPPER_SHIFT 12    /* of upper channels, whose sums come 256 times */
 
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && defined(__thumb2__) && defined(__GNUC__) \
     && !defined(__clang__)
@@ -59,6 +61,8 @@ typedef struct {
 #define NN_PIXEL_PAIR_ONCE(sum) "lsl " sum ", " sum ", #1\n\t"
 #define NN_PIXEL_PAIR_256_TIMES(sum) "asr " sum ", " sum ", #7\n\t"
 #define NN_PIXEL_PAIR_SATURATED(sum) "ssat " sum ", #8, " sum "\n\t"
+#define NN_PIXEL_PAIR_LOWER(sum) "ssat " sum ", #8, " sum ", asr #" NN_TEXT(NN_PIXEL_PAIR_SHIFT) "\n\t"
+#define NN_PIXEL_PAIR_UPPER(sum) "ssat " sum ", #8, " sum ", asr #" NN_TEXT(NN_PIXEL_PAIR_UPPER_SHIFT) "\n\t"
 
 /* The groups of the stream up to `end`: the outputs of their channels, for both pixels.
  *
@@ -88,11 +92,8 @@ __attribute__((naked, noipa)) static void nn_pixel_pair_groups(
             "str    r5, [sp, #52]\n"
 
             "1:\n\t"                            /* each four channels */
+            "ldmia  r12, {r4-r7}\n\t"
             "ldmia  r12!, {r0-r3}\n\t"
-            "mov    r4, r0\n\t"
-            "mov    r5, r1\n\t"
-            "mov    r6, r2\n\t"
-            "mov    r7, r3\n\t"
             "ldr    lr, [sp, #4]\n\t"
             "ldr    pc, [sp, #52]\n"
             "2:\n\t"
@@ -119,28 +120,11 @@ __attribute__((naked, noipa)) static void nn_pixel_pair_groups(
             "smmlar r3, r3, r9, r11\n\t"
             "smmlar r6, r6, r8, r10\n\t"
             "smmlar r7, r7, r9, r11\n\t"
-            "ldrd   r8, r9, [r12], #16\n\t"
-            "asr    r0, r0, r8\n\t"
-            "asr    r1, r1, r9\n\t"
-            "asr    r2, r2, r8\n\t"
-            "asr    r3, r3, r9\n\t"
-            "asr    r4, r4, r8\n\t"
-            "asr    r5, r5, r9\n\t"
-            "asr    r6, r6, r8\n\t"
-            "asr    r7, r7, r9\n\t"
-            "b      5f\n"
-
-            "4:\n\t"                            /* TFLM's formula */
-            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_ONCE, "r0", "r4")
-            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_256_TIMES, "r1", "r5")
-            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_ONCE, "r2", "r6")
-            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_256_TIMES, "r3", "r7")
-
+            NN_PIXEL_PAIR_LOWER("r0") NN_PIXEL_PAIR_UPPER("r1")
+            NN_PIXEL_PAIR_LOWER("r2") NN_PIXEL_PAIR_UPPER("r3")
+            NN_PIXEL_PAIR_LOWER("r4") NN_PIXEL_PAIR_UPPER("r5")
+            NN_PIXEL_PAIR_LOWER("r6") NN_PIXEL_PAIR_UPPER("r7")
             "5:\n\t"
-            NN_PIXEL_PAIR_SATURATED("r0") NN_PIXEL_PAIR_SATURATED("r1")
-            NN_PIXEL_PAIR_SATURATED("r2") NN_PIXEL_PAIR_SATURATED("r3")
-            NN_PIXEL_PAIR_SATURATED("r4") NN_PIXEL_PAIR_SATURATED("r5")
-            NN_PIXEL_PAIR_SATURATED("r6") NN_PIXEL_PAIR_SATURATED("r7")
             "ldrd   r8, r9, [sp, #8]\n\t"
             "strb   r0, [r8], #1\n\t"
             "strb   r1, [r8], #1\n\t"
@@ -155,12 +139,23 @@ __attribute__((naked, noipa)) static void nn_pixel_pair_groups(
             "cmp    r12, r10\n\t"
             "bne    1b\n\t"
             "add    sp, sp, #16\n\t"
-            "pop    {r4-r11, pc}");
+            "pop    {r4-r11, pc}\n"
+
+            "4:\n\t"                            /* TFLM's formula */
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_ONCE, "r0", "r4")
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_256_TIMES, "r1", "r5")
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_ONCE, "r2", "r6")
+            NN_PIXEL_PAIR_FORMULA(NN_PIXEL_PAIR_256_TIMES, "r3", "r7")
+            NN_PIXEL_PAIR_SATURATED("r0") NN_PIXEL_PAIR_SATURATED("r1")
+            NN_PIXEL_PAIR_SATURATED("r2") NN_PIXEL_PAIR_SATURATED("r3")
+            NN_PIXEL_PAIR_SATURATED("r4") NN_PIXEL_PAIR_SATURATED("r5")
+            NN_PIXEL_PAIR_SATURATED("r6") NN_PIXEL_PAIR_SATURATED("r7")
+            "b      5b");
 }
 
-/* `count` neighbouring values of both windows; the last four is filled up with anything, which weights of 0 will meet.
- * Returns where the columns go on. */
-static inline int16_t *nn_pixel_pair_widen(int16_t *columns, const int8_t *first, const int8_t *second, int32_t count)
+/* Fours of neighbouring values of both windows. Returns where the columns go on. */
+static inline int16_t *nn_pixel_pair_widen_fours(
+    int16_t *columns, const int8_t *first, const int8_t *second, int32_t fours)
 {
     uint32_t a, b, c, d;
 
@@ -180,87 +175,100 @@ static inline int16_t *nn_pixel_pair_widen(int16_t *columns, const int8_t *first
                      :                                                                          \
                      : "memory")
 
-    for (; count >= 16; count -= 16)
+    for (; fours >= 4; fours -= 4)
         NN_PIXEL_PAIR_WIDEN(4);
-    for (; count >= 4; count -= 4)
+    if (fours & 2)
+        NN_PIXEL_PAIR_WIDEN(2);
+    if (fours & 1)
         NN_PIXEL_PAIR_WIDEN(1);
 #undef NN_PIXEL_PAIR_WIDEN
-    for (int32_t k = 0; k < count; k++) {
-        int16_t *const place = columns + (k & 1) * 4 + (k >> 1);
-        place[0] = first[k];
-        place[2] = second[k];
-    }
-    return columns + (count > 0) * 8;
+    return columns;
 }
 
 #else
+
+/* Channel 0 to 3 of a group: its output, from the lower channel's sum and that of both. Unsigned: 256 * sum1 + sum0 wraps, and
+ * their difference wraps back. */
+static inline int8_t nn_pixel_pair_output(const int32_t *constants, int32_t channel, uint32_t lower_sum, uint32_t both)
+{
+    const int32_t upper = channel & 1, proven = constants[0], sum = (int32_t)(upper ? both - lower_sum : lower_sum);
+    const int32_t *const c = constants + 1 + (proven ? (channel & 2) * 2 + upper : channel * 3);
+    const int32_t v = proven ? sum : upper ? sum >> 7 : sum * 2, addend = proven ? c[2] : c[1] - (v < 0);
+    const int32_t shift = proven ? (upper ? NN_PIXEL_PAIR_UPPER_SHIFT : NN_PIXEL_PAIR_SHIFT) : c[2];
+    const int32_t high = (int32_t)(((int64_t)v * c[0] + ((int64_t)1 << 31)) >> 32) + addend;
+
+    return (int8_t)nn_saturated(high >> shift);
+}
+
+/* What a weight word's half adds to the two sums. */
+static inline void nn_pixel_pair_add(uint32_t *lower_sum, uint32_t *both, uint32_t word, int32_t half, int32_t value)
+{
+    const int16_t weights = (int16_t)(word >> 16 * half);
+
+    *lower_sum += (uint32_t)((int8_t)weights * value);
+    *both += (uint32_t)(weights * value);
+}
 
 static inline void nn_pixel_pair_groups(
     const int32_t *stream, const int16_t *columns, int8_t *first, int8_t *second, int32_t fours, const int32_t *end)
 {
     int8_t *const y[2] = { first, second };
 
-    for (int32_t o = 0; stream < end; o += 4, stream += NN_PIXEL_PAIR_SCALARS + 4 * fours) {
-        const int32_t *const constants = stream + 4 + 4 * fours;
+    for (int32_t o = 0; stream < end; o += 4, stream += 4 + 4 * fours + (stream[4 + 4 * fours] ? 9 : 13))
         for (int32_t i = 0; i < 8; i++) {
-            const int32_t channel = i & 3, upper = i & 1, pixel = i >> 2;
-            /* Unsigned: 256 * sum1 + sum0 wraps, and their difference wraps back. */
+            const int32_t channel = i & 3, pixel = i >> 2;
             uint32_t lower_sum = (uint32_t)stream[channel & 2], both = (uint32_t)stream[channel | 1];
             for (int32_t k = 0; k < 4 * fours; k++) {
-                const int32_t odd = k & 1, half = k >> 1 & 1;
-                const uint32_t word = (uint32_t)stream[4 + (k / 4) * 4 + odd * 2 + (channel >> 1)];
-                const int16_t weights = (int16_t)(word >> 16 * half);
-                const int32_t value = columns[(k / 4) * 8 + odd * 4 + pixel * 2 + half];
-                lower_sum += (uint32_t)((int8_t)weights * value);
-                both += (uint32_t)(weights * value);
+                const int32_t four = k / 4, odd = k & 1, half = k >> 1 & 1;
+                const uint32_t word = (uint32_t)stream[4 + four * 4 + odd * 2 + (channel >> 1)];
+                nn_pixel_pair_add(&lower_sum, &both, word, half, columns[four * 8 + odd * 4 + pixel * 2 + half]);
             }
-            const int32_t sum = (int32_t)(upper ? both - lower_sum : lower_sum);
-            int32_t multiplier, addend, shift, v;
-            if (constants[0]) {
-                const int32_t *const c = constants + 1 + (channel & 2) * 2;
-                multiplier = c[upper];
-                addend = c[2 + upper];
-                shift = constants[9 + upper];
-                v = sum;
-            } else {
-                const int32_t *const c = constants + 1 + channel * 3;
-                multiplier = c[0];
-                v = upper ? sum >> 7 : sum * 2;
-                addend = c[1] - (v < 0);
-                shift = c[2];
-            }
-            const int32_t high = (int32_t)(((int64_t)v * multiplier + ((int64_t)1 << 31)) >> 32) + addend;
-            y[pixel][o + channel] = (int8_t)nn_saturated(high >> shift);
+            y[pixel][o + channel] = nn_pixel_pair_output(stream + 4 + 4 * fours, channel, lower_sum, both);
         }
-    }
 }
 
-static inline int16_t *nn_pixel_pair_widen(int16_t *columns, const int8_t *first, const int8_t *second, int32_t count)
+static inline int16_t *nn_pixel_pair_widen_fours(
+    int16_t *columns, const int8_t *first, const int8_t *second, int32_t fours)
 {
-    for (int32_t k = 0; k < (count + 3) / 4 * 4; k++) {
+    for (int32_t k = 0; k < 4 * fours; k++) {
         int16_t *const place = columns + k / 4 * 8 + (k & 1) * 4 + (k >> 1 & 1);
-        place[0] = k < count ? first[k] : 0;
-        place[2] = k < count ? second[k] : 0;
+        place[0] = first[k];
+        place[2] = second[k];
     }
-    return columns + (count + 3) / 4 * 8;
+    return columns + fours * 8;
 }
 
 #endif
 
+/* `count` neighbouring values of both windows; the last four is filled up with zeros, which weights of 0 will meet. */
+static inline void nn_pixel_pair_widen(int16_t *columns, const int8_t *first, const int8_t *second, int32_t count)
+{
+    const int32_t whole = count / 4 * 4;
+
+    columns = nn_pixel_pair_widen_fours(columns, first, second, count / 4);
+    if (whole < count) {
+        int8_t rest[2][4] = { { 0, 0, 0, 0 }, { 0, 0, 0, 0 } };
+        for (int32_t k = whole; k < count; k++) {
+            rest[0][k % 4] = first[k];
+            rest[1][k % 4] = second[k];
+        }
+        nn_pixel_pair_widen_fours(columns, rest[0], rest[1], 1);
+    }
+}
+
 /* All output channels of two pixels. One pixel alone comes twice, with one place for its outputs. */
 static inline void nn_pixel_pair_outputs(const nn_pixel_pair *p, const int16_t *columns, int8_t *first, int8_t *second)
 {
-    const int32_t whole = p->y_c / 4, rest = p->y_c % 4, words = NN_PIXEL_PAIR_SCALARS + 4 * p->fours;
-    const int32_t *const end = p->stream + whole * words;
+    const int32_t *const end = p->stream + p->whole;
 
-    if (whole)
+    if (p->whole)
         nn_pixel_pair_groups(p->stream, columns, first, second, p->fours, end);
-    if (rest) {
+    if (p->whole < p->words) {
         int8_t last[2][4];
-        nn_pixel_pair_groups(end, columns, last[0], last[1], p->fours, end + words);
-        for (int32_t i = 0; i < rest; i++) {
-            first[4 * whole + i] = last[0][i];
-            second[4 * whole + i] = last[1][i];
+        nn_pixel_pair_groups(end, columns, last[0], last[1], p->fours, p->stream + p->words);
+        for (int32_t o = p->y_c / 4 * 4; o < p->y_c; o++) {
+            first[o] = last[0][o % 4];
+            second[o] = last[1][o % 4];
         }
     }
 }

@@ -68,6 +68,7 @@ def load_firmware(folder: str | Path) -> tuple[Firmware, Target]:
             model=_stored_model(folder, name, manifest["model"], SOURCE in manifest["files"]),
             flash_bytes=int(image["flash_bytes"]),
             ram_bytes=int(image["ram_bytes"]),
+            model_flash_bytes=int(image["model_flash_bytes"]),
             arena_bytes=arena_bytes,
             layer_constant_bytes=tuple(int(layer["constant_bytes"]) for layer in manifest["layers"]),
             build_id=str(image["build_id"]),

@@ -22,7 +22,7 @@ from pipeline.target import Target, as_table
 from pipeline.tasks.task import Task, stored
 
 MANIFEST = "manifest.json"
-FORMAT = 3
+FORMAT = 4
 MAX_BYTES = 16 << 20  # a large network's has a few hundred thousand
 TOOLCHAIN = (tools.CROSS_COMPILER, tools.HOST_COMPILER, tools.MAKE)
 
@@ -58,6 +58,7 @@ def write_manifest(
             "build_id": image.build_id,
             "flash_bytes": image.flash_bytes,
             "ram_bytes": image.ram_bytes,
+            "model_flash_bytes": image.model_flash_bytes,
             "sections": dict(image.sections),
         },
         "arena": {
@@ -90,7 +91,13 @@ def _variants(layer: Layer) -> dict[str, Any]:
 
     def row(c: Candidate) -> dict[str, Any]:
         v = c.variant
-        known = {"cost": v.cost, "needs": list(v.needs), "scratch_bytes": v.scratch_bytes, "code_bytes": v.code_bytes}
+        known = {
+            "cost": v.cost,
+            "cycles": v.cycles,
+            "needs": list(v.needs),
+            "scratch_bytes": v.scratch_bytes,
+            "code_bytes": v.code_bytes,
+        }
         return {"name": v.name, "possible": c.possible, "why": c.why, **known}
 
     return {"variant": layer.chosen.name, "variants": [row(c) for c in layer.candidates]}

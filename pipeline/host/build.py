@@ -30,12 +30,14 @@ STRICT = "-Wall -Wextra -pedantic -Werror"
 @dataclass(frozen=True, slots=True)
 class Image:
     """A linked firmware. `sections` are bytes by name; flash holds code, constants and the initial values of variables; RAM
-    holds variables, arena and the stack reserve. `build_id` is what it answers when asked which build it is."""
+    holds variables, arena and the stack reserve. `build_id` is what it answers when asked which build it is.
+    `model_flash_bytes` is the part of the flash that is the model's: constants, layers and kernels."""
 
     elf: Path
     binary: Path
     build_id: str
     sections: Mapping[str, int]
+    model_flash_bytes: int
 
     @property
     def flash_bytes(self) -> int:
@@ -47,11 +49,12 @@ class Image:
 
 
 class DoesNotFitError(BuildError):
-    """The linker found the image `excess_bytes` larger than the target's memory. `region` is "FLASH" or "RAM"."""
+    """The image is `excess_bytes` larger than the target's memory, as the linker found, or its model's part than the budget.
+    `region` is "FLASH" or "RAM"."""
 
-    def __init__(self, message: str, region: str, excess_bytes: int) -> None:
+    def __init__(self, message: str, region: str, excess_bytes: int, *, of_budget: bool = False) -> None:
         super().__init__(message)
-        self.region, self.excess_bytes = region, excess_bytes
+        self.region, self.excess_bytes, self.of_budget = region, excess_bytes, of_budget
 
 
 def require_tools(*needed: tools.Tool) -> None:
@@ -89,19 +92,30 @@ def tflm_arch(target: Target) -> str:
     return target.cpu.core + ("+fp" if target.cpu.fpu and target.cpu.core in ("cortex-m4", "cortex-m7") else "")
 
 
-def cross_build(folder: Path, name: str, tflm_dir: Path | None = None, options: str = "") -> Image:
+def cross_build(folder: Path, name: str, options: str = "") -> Image:
     """Run `make` in `folder`, warnings as errors, with further compiler `options`; leaves build/<name>.{elf,bin,hex,map}, no
-    objects. With `tflm_dir` also build/<name>_tflm.elf. BuildError with the compiler's first complaint, DoesNotFitError with
-    the linker's."""
+    objects. BuildError with the compiler's first complaint, DoesNotFitError with the linker's."""
     require_tools(tools.CROSS_COMPILER, tools.MAKE)
     _make(folder, "all", f"WARNINGS={STRICT} {options}".rstrip())
-    if tflm_dir is not None:
-        _make(folder, "tflm", f"TFLM_DIR={tflm_dir.resolve()}")
     elf = folder / "build" / f"{name}.elf"
     binary = elf.with_suffix(".bin")
-    image = Image(elf, binary, build_id(binary), _sections(elf))
+    image = Image(elf, binary, build_id(binary), _sections(elf), _model_flash_bytes(elf.with_suffix(".map")))
     shutil.rmtree(folder / "build" / "obj")
     return image
+
+
+def tflm_build(folder: Path, tflm_dir: Path) -> None:
+    """Link build/<name>_tflm.elf, with the TFLM library in `tflm_dir`. BuildError as `cross_build`; TargetError when it is
+    too large, which no other choice of kernels changes."""
+    try:
+        _make(folder, "tflm", f"TFLM_DIR={tflm_dir.resolve()}")
+    except DoesNotFitError as e:
+        region = "flash" if e.region == "FLASH" else e.region
+        raise TargetError(
+            f"with TFLM the firmware is {e.excess_bytes:,} bytes larger than the target's {region}. Leave --tflm-dir "
+            f"(codegen.tflm_dir) out, or choose a target with more {region} (`pipeline targets`)."
+        ) from None
+    shutil.rmtree(folder / "build" / "obj")
 
 
 def build_id(binary: Path) -> str:
@@ -143,7 +157,7 @@ def _make(folder: Path, goal: str, *variables: str) -> None:
 
 def link_error(output: str) -> DoesNotFitError | None:
     """What the linker says when the image exceeds a memory region, or None when it says something else."""
-    if found := re.search(r"region `(FLASH|RAM)' overflowed by (\d+) bytes", output):
+    if found := re.search(r"region `(FLASH|RAM)' overflowed by (\d+) bytes?", output):
         return DoesNotFitError(found[0], found[1], int(found[2]))
     return None
 
@@ -155,6 +169,13 @@ def _first_complaint(output: str) -> str:
         if said := [line for line in lines if re.search(telling, line)]:
             return said[0].rstrip(".")
     return (lines or ["no message"])[0].rstrip(".")
+
+
+def _model_flash_bytes(link_map: Path) -> int:
+    """What the linker kept of the model's own objects, in flash."""
+    kept = link_map.read_text(encoding="utf-8").split("Linker script and memory map", 1)[1]
+    rows = re.findall(r"^ \.(?:text|rodata)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+) build/obj/model/", kept, re.MULTILINE)
+    return sum(int(size, 16) for size in rows)
 
 
 def _sections(elf: Path) -> dict[str, int]:

@@ -1,19 +1,27 @@
 """The static memory plan: where in one arena each activation lives, and while which operators.
 
 Time is the operator's index. Graph inputs are written before the first operator (-1); graph outputs stay until after the
-last (`len(graph.ops)`). Tensors that share their bytes (alias, in place) form one block; blocks are placed one after the
-other at the lowest free offset, in several orders, and the smallest plan is kept.
+last (`len(graph.ops)`). Of two activations that are in use at the same time, one lies behind the other; an output may lie
+over an input that dies where it is written, as far as its kernel says. They are placed one after the other at the lowest
+offset that is allowed, in several orders, and the smallest plan is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.ir import Graph, Op
+from pipeline.kernel import Variant
 
 ALIGNMENT = 16  # of every offset, in bytes: enough for any C type and for SIMD loads
+SHUFFLES = 2000  # placements in all, in random orders from a fixed seed, where the other orders leave gaps
+
+Offsets = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +38,9 @@ class Slot:
 class Plan:
     """`slots` by activation name, `scratch` by operator index (absent when an operator needs none).
 
-    `live_bytes` has one entry per operator: the bytes in use while it runs, each aligned. `peak_ops` are the outputs of the
-    operators where that is largest. `arena_bytes` is at least that peak, more only where gaps could not be filled.
+    `live_bytes` has one entry per operator: the bytes in use while it runs, those that two share once, each aligned.
+    `peak_ops` are the outputs of the operators where that is largest. `arena_bytes` is at least that peak, more only where
+    gaps could not be filled.
     """
 
     slots: Mapping[str, Slot]
@@ -47,50 +56,52 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _Block:
-    """Tensors that share one piece of memory, or one operator's scratch; `last` grows as later readers are found."""
+class _Item:
+    """An activation with its aliases, or an operator's scratch; `last` grows as later readers are found."""
 
-    tensors: list[str]
     nbytes: int
     first: int
     last: int
 
-    @property
-    def aligned(self) -> int:
-        return -(-self.nbytes // ALIGNMENT) * ALIGNMENT
 
-    def overlaps(self, other: _Block) -> bool:
-        return self.first <= other.last and other.first <= self.last
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """`output` may lie over `source`, by how far (lowest, highest) its start is behind the source's; None: any."""
+
+    source: int
+    output: int
+    shift: tuple[int | None, int | None]
 
 
-def plan(graph: Graph, scratch_bytes: Sequence[int]) -> Plan:
-    """A plan for one inference at a time, with so many bytes of scratch an operator. GraphError when an operator asks to
-    share memory it can not share."""
+def plan(graph: Graph, variants: Sequence[Variant]) -> Plan:
+    """A plan for one inference at a time, each operator computed by its variant. GraphError when an operator asks to share
+    memory it can not share."""
     last_use = _last_uses(graph)
-    blocks: dict[str, _Block] = {}
-    for name in graph.inputs:
-        blocks[name] = _Block([name], graph[name].nbytes, -1, last_use[name])
-    scratch: dict[int, _Block] = {}
+    items = [_Item(_aligned(graph[name].nbytes), -1, last_use[name]) for name in graph.inputs]
+    index = {name: i for i, name in enumerate(graph.inputs)}
+    scratch: dict[int, int] = {}
     for i, op in enumerate(graph.ops):
-        shared = _shared_block(graph, i, op, blocks)
         for name in op.outputs:
-            if shared is not None and name == op.output:
-                shared.tensors.append(name)
-                shared.last = max(shared.last, last_use[name])
-                blocks[name] = shared
+            if name == op.output and op.storage(graph) == "alias":
+                source = _alias_of(graph, op, index)
+                index[name] = source
+                items[source].last = max(items[source].last, last_use[name])
             else:
-                blocks[name] = _Block([name], graph[name].nbytes, i, last_use[name])
-        if scratch_bytes[i]:
-            scratch[i] = _Block([], scratch_bytes[i], i, i)
-    unique = [*{id(b): b for b in blocks.values()}.values(), *scratch.values()]
-    offsets = _place(unique)
+                index[name] = len(items)
+                items.append(_Item(_aligned(graph[name].nbytes), i, last_use[name]))
+        if variants[i].scratch_bytes:
+            scratch[i] = len(items)
+            items.append(_Item(_aligned(variants[i].scratch_bytes), i, i))
+    overs = [over for i, op in enumerate(graph.ops) for over in _overs(graph, i, op, variants[i], items, index)]
+    offsets = _place(items, overs)
     born = {name: i for i, op in enumerate(graph.ops) for name in op.outputs}
-    slots = {n: Slot(offsets[id(b)], graph[n].nbytes, born.get(n, -1), last_use[n]) for n, b in blocks.items()}
-    live = tuple(sum(b.aligned for b in unique if b.first <= i <= b.last) for i in range(len(graph.ops)))
+    live = tuple(_in_use(items, offsets, i) for i in range(len(graph.ops)))
     return Plan(
-        slots=MappingProxyType(slots),
-        scratch=MappingProxyType({i: Slot(offsets[id(b)], b.nbytes, i, i) for i, b in scratch.items()}),
-        arena_bytes=max((offsets[id(b)] + b.aligned for b in unique), default=0),
+        slots=MappingProxyType(
+            {n: Slot(offsets[at], graph[n].nbytes, born.get(n, -1), last_use[n]) for n, at in index.items()}
+        ),
+        scratch=MappingProxyType({i: Slot(offsets[at], variants[i].scratch_bytes, i, i) for i, at in scratch.items()}),
+        arena_bytes=_end(items, offsets),
         live_bytes=live,
         peak_ops=tuple(op.output for op, n in zip(graph.ops, live, strict=True) if n == max(live)),
     )
@@ -104,45 +115,123 @@ def _last_uses(graph: Graph) -> dict[str, int]:
     return last
 
 
-def _shared_block(graph: Graph, i: int, op: Op, blocks: Mapping[str, _Block]) -> _Block | None:
-    """The block of the first input, when the first output is to live there."""
+def _alias_of(graph: Graph, op: Op, index: Mapping[str, int]) -> int:
+    source = op.inputs[0]
+    if source not in index or graph[source].nbytes != graph[op.output].nbytes:
+        raise op.fail(f"can not share the bytes of {source!r}: it is a constant or has another size")
+    return index[source]
+
+
+def _overs(
+    graph: Graph, i: int, op: Op, variant: Variant, items: Sequence[_Item], index: Mapping[str, int]
+) -> Iterator[_Over]:
+    """The inputs that the first output may lie over: memory that nobody reads afterwards, and that no other argument of this
+    operator is in."""
     storage = op.storage(graph)
-    if storage == "new":
-        return None
-    source, target = graph[op.inputs[0]], graph[op.output]
-    block = blocks.get(op.inputs[0])
     if storage == "alias":
-        if block is None or source.nbytes != target.nbytes:
-            raise op.fail(f"can not share the bytes of {op.inputs[0]!r}: it is a constant or has another size")
-        return block
-    # In place only over memory that nobody reads afterwards, and that no other argument of this operator is in.
-    others = [n for n in op.inputs[1:] if blocks.get(n) is block]
-    fits = block is not None and block.last == i and target.nbytes <= block.nbytes and not others
-    return block if fits else None
+        return
+    shifts = {0: (0, 0)} if storage == "in_place" and graph[op.output].nbytes <= graph[op.inputs[0]].nbytes else {}
+    for k, shift in {**shifts, **variant.over}.items():
+        source = index.get(op.inputs[k])
+        others = [n for j, n in enumerate(op.inputs) if j != k and index.get(n) == source]
+        if source is not None and items[source].last == i and not others:
+            yield _Over(source, index[op.output], shift)
 
 
-def _place(blocks: Iterable[_Block]) -> dict[int, int]:
-    """Offset by block identity: the best of a few placement orders, which all are deterministic."""
-    blocks = list(blocks)
-    orders = (
-        lambda b: (-b.aligned, b.first),  # greedy by size: best for most networks
-        lambda b: (-b.aligned * (b.last - b.first + 1), b.first),  # long-lived large ones first
-        lambda b: (b.first - b.last, -b.aligned, b.first),  # longest life first
-        lambda b: (b.first, -b.aligned),  # as they are born
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def _end(items: Sequence[_Item], offsets: Sequence[int]) -> int:
+    return max((at + item.nbytes for item, at in zip(items, offsets, strict=True)), default=0)
+
+
+def _in_use(items: Sequence[_Item], offsets: Sequence[int], time: int) -> int:
+    """The bytes that lie in any item of that time."""
+    alive = [(at, at + item.nbytes) for item, at in zip(items, offsets, strict=True) if item.first <= time <= item.last]
+    total = end = 0
+    for low, high in sorted(alive):
+        total += max(0, high - max(end, low))
+        end = max(end, high)
+    return total
+
+
+def _place(items: Sequence[_Item], overs: Sequence[_Over]) -> list[int]:
+    """Offsets of the items: the best of a few placement orders, which all are deterministic."""
+    apart, bound = _apart(items, overs), _bound(items, overs)
+    best: list[int] = []
+    for order in _orders(items):
+        offsets = _place_in_order(order, apart)
+        if not best or _end(items, offsets) < _end(items, best):
+            best = offsets
+        if _end(items, best) <= bound:
+            break
+    return best
+
+
+def _bound(items: Sequence[_Item], overs: Sequence[_Over]) -> int:
+    """Bytes that no plan can do without: those of all that is in use at one time, less what can be shared then."""
+    shared: dict[int, int] = {}
+    for over in overs:
+        x, y = items[over.source], items[over.output]
+        lowest, highest = over.shift
+        nearest = min(0, highest) if highest is not None else max(0, lowest or 0)
+        together = max(x.nbytes, nearest + y.nbytes) - min(0, nearest)
+        saved = max(0, x.nbytes + y.nbytes - together)
+        shared[over.output] = max(saved, shared.get(over.output, 0))
+    steps = range(-1, max((item.last for item in items), default=-1) + 1)
+    used = (sum(i.nbytes for i in items if i.first <= t <= i.last) for t in steps)
+    by_time = {items[output].first: saved for output, saved in shared.items()}
+    return max((n - by_time.get(t, 0) for t, n in zip(steps, used, strict=True)), default=0)
+
+
+def _orders(items: Sequence[_Item]) -> Iterator[Offsets]:
+    """Greedy by size, which is best for most networks; long-lived large ones first; longest life first; as they are born;
+    then by size, more or less."""
+    size, first, last = (
+        np.array(column, np.int64) for column in zip(*((i.nbytes, i.first, i.last) for i in items), strict=True)
     )
-    plans = [_place_in_order(sorted(blocks, key=order)) for order in orders]
-    return min(plans, key=lambda offsets: max((offsets[id(b)] + b.aligned for b in blocks), default=0))
+    life = last - first + 1
+    yield np.lexsort((first, -size))
+    yield np.lexsort((first, -size * life))
+    yield np.lexsort((first, -size, -life))
+    yield np.lexsort((-size, first))
+    rng = np.random.default_rng(0)
+    for _ in range(SHUFFLES // len(items)):
+        yield np.argsort(-size * rng.uniform(0.2, 1.2, len(size)), kind="stable")
 
 
-def _place_in_order(blocks: Iterable[_Block]) -> dict[int, int]:
-    offsets: dict[int, int] = {}
-    placed: list[_Block] = []
-    for block in blocks:
-        offset = 0
-        for other in sorted((b for b in placed if b.overlaps(block)), key=lambda b: offsets[id(b)]):
-            if offset + block.aligned <= offsets[id(other)]:
-                break
-            offset = max(offset, offsets[id(other)] + other.aligned)
-        offsets[id(block)] = offset
-        placed.append(block)
+def _apart(items: Sequence[_Item], overs: Sequence[_Over]) -> list[list[tuple[int, int, int]]]:
+    """For each item the others that it can not be anywhere to: (other, low, high), how far its start must not be behind the
+    other's, both ends excluded."""
+    apart: list[list[tuple[int, int, int]]] = [[] for _ in items]
+    allowed = {(over.source, over.output): over.shift for over in overs}
+    for a, x in enumerate(items):
+        for b, y in enumerate(items[a + 1 :], a + 1):
+            if x.first > y.last or y.first > x.last:
+                continue
+            lowest, highest = allowed.get((a, b), (x.nbytes, None))
+            if lowest is not None:
+                apart[b].append((a, -y.nbytes, lowest))
+                apart[a].append((b, -lowest, y.nbytes))
+            if highest is not None:
+                apart[b].append((a, highest, x.nbytes))
+                apart[a].append((b, -x.nbytes, -highest))
+    return apart
+
+
+def _place_in_order(order: Offsets, apart: Sequence[Sequence[tuple[int, int, int]]]) -> list[int]:
+    offsets = [-1] * len(order)
+    for item in order:
+        closed = sorted((offsets[o] + low, offsets[o] + high) for o, low, high in apart[item] if offsets[o] >= 0)
+        offsets[item] = _lowest(closed)
     return offsets
+
+
+def _lowest(closed: Sequence[tuple[int, int]]) -> int:
+    """The lowest multiple of the alignment that is in none of the open intervals, which are sorted by their lower ends."""
+    at = 0
+    for low, high in closed:
+        if low < at < high:
+            at = _aligned(high)
+    return at

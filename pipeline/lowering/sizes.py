@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.display import byte_size
 from pipeline.errors import TargetError
 from pipeline.ir import Array, Graph, Tensor
-from pipeline.kernel import Const, Kernel
+from pipeline.kernel import Const, Kernel, Variant
 from pipeline.lowering.arena import Plan
+from pipeline.lowering.budget import NO_LIMIT, Budget
 from pipeline.target import Memory, Target
 
 NAMED_LAYERS = 4  # in a message
@@ -77,6 +78,11 @@ def layer_sizes(graph: Graph, kernels: Sequence[tuple[Kernel, ...]], plan: Plan)
     return tuple(rows)
 
 
+def variant_bytes(graph: Graph, variant: Variant) -> int:
+    """What its constants take in flash, about: arrays that other layers share are counted as its own."""
+    return sum(a.nbytes for kernel in variant.kernels for a in _arrays(graph, kernel.params))
+
+
 def _arrays(graph: Graph, params: Mapping[str, Any]) -> Iterator[Array]:
     for value in params.values():
         if isinstance(value, np.ndarray):
@@ -87,14 +93,32 @@ def _arrays(graph: Graph, params: Mapping[str, Any]) -> Iterator[Array]:
             yield from _arrays(graph, value)
 
 
-def check_fits(graph: Graph, plan: Plan, layers: Sequence[LayerSize], target: Target) -> None:
+def check_fits(graph: Graph, plan: Plan, layers: Sequence[LayerSize], target: Target, budget: Budget = NO_LIMIT) -> None:
     """TargetError, before anything is built, when weights alone exceed the flash, or arena, uploaded input and stack the
-    RAM. What the code adds is only known after linking; the build says the same then."""
-    memory = target.memory
+    RAM, or what the budget leaves of either. What the code adds is only known when it is linked; the build says it then."""
+    memory, flash, ram = target.memory, budget.model_flash_bytes, budget.model_ram_bytes
     if constant_bytes(layers) > memory.flash_bytes:
         raise TargetError(flash_message(graph, layers, target))
     if sum(known_ram(graph, plan, memory).values()) > memory.ram_bytes:
         raise TargetError(ram_message(graph, plan, target))
+    if flash is not None and constant_bytes(layers) > flash:
+        raise TargetError(budget_message(layers, graph.name, "flash", flash, f"more than {constant_bytes(layers):,}"))
+    if ram is not None and plan.arena_bytes > ram:
+        raise TargetError(budget_message(layers, graph.name, "ram", ram, f"{plan.arena_bytes:,}"))
+
+
+def budget_message(layers: Sequence[LayerSize], name: str, memory: Literal["flash", "ram"], limit: int, least: str) -> str:
+    """`least`: the bytes that its smallest kernels take; the layers that make them are named."""
+    taken = {r.index: r.constant_bytes if memory == "flash" else r.live_bytes for r in layers}
+    largest = sorted(layers, key=lambda r: -taken[r.index])[:NAMED_LAYERS]
+    who = ", ".join(f"{r.index} {r.name!r} ({r.kind}) {taken[r.index]:,}" for r in largest if taken[r.index])
+    what = "flash for constants and code" if memory == "flash" else "RAM for activations and scratch"
+    of_each = "constants" if memory == "flash" else "in use at once"
+    return (
+        f"Model {name!r} can not do with {limit:,} bytes of {what}: with the smallest kernels it takes {least}, most of it "
+        f"in the layers {who} ({of_each}). Give it more (--model-{memory}, model_{memory}_bytes in [codegen]), prune more "
+        "(a smaller prune.keep), or make those layers narrower."
+    )
 
 
 def constant_bytes(layers: Sequence[LayerSize]) -> int:

@@ -26,6 +26,8 @@ class Measurement:
     output_crc32: int
     ram_bytes: int
     flash_bytes: int
+    model_ram_bytes: int  # of it the model's: activations and scratch
+    model_flash_bytes: int  # constants, layers and kernels
     stack_bytes: int | None = None  # high-water mark, by painting
     counter: str = ""  # what counted: "plugin" (of QEMU), "systick" or "dwt"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -162,6 +163,13 @@ class Convolution(Weighted):
         """The fields of the C struct `nn_window`."""
         x, w, y = (graph[n] for n in (*self.inputs[:2], self.output))
         return window_params(x, y, spatial(w), self.stride, self.dilation, self.pads)
+
+    def lead(self, graph: Graph, written: Array, unread: Array) -> int:
+        """How many bytes the output must start before the input, so that nothing is written over what is still to be read:
+        of a kernel that has `written` so many rows while it still reads rows from `unread` on."""
+        (_, x_h, *x_row), (_, _, *y_row) = graph[self.inputs[0]].shape, graph[self.output].shape
+        ahead = written * math.prod(y_row) - np.maximum(unread, 0) * math.prod(x_row)
+        return int(ahead[unread < x_h].max(initial=0))
 
     def onnx_convolution(self, w: OnnxWriter, weights: Array, group: int) -> None:
         """`weights` are ONNX's (O, C/groups, KH, KW)."""

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from pipeline.ir import Array
-from pipeline.requantization import MAX_SHIFT, Constants, Sums, fit
+from pipeline.requantization import Constants, Sums, fit
 
 CHANNELS = 4  # at a time; of neighbouring ones the upper's weight is in a halfword's upper byte
 FORMULA_SHIFTS = range(1, 23)  # to the right: TFLM's formula with one constant for rounding and zero point
 MOST = 2**23  # 256 times a sum fits into a register
-FINEST = MAX_SHIFT - 8  # shift of lower channels with proven constants; that of the upper ones is 8 more
+SHIFT, UPPER_SHIFT = 4, 12  # of proven constants, in pixel_pair.h
 
 
 def unfit(weights: Array, sums: Sums) -> str | None:
     """Why the kernel can not compute this layer; None: it can. weights (channels, ...)."""
-    if weights.min() == -128:
+    pairs = np.pad(weights.astype(np.int64).reshape(len(weights), -1), ((0, len(weights) % 2), (0, 0)))
+    if (256 * pairs[1::2] + pairs[::2]).min() < -(2**15):
         return "a weight is -128, which two channels in one halfword have no room for"
     if max(np.abs(sums.low + sums.bias).max(), np.abs(sums.high + sums.bias).max()) >= MOST:
         return f"its sums can reach {MOST:,}"
@@ -27,10 +28,12 @@ def unfit(weights: Array, sums: Sums) -> str | None:
     return None
 
 
-def params(weights: Array, sums: Sums) -> dict[str, Any]:
-    """The fields of the C struct `nn_pixel_pair`. weights: (channels, rows of the window, values in a row)."""
+def params(weights: Array, sums: Sums) -> dict[str, Any] | str:
+    """The fields of the C struct `nn_pixel_pair`; or what speaks against it. weights: (channels, values of a window)."""
+    if refused := unfit(weights, sums):
+        return refused
     channels = len(weights)
-    filled = np.pad(weights.astype(np.int64), ((0, -channels % CHANNELS), (0, 0), (0, -weights.shape[2] % 4)))
+    filled = np.pad(weights.astype(np.int64), ((0, -channels % CHANNELS), (0, -weights.shape[1] % 4)))
     fours = filled.reshape(len(filled) // CHANNELS, CHANNELS, -1, 4)
     constants, firsts = _proven(sums), range(0, channels, CHANNELS)
     groups = [
@@ -39,6 +42,8 @@ def params(weights: Array, sums: Sums) -> dict[str, Any]:
     ]
     return {
         "stream": np.concatenate(groups).astype(np.uint32).view(np.int32),
+        "whole": sum(len(group) for group in groups[: channels // CHANNELS]),
+        "words": sum(len(group) for group in groups),
         "fours": fours.shape[2],
         "y_c": channels,
         "clamp_min": sums.clamp[0],
@@ -47,12 +52,9 @@ def params(weights: Array, sums: Sums) -> dict[str, Any]:
 
 
 def _proven(sums: Sums) -> Constants:
-    """Constants for the channels that have any. Lower channels' sums come as they are, upper channels' 256 times; the shift
-    is as fine as the group's coarsest multiplier allows."""
-    channels = np.arange(len(sums.low))
-    upper = channels % 2 == 1
-    coarsest = np.minimum.reduceat(-sums.shift, channels[::CHANNELS])[channels // CHANNELS]
-    shift = np.minimum(coarsest - 1, FINEST) + 8 * upper
+    """Constants for the channels that have any. Lower channels' sums come as they are, upper channels' 256 times."""
+    upper = np.arange(len(sums.low)) % 2 == 1
+    shift = np.where(upper, UPPER_SHIFT, SHIFT)
     if sums.clamp[0] < sums.y_zero:
         # Halves away from zero, on both sides of it: a step that two instructions can not have. Not worth a search.
         shift = np.full_like(shift, -1)
@@ -67,8 +69,7 @@ def _scalars(sums: Sums, found: Constants, channels: range) -> tuple[list[int], 
             [*(int(a[i]) for i in channels), *(0,) * missing] for a in (found.start, found.multiplier, found.addend)
         )
         pairs = [word for i in (0, 2) for word in (*multiplier[i : i + 2], *addend[i : i + 2])]
-        shift = int(found.shift[channels[0]])
-        return start, [1, *pairs, shift, shift + 8, 0, 0]
+        return start, [1, *pairs]
     start, words = [], [0]
     for i in channels:
         right = -int(sums.shift[i])
@@ -85,8 +86,8 @@ def _words(weights: Array, start: list[int], scalars: list[int]) -> Array:
     return np.concatenate([starts, words.transpose(1, 2, 0).reshape(-1), scalars]) & 0xFFFFFFFF
 
 
-def cost(pairs: int, rows: int, row: int, channels: int) -> int:
-    """Instructions for so many pairs of windows of `rows` rows of `row` values: widening, then each four channels."""
-    fours = -(-row // 4)
-    widening = 65 + rows * (8 * fours + 3 * (fours // 4 + fours % 4))
-    return pairs * (widening + -(-channels // CHANNELS) * (60 + 24 * rows * fours + 3 * -(-rows * fours // 4)))
+def cost(pairs: int, values: int, sums: Sums) -> int:
+    """Instructions for so many pairs of windows of so many values: widening, then each four channels."""
+    fours, groups = -(-values // 4), -(-len(sums.low) // CHANNELS)
+    last = 18 if sums.clamp[0] >= sums.y_zero else 46  # by proven constants, by TFLM's formula
+    return pairs * (75 + 9 * fours + groups * (28 + last + 24 * fours + 3 * -(-fours // 4)))

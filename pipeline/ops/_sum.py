@@ -71,7 +71,13 @@ class Sum(Binary):
         if plane is None:
             return Variant(name, (), refused="no constants give its answers in one rounding")
         params = {"count": y.size, **asdict(plane), "clamp_min": clamp[0], "clamp_max": clamp[1]}
-        return Variant(name, (Kernel(name, params, self.inputs, self.outputs),), cost)
+        return Variant(
+            name,
+            (Kernel(name, params, self.inputs, self.outputs),),
+            cost,
+            over={0: (None, 0), 1: (None, 0)},
+            cycles_each=1.09,
+        )
 
     def kernels(self, graph: Graph) -> tuple[Kernel, ...]:
         a, b, y = (graph[n] for n in (*self.inputs, self.output))

@@ -8,10 +8,13 @@ import numpy as np
 
 from pipeline.fixedpoint import clamp_int8
 from pipeline.ir import Array, Graph, TfliteNode
+from pipeline.kernel import Kernel, Variant
 from pipeline.ops._activation import clamp_range
 from pipeline.ops._onnx import OnnxWriter, onnx_pads
 from pipeline.ops._pool import Pool
 from pipeline.ops._window import spatial, windows
+
+MOST_PIXELS = 256  # whose sum fits 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,23 @@ class AveragePool2d(Pool):
             count += inside
         mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
         return (clamp_int8(mean, *clamp_range(self.activation, y)),)
+
+    def variants(self, graph: Graph) -> tuple[Variant, ...]:
+        """Costs are fitted to the networks of tests/counts, on a Cortex-M4."""
+        pixels = self.kernel[0] * self.kernel[1]
+        return (self.general(graph, cost=graph[self.output].size * (25 + 6 * pixels)), self._whole(graph, pixels))
+
+    def _whole(self, graph: Graph, pixels: int) -> Variant:
+        """Four channels at a time, of a window that is the image."""
+        name, (x, y) = "average_pool2d_s8_whole__dsp", (graph[n] for n in (*self.inputs, self.output))
+        if self.kernel != spatial(x) or spatial(y) != (1, 1) or any(self.pads):
+            return Variant(name, (), refused="its window is not the whole image")
+        if pixels > MOST_PIXELS:
+            return Variant(name, (), refused=f"sums of {pixels:,} values do not fit 16 bits")
+        low, high = clamp_range(self.activation, y)
+        params = {"pixels": pixels, "x_c": y.size, "clamp_min": low, "clamp_max": high}
+        cost = -(-y.size // 4) * (125 + 8 * pixels)
+        return Variant(name, (Kernel(name, params, self.inputs, self.outputs),), cost, ("dsp",))
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         padding = self.tflite_padding(graph)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pipeline.ir import Array, Graph, Tensor, TfliteNode
-from pipeline.kernel import Kernel, Variant
+from pipeline.kernel import Kernel, Shift, Variant
 from pipeline.ops._activation import clamp_range
 from pipeline.ops._convolution import Convolution
 from pipeline.ops._onnx import OnnxWriter
 from pipeline.ops._short_requant import short_weight_params
 from pipeline.ops._window import spatial
+from pipeline.requantization import fit
 
-CODE_BYTES = {3: 1588, 5: 1700}  # of the variant for windows of this size, with what it takes of cells.h
+CODE_BYTES = {3: 2608, 5: 1700}  # of the variant for windows of this size, with what it takes of cells.h
+PROVEN_FACTOR, PROVEN_SHIFT = 256, 10  # of weights and of constants, in depthwise_conv2d_s8_3x3__dsp.h
 CELL_BYTES = 128  # of the scratch, for each two columns: eight rows of four channels
 SCRATCH_LIMIT = 16_384  # a row of 250 pixels
 
@@ -75,14 +77,43 @@ class DepthwiseConv2d(Convolution):
         for those up to 5x5."""
         name, needs = f"depthwise_conv2d_s8_{size}x{size}__dsp", ("dsp",)
         singles, cells = self._row(graph, size)
-        cost = self._cost_by_rows(graph, size, singles, cells)
         weights = short_weight_params(self, graph)
         refused = self._not_by_rows(graph, size, CELL_BYTES * cells)
         if refused or isinstance(weights, str):
-            return Variant(name, (), cost, needs, refused=refused or str(weights))
-        params = {"window": self.window(graph), "weights": weights}
+            return Variant(name, (), refused=refused or str(weights))
+        cost = self._cost_by_rows(graph, size, singles, cells)
+        params = {"window": self.window(graph), "weights": self._proven(graph, weights) if size == 3 else weights}
         kernel = Kernel(name, params, self.inputs[:1], self.outputs, scratch_bytes=CELL_BYTES * cells)
-        return Variant(name, (kernel,), cost, needs, code_bytes=CODE_BYTES[size])
+        over: dict[int, Shift] = {0: (0, 0)} if self._stays_behind(graph) else {}
+        return Variant(name, (kernel,), cost, needs, CODE_BYTES[size], over, cycles_each=1.45)
+
+    def _proven(self, graph: Graph, weights: dict[str, Any]) -> dict[str, Any]:
+        """`weights` with the start of each channel's sum instead of its bias: with proven constants and shift 0 where there
+        are any, else doubled, for TFLM's formula."""
+        sums = self.reachable(graph)
+        channels = np.arange(len(sums.low))
+        multiplier, shift = (
+            weights[n][channels if weights["per_channel"] else 0 * channels] for n in ("multiplier", "shift")
+        )
+        # Halves away from zero, on both sides of it, are a step that two instructions can not have: not worth a search.
+        finest = np.full_like(channels, PROVEN_SHIFT if sums.clamp[0] >= sums.y_zero else -1)
+        found = fit(sums, np.full_like(channels, PROVEN_FACTOR), finest, addends=False)
+        return {
+            **weights,
+            "bias": np.where(found.proven, found.start, 2 * sums.bias).astype(np.int32),
+            "per_channel": 1,
+            "multiplier": np.where(found.proven, found.multiplier, multiplier).astype(np.int32),
+            "shift": np.where(found.proven, 0, shift).astype(np.int8),
+        }
+
+    def _stays_behind(self, graph: Graph) -> bool:
+        """Whether outputs by rows can be written over the input, each over its own channel: no channel is computed twice,
+        and eight rows are in the scratch, of which those that the next outputs need, too, stay there."""
+        _, y_h, _, channels = graph[self.output].shape
+        at_once = (8 - spatial(graph[self.inputs[1]])[0]) // self.stride[0] + 1
+        written = np.arange(at_once, y_h, at_once)
+        kept = 8 - at_once * self.stride[0]
+        return channels % 4 == 0 and not self.lead(graph, written, written * self.stride[0] + kept - self.pads[0])
 
     def _row(self, graph: Graph, size: int) -> tuple[int, int]:
         """Of a row of outputs: those that are computed one by one, not two a step; the pairs of columns that are read."""
@@ -93,13 +124,16 @@ class DepthwiseConv2d(Convolution):
     def _cost_by_rows(self, graph: Graph, size: int, singles: int, cells: int) -> int:
         y, height = graph[self.output], graph[self.inputs[1]].shape[1]
         _, rows, columns, channels = y.shape
-        load, start, two, one = (
-            (300, 13, 30, 20) if size == 3 else (200 + 100 * height, 17, 22 + 12 * height, 16 + 9 * height)
-        )
+        low, high = clamp_range(self.activation, y)
+        if size == 5:
+            start, two, one = 17, 22 + 12 * height, 16 + 9 * height
+        else:
+            start, two, one = (7, 24, 15) if low >= y.zero_point else (13, 30, 20)  # by proven constants, by TFLM's formula
         a_row = start + two * ((columns - singles) // 2) + one * singles
+        strips = -(-rows // ((8 - height) // self.stride[0] + 1))
         rows_read = (rows - 1) * self.stride[0] + height
-        four_channels = load + 4 * rows * a_row + rows_read * (90 + 20 * cells)
-        clamp = 7 * y.size if clamp_range(self.activation, y) != (-128, 127) else 0
+        four_channels = 300 + 216 * strips + 4 * rows * a_row + rows_read * (35 + 20 * cells)
+        clamp = 7 * y.size if (low, high) != (-128, 127) else 0
         return -(-channels // 4) * four_channels + clamp
 
     def _not_by_rows(self, graph: Graph, size: int, scratch: int) -> str | None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pipeline.fixedpoint import integer_matmul
 from pipeline.ir import Array, Graph, TfliteNode
-from pipeline.kernel import Kernel, Variant
+from pipeline.kernel import Kernel, Shift, Variant
+from pipeline.ops import _pixel_pair
 from pipeline.ops._activation import TFLITE_ACTIVATION
 from pipeline.ops._checks import expect_int8, expect_rank
 from pipeline.ops._convolution import Weighted
 from pipeline.ops._onnx import OnnxWriter, reshaped
-from pipeline.ops._short_requant import short_weight_params
 
-CODE_BYTES_DSP = 636  # of fc_autoencoder's in tests/counts
-WIDEST_SUM = 2**23  # of the odd outputs, whose sums come out 256 times as large
+CODE_BYTES = 1000  # of fc_autoencoder's in tests/counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +59,22 @@ class FullyConnected(Weighted):
 
     def _four_outputs(self, graph: Graph) -> Variant:
         """Four outputs at a time, with the weights of two of them in one 16-bit number."""
-        name, needs = "fully_connected_s8__dsp", ("dsp",)
-        y_c, x_c = graph[self.inputs[1]].shape
-        rows, blocks = graph[self.inputs[0]].size // x_c, -(-x_c // 8)
-        cost = rows * (20 + 12 * blocks + -(-y_c // 4) * (77 + 30 * blocks) + 22 * y_c)
-        weights = self._packed_params(graph)
-        if isinstance(weights, str):
-            return Variant(name, (), cost, needs, refused=weights)
-        params = {"rows": rows, "x_c": x_c, "y_c": y_c, **weights}
-        kernel = Kernel(name, params, self.inputs[:1], self.outputs, scratch_bytes=16 * blocks)
-        return Variant(name, (kernel,), cost, needs, code_bytes=CODE_BYTES_DSP)
+        name = "fully_connected_s8__dsp"
+        w, sums = graph.constant(self.inputs[1]), self.reachable(graph)
+        (y_c, x_c), rows = w.shape, graph[self.inputs[0]].size // w.shape[1]
+        pair = _pixel_pair.params(np.pad(w, ((0, 0), (0, -x_c % 8))), sums)
+        if isinstance(pair, str):
+            return Variant(name, (), refused=pair)
+        eights, last = pair["fours"] // 2, 20 if sums.clamp[0] >= sums.y_zero else 36  # by constants, by TFLM's formula
+        cost = rows * (60 + 10 * eights + -(-y_c // 4) * (15 + last + 27 * eights + 3 * -(-eights // 4)))
+        params = {"rows": rows, "x_c": x_c, "pair": pair}
+        kernel = Kernel(name, params, self.inputs[:1], self.outputs, scratch_bytes=16 * eights)
+        return Variant(name, (kernel,), cost, ("dsp",), CODE_BYTES, self._over(graph), cycles_each=1.45)
 
-    def _packed_params(self, graph: Graph) -> dict[str, Any] | str:
-        """Weights in the order of use, biases that have taken in the zero point of x; or what speaks against it."""
-        w, params = graph.constant(self.inputs[1]).astype(np.int64), short_weight_params(self, graph)
-        if len(w) < 4:
-            return f"{len(w)} outputs are fewer than four"
-        if isinstance(params, str):
-            return params
-        packed = packed_weights(w)
-        if packed is None:
-            return "its weights are so large that two of them do not fit one number"
-        bias = graph.constant(self.bias) if self.bias else 0
-        folded = (bias - params.pop("x_zero") * w.sum(axis=1)).astype(np.int32)
-        return {**params, "w": packed, "bias": folded}
+    def _over(self, graph: Graph) -> dict[int, Shift]:
+        """A row is in the scratch before its outputs are written."""
+        y_c, x_c = graph[self.inputs[1]].shape
+        return {0: (None, None)} if graph[self.inputs[0]].size == x_c else {0: (None, 0)} if y_c <= x_c else {}
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         x, y = graph[self.inputs[0]], graph[self.output]
@@ -112,17 +102,3 @@ class FullyConnected(Weighted):
         else:  # quantised first: ONNX Runtime fuses an operator with the quantise node right behind it
             flat = w.quantized(value, self.output, f"{self.output}/flat")
             w.keep(reshaped(w, flat, f"{self.output}/shaped", y.shape), self.output, "nhwc", self.activation)
-
-
-def packed_weights(w: Array) -> Array | None:
-    """The words of `fully_connected_s8__dsp.h`: of int64 weights (outputs, inputs); None when they do not fit."""
-    outputs, inputs = (-size % to for size, to in zip(w.shape, (4, 8), strict=True))
-    padded = np.pad(w, ((0, outputs), (0, inputs)))
-    both = 256 * padded[1::2] + padded[::2]
-    largest_sum = 128 * np.abs(padded[1::2]).sum(axis=1).max()
-    if both.min() < -(2**15) or largest_sum >= WIDEST_SUM:
-        return None
-    # (four outputs, eight inputs, two outputs, half an eight, upper half of a word, place in the half)
-    halves = both.reshape(padded.shape[0] // 4, 2, padded.shape[1] // 8, 2, 2, 2).transpose(0, 2, 1, 3, 5, 4)
-    words: Array = halves[..., 0] & 0xFFFF | halves[..., 1] << 16
-    return words.astype(np.int32).reshape(-1)

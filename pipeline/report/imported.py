@@ -40,6 +40,8 @@ def compiled_json(firmware: Firmware, manifest: dict[str, Any]) -> str:
         "constant_bytes": model["constant_bytes"],
         "flash_bytes": firmware.flash_bytes,
         "ram_bytes": firmware.ram_bytes,
+        "model_flash_bytes": firmware.model_flash_bytes,
+        "model_ram_bytes": firmware.arena_bytes,
         "arena_bytes": firmware.arena_bytes,
         "peak_layers": arena["peak_ops"],
         "tflm_arena_bytes": manifest["tflm"]["arena_bytes"],
@@ -69,11 +71,12 @@ def print_compiled(firmware: Firmware, manifest: dict[str, Any], console: Consol
     tflm = "not on this machine" if proven["tflm"] is None else proven["tflm"]
     vectors, host = proven["vectors"], proven["host_c"]
     flash, ram = show("flash_bytes", firmware.flash_bytes), show("ram_bytes", firmware.ram_bytes)
+    own = show("flash_bytes", firmware.model_flash_bytes)
     called = {layer["name"]: f"{layer['index']} {layer_name(layer['kind'], layer['name'])}" for layer in layers}
     peak = ", ".join(short(called[name], _LAYER_LETTERS) for name in manifest["arena"]["peak_ops"])
     rows = (
         ("MACs", f"{model['macs']:,} (computed)"),
-        ("flash", f"{flash} (computed), of it {show('flash_bytes', model['constant_bytes'])} constants"),
+        ("flash", f"{flash} (computed), of it the model {own}, constants {show('flash_bytes', model['constant_bytes'])}"),
         ("RAM", f"{ram} (computed) with stack and protocol buffers; arena {show('arena_bytes', firmware.arena_bytes)}"),
         ("arena peak", f"at {peak}"),
         ("bit-exact", f"{vectors} random vectors: generated C on the host {host}, TFLite Micro {tflm}{_source(proven)}"),
@@ -118,8 +121,12 @@ def measured_json(result: Result) -> str:
         "energy_kind": "estimated",
         "ram_bytes": m.ram_bytes,
         "flash_bytes": m.flash_bytes,
+        "model_ram_bytes": m.model_ram_bytes,
+        "model_flash_bytes": m.model_flash_bytes,
+        "stack_bytes": m.stack_bytes,
     }
-    sizes: dict[str, Kind] = {"ram_bytes": "computed", "flash_bytes": "computed"}
+    sizes = ("ram_bytes", "flash_bytes", "model_ram_bytes", "model_flash_bytes")
+    computed: dict[str, Kind] = dict.fromkeys(sizes, "computed")
     return as_json(
         {
             "format": FORMAT,
@@ -134,7 +141,7 @@ def measured_json(result: Result) -> str:
             "kinds": {
                 **kinds({"accuracy": accuracy, **others}, result.kind),
                 **kinds({"bit_exact": bit_exact}, "computed"),
-                "measurement": kinds(measurement, result.kind, energy_uj="estimated", **sizes),
+                "measurement": kinds(measurement, result.kind, energy_uj="estimated", **computed),
             },
         }
     )
@@ -157,6 +164,8 @@ def print_measured(result: Result, console: Console) -> None:
     if m.instructions is not None and m.cycles is not None:
         band = f", {m.cycles_low:,} to {m.cycles_high:,}" if m.cycles_low and m.cycles_high else ""
         rows.append(("instructions", f"{m.instructions:,} (exact); cycles {m.cycles:,} (estimated{band})"))
+    if m.stack_bytes is not None:
+        rows.append(("stack", f"{m.stack_bytes:,} bytes at most ({result.kind})"))
     rows.append(("energy", f"{show('energy_uj', result.energy_uj)} (estimated)"))
     console.print(labelled(rows, console.width))
     for note in result.notes:

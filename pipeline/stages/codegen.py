@@ -11,6 +11,7 @@ from pipeline.artifacts import Firmware, Package, QuantizedModel
 from pipeline.codegen import tflm
 from pipeline.firmware.cortex_m import write_firmware
 from pipeline.firmware.manifest import read_manifest
+from pipeline.lowering.budget import Budget, Optimize
 from pipeline.proof import vectors
 from pipeline.stage import Context, StagesOfRecipe
 from pipeline.strict import limits
@@ -28,10 +29,15 @@ class Codegen:
     """Write, prove and build what the target runs. `vectors` test images are replayed through the generated C (under
     sanitizers) and through TFLM, which must give the integer reference's bytes; for a Linux target through ONNX Runtime,
     layer by layer within the tolerance table, and through TFLM. `tflm_dir`, a folder with a prebuilt TensorFlow Lite Micro
-    library, also builds that firmware."""
+    library, also builds that firmware. On a microcontroller `optimize` says what is to be least: cycles, as estimated
+    ("speed"), flash ("size"), or a percent of one for a percent of the other ("balanced"); `model_flash_bytes` and
+    `model_ram_bytes` are what the model alone may take."""
 
     vectors: int = limits(64, low=1)
     tflm_dir: Path | None = None
+    optimize: Optimize = "speed"
+    model_flash_bytes: int | None = limits(None, low=1)
+    model_ram_bytes: int | None = limits(None, low=1)
 
     name: ClassVar[str] = "codegen"
     consumes: ClassVar[type] = QuantizedModel
@@ -40,7 +46,10 @@ class Codegen:
     def unused(self, targets: Sequence[Target]) -> Mapping[str, str]:
         if not targets or any(target.family == "cortex_m" for target in targets):
             return {}
-        return {"tflm_dir": f"to {', '.join(t.name for t in targets)}: TFLM is for microcontrollers. Leave it out."}
+        where = f"to {', '.join(t.name for t in targets)}"
+        chosen = f"{where}: its kernels are ONNX Runtime's and LiteRT's own. Leave it out."
+        budget = dict.fromkeys(("optimize", "model_flash_bytes", "model_ram_bytes"), chosen)
+        return {"tflm_dir": f"{where}: TFLM is for microcontrollers. Leave it out.", **budget}
 
     def check(self, recipe: StagesOfRecipe, source: Source | None, targets: Sequence[Target]) -> None:
         """RecipeError when `tflm_dir` holds no library."""
@@ -62,6 +71,7 @@ class Codegen:
                 ctx.folder / "firmware",
                 vectors=golden,
                 tflm_dir=self.tflm_dir,
+                budget=Budget(self.optimize, self.model_flash_bytes, self.model_ram_bytes),
                 report=lambda what: advance(1, what),
             )
         _log_firmware(firmware, ctx)
@@ -89,6 +99,7 @@ def _log_firmware(firmware: Firmware, ctx: Context) -> None:
         {
             "flash_bytes": firmware.flash_bytes,
             "ram_bytes": firmware.ram_bytes,
+            "model_flash_bytes": firmware.model_flash_bytes,
             "arena_bytes": firmware.arena_bytes,
             "constant_bytes": manifest["model"]["constant_bytes"],
             "macs": firmware.model.graph.macs(),

@@ -18,7 +18,7 @@ from pipeline.training.cost import Cost, cost
 from pipeline.training.fit import batch_of
 
 _LEVELS = 200
-_TAYLOR_IMAGES = 1024
+_TAYLOR_IMAGES = 2048
 
 
 class CutSettings(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import GraphError
 from pipeline.ir import Array, Graph, Op, Quant, Storage, Tensor, TfliteNode
-from pipeline.kernel import Kernel
+from pipeline.kernel import Kernel, Shift
 from pipeline.lowering.arena import ALIGNMENT, Plan
 from pipeline.lowering.arena import plan as plan_arena
 
@@ -24,6 +24,7 @@ class Node(Op):
 
     kept: Storage = "new"
     scratch: int = 0
+    over: tuple[tuple[int, Shift], ...] = ()
 
     def check(self, graph: Graph) -> None:
         return
@@ -42,7 +43,14 @@ class Node(Op):
 
 
 def plan(graph: Graph) -> Plan:
-    return plan_arena(graph, [max((k.scratch_bytes for k in op.kernels(graph)), default=0) for op in graph.ops])
+    return plan_arena(graph, [replace(op.general(graph), over=dict(getattr(op, "over", ()))) for op in graph.ops])
+
+
+def allowed(op: Op, graph: Graph, k: int) -> Shift | None:
+    """How far behind its input k an output may start; None: they lie apart."""
+    in_place = op.storage(graph) == "in_place" and k == 0 and graph[op.output].nbytes <= graph[op.inputs[0]].nbytes
+    over: dict[int, Shift] = dict(getattr(op, "over", ()))
+    return over.get(k, (0, 0) if in_place else None)
 
 
 def tensor(nbytes: int) -> Tensor:
@@ -81,9 +89,13 @@ def simulate(graph: Graph, arena: Plan) -> None:
             assert region(op.output) == region(op.inputs[0])
         else:
             for name in op.outputs:
-                for k, other in enumerate(activations):
+                for k, other in enumerate(op.inputs):
+                    if other not in activations:
+                        continue
                     a, b = region(name), region(other)
-                    shared = op.storage(graph) == "in_place" and k == 0 and name == op.output and a.start == b.start
+                    lowest, highest = (name == op.output and allowed(op, graph, k)) or (b.stop - b.start, None)
+                    behind = a.start - b.start
+                    shared = (lowest is None or behind >= lowest) and (highest is None or behind <= highest)
                     assert shared or a.stop <= b.start or b.stop <= a.start, f"{name} overwrites {other}, which is in use"
                 memory[region(name)] = value[name]
         if i in arena.scratch:
@@ -93,6 +105,9 @@ def simulate(graph: Graph, arena: Plan) -> None:
             intact(name, "by its own operator's scratch")
     for name in graph.outputs:
         intact(name, "before the end")
+
+
+shifts = st.sampled_from([(None, 0), (None, -40), (-64, None), (None, None), (0, 0)])
 
 
 @st.composite
@@ -107,7 +122,9 @@ def graphs(draw: st.DrawFn) -> Graph:
         outputs = [f"t{i}"] + ([f"t{i}b"] if kept == "new" and draw(st.booleans()) else [])
         for name in outputs:
             sizes[name] = sizes[sources[0]] if kept == "alias" else draw(st.integers(1, 300))
-        ops.append(Node(inputs=tuple(sources), outputs=tuple(outputs), kept=kept, scratch=draw(st.sampled_from([0, 0, 70]))))
+        over = draw(st.lists(st.tuples(st.integers(0, len(sources) - 1), shifts), max_size=2)) if kept == "new" else []
+        scratch = draw(st.sampled_from([0, 0, 70]))
+        ops.append(Node(inputs=tuple(sources), outputs=tuple(outputs), kept=kept, scratch=scratch, over=tuple(over)))
     outputs = tuple(draw(st.lists(st.sampled_from(sorted(set(sizes))), min_size=1, max_size=3, unique=True)))
     return graph_of(sizes, ops, inputs, outputs)
 
@@ -193,3 +210,30 @@ def test_an_input_that_nobody_reads_takes_memory_only_until_the_first_operator()
     assert arena.slots["unread"].last == -1
     assert arena.live_bytes == (320,)
     assert arena.arena_bytes == 480  # both inputs are written at once
+
+
+def over(shift: Shift, sizes: dict[str, int], *, reads: tuple[str, ...] = ("x",), outputs: tuple[str, ...] = ("y",)) -> Plan:
+    """The plan of one node whose output may lie over its first input."""
+    return plan(graph_of(sizes, [Node(inputs=reads, outputs=("y",), over=((0, shift),))], ("x",), outputs))
+
+
+def test_an_output_that_goes_before_its_input_starts_as_far_before_it_as_it_must() -> None:
+    arena = over((None, -32), {"x": 160, "y": 96})
+    assert arena.slots["x"].offset - arena.slots["y"].offset == 32
+    assert arena.arena_bytes == arena.live_bytes[0] == 32 + 160
+
+
+def test_an_output_that_comes_from_behind_may_be_larger_than_its_input() -> None:
+    arena = over((160 - 320, None), {"x": 160, "y": 320})
+    assert arena.arena_bytes == 320
+    assert arena.slots["y"].offset == 0
+
+
+def test_where_anything_goes_the_larger_one_counts() -> None:
+    assert over((None, None), {"x": 160, "y": 320}).arena_bytes == 320
+    assert over((None, None), {"x": 320, "y": 160}).arena_bytes == 320
+
+
+def test_an_output_lies_apart_from_an_input_that_is_read_later() -> None:
+    assert over((None, 0), {"x": 160, "y": 160}, outputs=("y", "x")).arena_bytes == 320
+    assert over((None, 0), {"x": 160, "y": 160}, reads=("x", "x")).arena_bytes == 320

@@ -34,7 +34,7 @@ def test_a_write_beyond_the_arena_is_caught(tmp_path: Path) -> None:
 
 
 def test_a_compile_error_is_a_build_error(tmp_path: Path) -> None:
-    library = edited(tmp_path, "conv2d_s8_im2col__dsp(&layer_stem,", "int unused; conv2d_s8_im2col__dsp(&layer_stem,")
+    library = edited(tmp_path, "conv2d_s8_image__dsp(&layer_stem,", "int unused; conv2d_s8_image__dsp(&layer_stem,")
     with (
         pytest.raises(BuildError, match=r"'small_cnn' does not build for the host: .*unused variable"),
         HostC(small_cnn(), library),

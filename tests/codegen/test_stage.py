@@ -87,11 +87,12 @@ def test_the_stage(digits: Dataset, tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept.reshape(10, 8, 8, 1), digits.x_test[:10])
     assert log.figures["flash_bytes"] == firmware.flash_bytes
     assert log.figures["ram_bytes"] == firmware.ram_bytes
+    assert log.figures["model_flash_bytes"] == firmware.model_flash_bytes
     assert log.figures["arena_bytes"] == firmware.arena_bytes == 1664
     assert log.figures["macs"] == small_cnn().macs()
     assert log.tagged["firmware_sha256"] == firmware.sha256
     assert log.steps[0] == "writing C"
-    assert log.steps[-1] == "building the firmware"
+    assert log.steps[1] == "building the firmware"
     assert len(log.steps) == log.advanced == FIRMWARE_STEPS
     if tflm_available():
         assert (log.tagged["tflm"], log.figures["tflm_vectors"]) == ("compared", 10)
@@ -118,9 +119,19 @@ def test_the_stage_for_linux(digits: Dataset, tmp_path: Path) -> None:
 
 def test_recipe_keys() -> None:
     stage = parse(Codegen, {"vectors": 5, "tflm_dir": "/opt/tflm"}, "recipe.toml: codegen")
-    assert settings_of(stage) == {"vectors": 5, "tflm_dir": Path("/opt/tflm")}
-    with pytest.raises(RecipeError, match=r"codegen\.vectors = 0 is out of range"):
-        parse(Codegen, {"vectors": 0}, "recipe.toml: codegen")
+    limits = {"model_flash_bytes": None, "model_ram_bytes": None}
+    assert settings_of(stage) == {"vectors": 5, "tflm_dir": Path("/opt/tflm"), "optimize": "speed", **limits}
+    for table, message in (
+        ({"vectors": 0}, r"codegen\.vectors = 0 is out of range"),
+        ({"model_flash_bytes": 0}, r"codegen\.model_flash_bytes = 0 is out of range"),
+        ({"model_ram_bytes": -1}, r"codegen\.model_ram_bytes = -1 is out of range"),
+        (
+            {"optimize": "spead"},
+            r"codegen\.optimize = 'spead' is not known\. Did you mean 'speed'\? Use one of: speed, size",
+        ),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            parse(Codegen, table, "recipe.toml: codegen")
 
 
 def refused(stage: Codegen, targets: list[target.Target]) -> None:

@@ -36,7 +36,7 @@ def test_text_names_layers_and_shapes() -> None:
     text = to_c(lowered(small_cnn()))["small_cnn.c"]
     assert '/* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */' in text
     assert '/* 3: add "sum" 8x8x8 + 8x8x8 -> 8x8x8 */' in text
-    assert "conv2d_s8_im2col__dsp(&layer_stem, arena + AT_image, arena + AT_stem, (void *)(arena + " in text
+    assert "conv2d_s8_image__dsp(&layer_stem, arena + AT_image, arena + AT_stem, (void *)(arena + " in text
     assert 'NN_TRACE(7, "probabilities", arena + AT_probabilities, 10);' in text
 
 

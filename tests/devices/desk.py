@@ -17,6 +17,7 @@ FIRMWARE = Firmware(
     model=QuantizedModel(GRAPH, None, None),  # type: ignore[arg-type]  # no data is needed here
     flash_bytes=1,
     ram_bytes=2,
+    model_flash_bytes=1,
     arena_bytes=3,
     layer_constant_bytes=(),
     build_id="fedcba9876543210",

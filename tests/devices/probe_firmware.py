@@ -30,6 +30,7 @@ def build_probe(board: Target, folder: Path, digits: Dataset) -> Firmware:
         model=model,
         flash_bytes=image.flash_bytes,
         ram_bytes=image.ram_bytes,
+        model_flash_bytes=image.model_flash_bytes,
         arena_bytes=32,
         layer_constant_bytes=(256,),
         build_id=image.build_id,

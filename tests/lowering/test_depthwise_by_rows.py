@@ -97,10 +97,11 @@ def test_costs() -> None:
     """Of 6x6 outputs, 16 x 16 multiply-accumulates have a pixel of the image."""
     general, fast, five = variants()
     assert general.cost == 4 * (6 * 256 + 58 * 36)
-    assert fast.cost == 300 + 4 * 6 * (13 + 15 * 6) + 8 * (90 + 20 * 4)
-    assert five.cost == 500 + 4 * 6 * (17 + 58 * 3) + 8 * (90 + 20 * 5)
-    assert variants((8, 7, 4), (5, 2), stride=(2, 2))[2].cost == 700 + 4 * 3 * (17 + 61 * 4) + 9 * (90 + 20 * 6)
+    assert fast.cost == 516 + 4 * 6 * (13 + 15 * 6) + 8 * (35 + 20 * 4)  # by TFLM's formula, six rows at once
+    assert five.cost == 516 + 4 * 6 * (17 + 58 * 3) + 8 * (35 + 20 * 5)
+    assert variants((8, 7, 4), (5, 2), stride=(2, 2))[2].cost == 300 + 2 * 216 + 4 * 3 * (17 + 61 * 4) + 9 * (35 + 20 * 6)
     assert variants((6, 6, 5))[1].cost == 2 * fast.cost
-    assert variants(activation="relu")[1].cost == fast.cost + 7 * 4 * 36
-    assert variants(stride=(2, 2))[1].cost == 300 + 4 * 3 * (13 + 20 * 3) + 7 * (90 + 20 * 4)
-    assert variants((7, 7, 4))[1].cost == 300 + 4 * 7 * (13 + 15 * 6 + 20) + 9 * (90 + 20 * 5)
+    proven = 516 + 4 * 6 * (7 + 12 * 6) + 8 * (35 + 20 * 4)
+    assert variants(activation="relu")[1].cost == proven + 7 * 4 * 36  # clamped to less than the whole range
+    assert variants(stride=(2, 2))[1].cost == 516 + 4 * 3 * (13 + 20 * 3) + 7 * (35 + 20 * 4)
+    assert variants((7, 7, 4))[1].cost == 300 + 2 * 216 + 4 * 7 * (13 + 15 * 6 + 20) + 9 * (35 + 20 * 5)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.ir import Array, Graph, Quant, Tensor
 from pipeline.kernel import Variant
-from pipeline.ops.fully_connected import FullyConnected, packed_weights
+from pipeline.ops.fully_connected import FullyConnected
 
 
 def variants(
@@ -35,17 +35,14 @@ def loud(inputs: int, odd_row: bool = True) -> Array:
     return w
 
 
+HALFWORD = "a weight is -128, which two channels in one halfword have no room for"
 REFUSED = {
     "fits": (ones(4, 1), None),
-    "outputs": (ones(3, 8), "3 outputs are fewer than four"),
-    "widest": (loud(516), None),
-    "too_wide": (loud(517), "its weights are so large that two of them do not fit one number"),
-    "too_wide_but_even": (loud(517, odd_row=False), None),
-    "borrow": (
-        np.array([[-1], [-128], [0], [0]], np.int8),
-        "its weights are so large that two of them do not fit one number",
-    ),
-    "no_borrow": (np.array([[0], [-128], [0], [0]], np.int8), None),
+    "outputs": (ones(3, 8), None),
+    "widest": (loud(515), None),
+    "too_wide": (loud(518), "its sums can reach 8,388,608"),
+    "borrow": (np.array([[-1], [-128], [0], [0]], np.int8), HALFWORD),
+    "no_borrow": (np.array([[0], [-128], [-128], [0]], np.int8), None),
 }
 
 
@@ -57,39 +54,42 @@ def test_where_it_is_possible(case: str) -> None:
 
 
 def test_a_scale_that_the_rounding_is_not_made_for() -> None:
-    assert variants(ones(4, 4), y_scale=0.01)[1].refused == "a channel's sums are scaled by a half or more"
+    assert variants(ones(4, 4), y_scale=0.001)[1].refused == "a requantisation shifts by 4, not by -1 to -22"
 
 
-def test_words_have_two_outputs_of_two_inputs() -> None:
-    """Of each eight inputs four words for outputs 0 and 1, then four for 2 and 3, in the order that SXTB16 gives inputs."""
-    w = np.arange(5 * 9).reshape(5, 9) - 22
-    packed = packed_weights(w)
-    assert packed is not None
-    assert packed.dtype == np.int32
-    at = iter(packed.tolist())
+def test_weights_lie_in_the_order_of_use() -> None:
+    """Starts of four outputs, then of each four inputs words of two outputs' weights; here by TFLM's formula. Inputs are
+    filled up to eights, outputs to fours."""
+    w = np.arange(5 * 9, dtype=np.int8).reshape(5, 9) - 22
+    pair = variants(w, x_zero=7)[1].kernels[0].params["pair"]
+    stream = pair["stream"].astype(np.int64)
+    assert (pair["y_c"], pair["fours"], pair["whole"], pair["words"]) == (5, 4, 33, 66)
     padded = np.zeros((8, 16), int)
     padded[:5, :9] = w
-    for o in (0, 4):
-        for block in (0, 8):
-            for pair in (0, 2):
-                for low in (0, 1, 4, 5):
-                    halves = [256 * padded[o + pair + 1, block + k] + padded[o + pair, block + k] for k in (low, low + 2)]
-                    assert next(at) == np.int64(halves[1]) * 65536 + halves[0] % 65536
-    assert next(at, None) is None
+    start = [-7 * int(padded[o].sum()) * (256 if o % 2 else 1) for o in range(8)]
+    for first, at in ((0, 0), (4, 33)):
+        a, b, c, d = start[first : first + 4]
+        assert stream[at : at + 4].tolist() == [a, a + b, c, c + d]
+        words = iter(stream[at + 4 : at + 20].tolist())
+        for four in range(0, 16, 4):
+            for low in (four, four + 1):
+                for o in (first, first + 2):
+                    halves = [256 * padded[o + 1, k] + padded[o, k] for k in (low, low + 2)]
+                    assert next(words) % 2**32 == halves[0] % 2**16 + (halves[1] % 2**16 << 16)
+        assert stream[at + 20] == 0
+    assert stream[[21, 22, 23]].tolist() == [1374389576, 32, 6]
 
 
-def test_the_bias_takes_in_the_zero_point() -> None:
+def test_the_bias_is_where_the_sums_start() -> None:
     w = np.array([[1, 2], [3, -4], [0, 0], [5, 5]], np.int8)
-    for bias, expected in ((None, [-21, 7, 0, -70]), (np.array([1, 2, 3, 4], np.int32), [-20, 9, 3, -66])):
-        params = variants(w, x_zero=7, bias=bias)[1].kernels[0].params
-        assert params["bias"].tolist() == expected
-        assert params["bias"].dtype == np.int32
-        assert "x_zero" not in params
+    bias = np.array([1, 2, 3, 4], np.int32)
+    for given, expected in ((None, [-21, -21 + 256 * 7, 0, 256 * -70]), (bias, [-20, -20 + 256 * 9, 3, 3 + 256 * -66])):
+        assert variants(w, x_zero=7, bias=given)[1].kernels[0].params["pair"]["stream"][:4].tolist() == expected
 
 
 def test_costs_and_scratch() -> None:
     general, fast = variants(ones(6, 11), rows=3)
     assert general.cost == 3 * (237 + 2 * 30 + 3 * 19 + 2 * (81 + 2 * 13 + 3 * 5))
-    assert fast.cost == 3 * (20 + 12 * 2 + 2 * (77 + 30 * 2) + 22 * 6)
+    assert fast.cost == 3 * (60 + 10 * 2 + 2 * (15 + 36 + 27 * 2 + 3))
     assert fast.scratch_bytes == 32
     assert variants(ones(4, 8))[1].scratch_bytes == 16

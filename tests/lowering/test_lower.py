@@ -17,14 +17,16 @@ from pipeline.errors import TargetError
 from pipeline.host.build import require_core
 from pipeline.ir import Array, Graph, Op, Quant, Tensor, TfliteNode
 from pipeline.kernel import Kernel, Variant
-from pipeline.lowering.lower import Layer, lower
-from pipeline.lowering.sizes import constant_bytes, known_ram
+from pipeline.lowering.budget import Budget
+from pipeline.lowering.lower import FIRMWARE_BYTES, Layer, lower
+from pipeline.lowering.sizes import known_ram
 from pipeline.ops.add import Add
 from pipeline.ops.conv2d import Conv2d
 from pipeline.ops.sub import Sub
 from pipeline.target import Memory
 
-POINTWISE, IM2COL = "conv2d_s8_1x1__dsp", "conv2d_s8_im2col__dsp"
+POINTWISE, IM2COL, IMAGE = "conv2d_s8_1x1__dsp", "conv2d_s8_im2col__dsp", "conv2d_s8_image__dsp"
+WINOGRAD2, WINOGRAD4 = "conv2d_s8_winograd2__dsp", "conv2d_s8_winograd4__dsp"
 DEPTHWISE = "depthwise_conv2d_s8_3x3__dsp"
 CORTEX_M = [name for name in targets.names() if targets.load(name).family == "cortex_m"]
 
@@ -39,22 +41,20 @@ def said(layer: Layer) -> dict[str, str]:
 
 def test_the_fastest_is_chosen_and_the_reasons_are_kept() -> None:
     layers = lower(small_cnn(), BOARD.cpu, ROOMY).layers
-    assert chosen(layers)[:4] == [IM2COL, DEPTHWISE, POINTWISE, "add_s8_dense"]
-    stem, _, pointwise = layers[:3]
-    slow, _, fast = (v.cost for v in stem.op.variants(small_cnn()))
-    assert said(stem) == {
-        "conv2d_s8": f"about {slow:,} instructions, {IM2COL} takes {fast:,}",
-        POINTWISE: "its weights are 3x3, not 1x1",
-        IM2COL: f"about {fast:,} instructions, the fewest",
-    }
-    slow, fast, slower = (v.cost for v in pointwise.op.variants(small_cnn()))
-    assert said(pointwise) == {
-        "conv2d_s8": f"about {slow:,} instructions, {POINTWISE} takes {fast:,}",
-        POINTWISE: f"about {fast:,} instructions, the fewest",
-        IM2COL: f"about {slower:,} instructions, {POINTWISE} takes {fast:,}",
-    }
-    assert [c.possible for c in stem.candidates] == [True, False, True]
-    assert slow > slower > fast > 0
+    assert chosen(layers)[:4] == [IMAGE, DEPTHWISE, POINTWISE, "add_s8_dense"]
+    for layer, refused in (
+        (layers[0], {POINTWISE: "its weights are 3x3, not 1x1"}),
+        (layers[2], dict.fromkeys((WINOGRAD2, WINOGRAD4), "it is no 3x3 convolution of stride 1")),
+    ):
+        best, name = layer.chosen.cycles, layer.chosen.name
+        slower = {v.name: v.cycles for v in layer.op.variants(small_cnn()) if v.refused is None and v.name != name}
+        assert said(layer) == {
+            **{other: f"about {cost:,} cycles, {name} takes {best:,}" for other, cost in slower.items()},
+            **refused,
+            name: f"about {best:,} cycles, the fewest",
+        }
+        assert {c.variant.name: c.possible for c in layer.candidates} == {n: n not in refused for n in said(layer)}
+        assert min(slower.values()) > best > 0
 
 
 def test_a_core_without_the_feature_gets_the_general_one() -> None:
@@ -80,18 +80,30 @@ def test_scratch_that_the_ram_can_not_hold_is_done_without() -> None:
 def test_code_that_the_flash_can_not_hold_is_done_without() -> None:
     graph = small_cnn()
     whole = lower(graph, BOARD.cpu, ROOMY)
-    needed = constant_bytes(whole.sizes) + sum(layer.chosen.code_bytes for layer in whole.layers)
-    assert chosen(lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed)).layers)[::2][:2] == [IM2COL, POINTWISE]
+    needed = FIRMWARE_BYTES + whole.flash_bytes
+    assert lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed)).variants == whole.variants
     tight = lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed - 1))
-    assert chosen(tight.layers)[::2][:2] == ["conv2d_s8", POINTWISE]
-    assert said(tight.layers[0])[IM2COL] == "the flash has no room for about 2,632 bytes more of code"
+    assert tight.flash_bytes < whole.flash_bytes
+    assert chosen(tight.layers)[:3] == chosen(whole.layers)[:3]  # where a byte less costs the fewest cycles
+    assert chosen(tight.layers)[6] == "fully_connected_s8"
+    assert said(tight.layers[6])["fully_connected_s8__dsp"].endswith(" of code: more than there is room for")
+    tighter = lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=needed - 3000))
+    assert tighter.flash_bytes <= whole.flash_bytes - 3000
+    fallen_back = [i for i in range(3) if tighter.variants[i] != whole.variants[i]]
+    assert fallen_back
+    for i in fallen_back:
+        assert said(tighter.layers[i])[whole.variants[i]].endswith("of code: more than there is room for")
 
 
 def test_what_never_fits_is_lowered_to_the_smallest() -> None:
-    nothing = Memory(flash_bytes=1024, ram_bytes=1024)
-    assert set(chosen(lower(small_cnn(), BOARD.cpu, nothing).layers)) <= {
-        v.name for op in small_cnn().ops for v in op.variants(small_cnn())[:1]
-    }
+    graph = small_cnn()
+    smallest = lower(graph, BOARD.cpu, replace(ROOMY, flash_bytes=1024))
+    assert smallest.variants == lower(graph, BOARD.cpu, ROOMY, Budget("size")).variants
+    assert chosen(smallest.layers)[:3] == ["conv2d_s8", "depthwise_conv2d_s8", "conv2d_s8"]
+    nothing = lower(graph, BOARD.cpu, Memory(flash_bytes=1024, ram_bytes=1024))
+    assert chosen(nothing.layers)[:3] == ["conv2d_s8", "depthwise_conv2d_s8", POINTWISE]  # which writes over its input
+    assert nothing.arena.arena_bytes < smallest.arena.arena_bytes
+    assert said(nothing.layers[2])["conv2d_s8"] == "the RAM has no room for its output beside its inputs"
 
 
 @pytest.mark.parametrize("cpu", [BOARD.cpu, PLAIN], ids=lambda cpu: cpu.core)
@@ -106,8 +118,8 @@ def test_of_an_odd_pixel_nothing_behind_it_is_read() -> None:
     """The image is the last in the arena, and ends where that ends: the sanitizer sees a step further."""
     tensors = {
         "x": activation(1, 1, 1, 16),
-        "w": weights(np.random.default_rng(1), 32, 1, 1, 16),
-        "y": activation(1, 1, 1, 32),
+        "w": weights(np.random.default_rng(1), 16, 1, 1, 16),
+        "y": activation(1, 1, 1, 16),
     }
     graph = Graph("pixel", tensors, (Conv2d(inputs=("x", "w"), outputs=("y",)),), ("x",), ("y",)).checked()
     made = lower(graph, BOARD.cpu, ROOMY)
@@ -151,6 +163,10 @@ def chain(count: int, *offered: Variant, sizes: tuple[int, ...] = ()) -> Graph:
     return Graph("chain", tensors, ops, ("t0",), (f"t{count}",)).checked()
 
 
+def within(graph: Graph, flash_bytes: int) -> tuple[Layer, ...]:
+    return lower(graph, PLAIN, ROOMY, Budget(model_flash_bytes=flash_bytes)).layers
+
+
 def test_of_equally_fast_ones_the_first_is_taken() -> None:
     assert chosen(lower(chain(1, variant("a", 5), variant("b", 5)), PLAIN, ROOMY).layers) == ["a"]
 
@@ -165,41 +181,59 @@ def test_scratch_goes_first_where_the_arena_is_fullest() -> None:
 
 def test_code_is_left_out_of_all_layers_or_of_none() -> None:
     graph = chain(2, variant("small", 2), variant("fast", 1, code=100))
-    assert chosen(lower(graph, PLAIN, replace(ROOMY, flash_bytes=100)).layers) == ["fast"] * 2
-    assert chosen(lower(graph, PLAIN, replace(ROOMY, flash_bytes=99)).layers) == ["small"] * 2
+    assert chosen(within(graph, 100)) == ["fast"] * 2
+    assert chosen(within(graph, 99)) == ["small"] * 2
 
 
 def test_of_two_the_longer_code_goes_first() -> None:
     graph = chain(1, variant("small", 3), variant("fast", 2, code=60), variant("faster", 1, code=100))
-    layer = lower(graph, PLAIN, replace(ROOMY, flash_bytes=80)).layers[0]
+    (layer,) = within(graph, 80)
     assert layer.chosen.name == "fast"
-    assert said(layer)["faster"] == "the flash has no room for about 100 bytes more of code"
+    assert said(layer)["faster"] == (
+        "about 1 cycles, but +0 bytes of constants and its 100 of code: more than there is room for"
+    )
 
 
-REFUSED = {  # shapes, attributes, and why not: the pointwise variant, that of any window
-    "window": ({"w": (4, 3, 1, 4)}, {}, "its weights are 3x1, not 1x1", None),
-    "stride": ({"y": (1, 3, 3, 4)}, {"stride": (2, 2)}, "it has a stride or padding", None),
-    "padding": ({"y": (1, 6, 5, 4)}, {"pads": (0, 1, 0, 0)}, "it has a stride or padding", None),
-    "groups": ({"x": (1, 5, 5, 8)}, {}, "it has groups", "it has groups"),
-    "inputs": ({"x": (1, 5, 5, 6), "w": (4, 1, 1, 6)}, {}, None, None),
-    "outputs": ({"w": (3, 1, 1, 4), "y": (1, 5, 5, 3)}, {}, None, None),
-    "fits": ({}, {}, None, None),
-}
+TILES = "it is no 3x3 convolution of stride 1"
+REFUSED = {  # shapes, attributes, and why not: the pointwise variants, those of any window, those of tiles
+    "window": ({"w": (4, 3, 1, 4)}, {}, "its weights are 3x1, not 1x1", None, TILES),
+    "stride": ({"y": (1, 3, 3, 4)}, {"stride": (2, 2)}, "it has a stride or padding", None, TILES),
+    "3x3": ({"w": (4, 3, 3, 4)}, {"pads": (1, 1, 1, 1)}, "its weights are 3x3, not 1x1", None, None),
+    "3x3 stride": ({"w": (4, 3, 3, 4), "y": (1, 5, 3, 4)}, {"pads": (1, 1, 1, 1), "stride": (1, 2)},
+                   "its weights are 3x3, not 1x1", None, TILES),
+    "3x3 apart": ({"w": (4, 3, 3, 4)}, {"pads": (2, 2, 2, 2), "dilation": (2, 2)},
+                  "its weights are 3x3, not 1x1", None, TILES),
+    "3x3 groups": ({"x": (1, 5, 5, 8), "w": (4, 3, 3, 4)}, {"pads": (1, 1, 1, 1)},
+                   "its weights are 3x3, not 1x1", "it has groups", "it has groups"),
+    "padding": ({"y": (1, 6, 5, 4)}, {"pads": (0, 1, 0, 0)}, "it has a stride or padding", None, TILES),
+    "groups": ({"x": (1, 5, 5, 8)}, {}, "it has groups", "it has groups", TILES),
+    "inputs": ({"x": (1, 5, 5, 6), "w": (4, 1, 1, 6)}, {}, None, None, TILES),
+    "outputs": ({"w": (3, 1, 1, 4), "y": (1, 5, 5, 3)}, {}, None, None, TILES),
+    "fits": ({}, {}, None, None, TILES),
+}  # fmt: skip
 
 
-def one_convolution(shapes: dict[str, tuple[int, ...]], weight: int = 0, y_scale: float = 1.0, **attributes: Any) -> Graph:
+def one_convolution(
+    shapes: dict[str, tuple[int, ...]], weight: int = 0, y_scale: float = 1.0, y_zero: int = 0, **attributes: Any
+) -> Graph:
     shapes = {"x": (1, 5, 5, 4), "w": (4, 1, 1, 4), "y": (1, 5, 5, 4), **shapes}
     tensors = {n: Tensor(s, "int8", Quant((0.1,))) for n, s in shapes.items()}
     tensors["w"] = replace(tensors["w"], data=np.full(shapes["w"], weight, np.int8))
-    tensors["y"] = replace(tensors["y"], quant=Quant((y_scale,)))
+    tensors["y"] = replace(tensors["y"], quant=Quant((y_scale,), y_zero))
     return Graph("g", tensors, (Conv2d(inputs=("x", "w"), outputs=("y",), **attributes),), ("x",), ("y",))
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_where_the_faster_variants_are_possible(case: str) -> None:
-    shapes, attributes, *why = REFUSED[case]
-    graph = one_convolution(shapes, **attributes)
-    assert [v.refused for v in graph.ops[0].variants(graph)] == [None, *why]
+    shapes, attributes, pointwise, any_window, tiles = REFUSED[case]
+    graph = one_convolution(shapes, activation="relu", y_zero=-128, **attributes)
+    found = refusals(graph)
+    window = IMAGE if shapes.get("w", (4, 1, 1, 4))[2:] == (1, 6) else IM2COL  # runs that are no fours of values
+    assert found == {"conv2d_s8": None, POINTWISE: pointwise, window: any_window, WINOGRAD2: tiles, WINOGRAD4: tiles}
+
+
+def refusals(graph: Graph) -> dict[str, str | None]:
+    return {v.name: v.refused for v in graph.ops[0].variants(graph)}
 
 
 NUMBERS = {
@@ -213,8 +247,28 @@ NUMBERS = {
 @pytest.mark.parametrize("case", NUMBERS)
 def test_numbers_that_pairs_of_pixels_have_no_registers_for(case: str) -> None:
     graph, why = NUMBERS[case]
-    assert [v.refused for v in graph.ops[0].variants(graph)] == [None, why, why]
+    found = refusals(graph)
+    assert found[POINTWISE] == found[IM2COL] == why
     assert lower(graph, BOARD.cpu, ROOMY).layers[0].chosen.name == "conv2d_s8"
+
+
+def three_by_three(inputs: int, weight: int, y_scale: float = 1.0) -> Graph:
+    shapes = {"x": (1, 3, 3, inputs), "w": (4, 3, 3, inputs), "y": (1, 1, 1, 4)}
+    return one_convolution(shapes, weight=weight, y_scale=y_scale)
+
+
+TRANSFORMS = {  # tiles of two, tiles of four
+    "most": (three_by_three(115, 127), None, None),
+    "sums": (three_by_three(116, 127), None, "its sums can reach 33,809,940, and 64 times that needs more than 32 bits"),
+    "up": (three_by_three(1, 1, y_scale=0.001), *["a requantisation shifts by 4, not by -1 to -22"] * 2),
+    "away": (three_by_three(1, 1, y_scale=1e6), *["a requantisation shifts by -26, not by -1 to -22"] * 2),
+}
+
+
+@pytest.mark.parametrize("case", TRANSFORMS)
+def test_numbers_that_tiles_have_no_registers_for(case: str) -> None:
+    graph, *why = TRANSFORMS[case]
+    assert [refusals(graph)[name] for name in (WINOGRAD2, WINOGRAD4)] == why
 
 
 def test_constants_are_proven_where_an_activation_cuts_off_what_is_negative() -> None:
@@ -222,9 +276,14 @@ def test_constants_are_proven_where_an_activation_cuts_off_what_is_negative() ->
     for clamp, proven in (("none", 0), ("relu", 1), ("relu6", 1), ("relu_n1_to_1", 0)):
         op = replace(small_cnn().ops[2], activation=clamp)
         graph = Graph("g", small_cnn().tensors, (op,), op.inputs[:1], op.outputs)
-        pair = lower(graph, BOARD.cpu, ROOMY).layers[0].kernels[0].params["pair"]
-        words = 4 * pair["fours"] + 17
-        assert pair["stream"][words - 13 :: words].tolist() == [proven] * 2, clamp
+        pair = next(v for v in op.variants(graph) if v.name == POINTWISE).kernels[0].params["pair"]
+        kinds, at = [], 0
+        while at < pair["words"]:
+            at += 4 + 4 * pair["fours"]
+            kinds.append(int(pair["stream"][at]))
+            at += 9 if kinds[-1] else 13
+        assert kinds == [proven] * 2, clamp
+        assert at == len(pair["stream"])
 
 
 SUMS = {

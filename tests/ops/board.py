@@ -57,26 +57,33 @@ def run_on_board(lowered: Lowered, inputs: tuple[Array, ...], folder: Path) -> t
 
 
 def guarded(lowered: Lowered) -> Plan:
-    """The plan spread out: what shares memory within an operator still does, nothing else, with gaps in between."""
+    """The plan spread out, with gaps in between: an output that lies over an input of its operator stays where it is to that
+    input, nothing else shares memory."""
     graph, tight, end = lowered.graph, lowered.arena, GUARD_BYTES
+    lumps = [{name: 0} for name in graph.inputs]  # where activations lie to each other
+    for op in graph.ops:
+        for name in op.outputs:
+            y = tight.slots[name]
+            over = [n for n in op.inputs if n in tight.slots and _overlap(tight.slots[n], y)]
+            if not over:
+                lumps.append({name: 0})
+            for n in over[:1]:
+                lump = next(lump for lump in lumps if n in lump)
+                lump[name] = lump[n] + y.offset - tight.slots[n].offset
     slots: dict[str, Slot] = {}
     scratch: dict[int, Slot] = {}
-
-    def place(slot: Slot) -> Slot:
-        nonlocal end
-        start, end = end, end + -(-slot.nbytes // 16) * 16 + GUARD_BYTES
-        return replace(slot, offset=start)
-
-    for name in graph.inputs:
-        slots[name] = place(tight.slots[name])
-    for i, op in enumerate(graph.ops):
-        for name in op.outputs:
-            x, y = tight.slots.get(op.inputs[0]), tight.slots[name]
-            in_place = x is not None and x.offset == y.offset
-            slots[name] = replace(y, offset=slots[op.inputs[0]].offset) if in_place else place(y)
-        if i in tight.scratch:
-            scratch[i] = place(tight.scratch[i])
+    for lump in lumps:
+        first = min(lump.values())
+        slots |= {n: replace(tight.slots[n], offset=end + at - first) for n, at in lump.items()}
+        end = -(-max(slots[n].offset + slots[n].nbytes for n in lump) // 16) * 16 + GUARD_BYTES
+    for i, slot in tight.scratch.items():
+        scratch[i] = replace(slot, offset=end)
+        end += -(-slot.nbytes // 16) * 16 + GUARD_BYTES
     return replace(tight, slots=slots, scratch=scratch, arena_bytes=end)
+
+
+def _overlap(a: Slot, b: Slot) -> bool:
+    return a.offset < b.offset + b.nbytes and b.offset < a.offset + a.nbytes
 
 
 def _check_guards(spaced: Plan, arenas: Array) -> None:

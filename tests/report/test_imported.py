@@ -77,7 +77,7 @@ def test_a_compiled_models_layers_can_be_told_apart(tmp_path: Path, width: int) 
     assert ["0", "conv2d", "0", "2.31", "KiB", "1", "KiB", "147,456"] in rows
     assert ["1", "conv2d", "[red]1", "2.31", "KiB", "1", "KiB", "147,456"] in rows
     assert "arena peak     at 0 conv2d 0, 1 conv2d [red]1\n" in text
-    assert "flash          22.9 KiB (computed), of it 4.63 KiB constants\n" in text
+    assert "flash          22.9 KiB (computed), of it the model 9.64 KiB, constants 4.63 KiB\n" in text
     assert "16 random vectors: generated C on the host 16, TFLite Micro not on this machine" in " ".join(text.split())
     assert str(firmware.folder / "arena.svg") in text  # on one line
     assert json.loads(compiled_json(firmware, MANIFEST))["flash_bytes"] == 23456

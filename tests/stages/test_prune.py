@@ -267,9 +267,9 @@ def test_taylor_looks_at_images_of_the_whole_file(batch_size: int, data: Dataset
     module = Records()
     gradients(module, ordered, batch_size, 0)
     seen = [number for batch in module.seen for number in batch]
-    assert len(set(seen)) == len(seen) == 1024
-    assert max(map(len, module.seen)) == min(batch_size, 1024)
-    assert min(np.bincount(np.array(seen) // 300, minlength=10)) > 60, "about a hundred of each class"
+    assert len(set(seen)) == len(seen) == 2048
+    assert max(map(len, module.seen)) == min(batch_size, 2048)
+    assert min(np.bincount(np.array(seen) // 300, minlength=10)) > 150, "about two hundred of each class"
     again = Records()
     gradients(again, ordered, batch_size, 0)
     assert again.seen == module.seen

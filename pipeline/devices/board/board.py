@@ -109,6 +109,8 @@ class Board(ABC):
             output_crc32=run.crc32,
             ram_bytes=self.firmware.ram_bytes,
             flash_bytes=self.firmware.flash_bytes,
+            model_ram_bytes=self.firmware.arena_bytes,
+            model_flash_bytes=self.firmware.model_flash_bytes,
             stack_bytes=used,
             counter=self.counter,
         )

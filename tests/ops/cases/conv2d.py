@@ -1,5 +1,7 @@
 """CONV_2D."""
 
+from dataclasses import replace
+
 from case import Case, activation, bias, case, fitting_scale, telling_bias, weights
 
 from pipeline.ops._window import output_size, same_pads
@@ -29,6 +31,14 @@ def telling(x_scale) -> Case:
     y = activation(1, 1, 1, 30, scale=x_scale * 0.01 * 1e7, zero=0)
     tensors = {"x": x, "w": w, "b": telling_bias(x, w, y.scale), "y": y}
     return case(Conv2d(inputs=("x", "w", "b"), outputs=("y",)), **tensors)
+
+
+def least_weights(row: Case) -> Case:
+    """All weights of the first channel are -128, of the last 127: transformed, they reach their ends."""
+    w = row.graph["w"]
+    data = w.data.copy()
+    data[0], data[-1] = -128, 127
+    return replace(row, graph=replace(row.graph, tensors={**row.graph.tensors, "w": replace(w, data=data)}))
 
 
 CASES = {
@@ -86,6 +96,11 @@ CASES = {
     "all_but_zero": conv((6, 6, 4), (5, 3, 3, 4), y_scale=1e4),
     "large_bias": conv((6, 6, 4), (5, 3, 3, 4), reach=2**30),
     "many_channels": conv((3, 3, 64), (40, 3, 3, 64), same=True),
+    "3x3_one_pixel": conv((1, 1, 5), (3, 3, 3, 5), same=True),
+    "3x3_tiles_cut": conv((9, 14, 8), (2, 3, 3, 8), same=True, zero=-128, y_zero=-128, activation="relu"),
+    "3x3_fewer_channels_out": conv((8, 8, 12), (6, 3, 3, 12), same=True, y_zero=-128, activation="relu"),
+    "3x3_nine_fours": conv((5, 6, 33), (3, 3, 3, 33), same=True, y_zero=-128, activation="relu"),
+    "3x3_least_weights": least_weights(conv((6, 5, 4), (4, 3, 3, 4), same=True, y_zero=-128, activation="relu")),
     "window_as_image": conv((4, 5, 3), (6, 4, 5, 3)),
     "window_over_image": conv((2, 2, 3), (4, 5, 5, 3), same=True),
     "one_row": conv((1, 20, 3), (4, 1, 5, 3), same=True, stride=(1, 2)),

@@ -37,7 +37,16 @@ def largest_sums() -> Case:
     return replace(made, graph=replace(made.graph, tensors=tensors))
 
 
+def bias_column() -> Case:
+    """A bias of shape (outputs, 1), as some converters leave it."""
+    made = dense((2, 16), (8, 16), (2, 8))
+    b = made.graph["b"]
+    column = replace(b, shape=(8, 1), data=b.data.reshape(8, 1))
+    return replace(made, graph=replace(made.graph, tensors={**made.graph.tensors, "b": column}))
+
+
 CASES = {
+    "bias_column": bias_column(),
     "per_channel": dense((1, 40), (10, 40)),
     "per_tensor": dense((1, 40), (10, 40), per_channel=False),
     "product_in_double": telling(0.0173),

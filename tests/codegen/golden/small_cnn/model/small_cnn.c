@@ -4,9 +4,9 @@
 #include <stddef.h>
 
 #include "kernels/add_s8_dense.h"
-#include "kernels/average_pool2d_s8.h"
+#include "kernels/average_pool2d_s8_whole__dsp.h"
 #include "kernels/conv2d_s8_1x1__dsp.h"
-#include "kernels/conv2d_s8_im2col__dsp.h"
+#include "kernels/conv2d_s8_image__dsp.h"
 #include "kernels/depthwise_conv2d_s8_3x3__dsp.h"
 #include "kernels/fully_connected_s8__dsp.h"
 #include "kernels/softmax_s8.h"
@@ -20,13 +20,13 @@
 
 /* Where in the arena each activation lives. */
 enum {
-    AT_image = 0, /* 8x8x1 int8, from the input to layer 0 */
+    AT_image = 112, /* 8x8x1 int8, from the input to layer 0 */
     AT_stem = 640, /* 8x8x8 int8, from layer 0 to layer 3 */
     AT_dw = 1152, /* 8x8x8 int8, from layer 1 to layer 2 */
     AT_pw = 0, /* 8x8x8 int8, from layer 2 to layer 3 */
-    AT_sum = 640, /* 8x8x8 int8, from layer 3 to layer 4 */
-    AT_pooled = 640, /* 1x1x8 int8, from layer 4 to layer 5 */
-    AT_flat = 640, /* 8 int8, from layer 5 to layer 6 */
+    AT_sum = 0, /* 8x8x8 int8, from layer 3 to layer 4 */
+    AT_pooled = 0, /* 1x1x8 int8, from layer 4 to layer 5 */
+    AT_flat = 0, /* 8 int8, from layer 5 to layer 6 */
     AT_logits = 0, /* 10 int8, from layer 6 to layer 7 */
     AT_probabilities = 0, /* 10 int8, from layer 7 to the end */
 };
@@ -65,7 +65,7 @@ void small_cnn_invoke(void *memory)
     (void)arena;
 
     /* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */
-    conv2d_s8_im2col__dsp(&layer_stem, arena + AT_image, arena + AT_stem, (void *)(arena + 64));
+    conv2d_s8_image__dsp(&layer_stem, arena + AT_image, arena + AT_stem, (void *)(arena + 0));
     NN_TRACE(0, "stem", arena + AT_stem, 512);
 
     /* 1: depthwise_conv2d "dw" 8x8x8 -> 8x8x8, 4,608 MACs */
@@ -81,7 +81,7 @@ void small_cnn_invoke(void *memory)
     NN_TRACE(3, "sum", arena + AT_sum, 512);
 
     /* 4: average_pool2d "pooled" 8x8x8 -> 1x1x8 */
-    average_pool2d_s8(&layer_pooled, arena + AT_sum, arena + AT_pooled);
+    average_pool2d_s8_whole__dsp(&layer_pooled, arena + AT_sum, arena + AT_pooled);
     NN_TRACE(4, "pooled", arena + AT_pooled, 8);
 
     /* 5: reshape "flat" 1x1x8 -> 8 */

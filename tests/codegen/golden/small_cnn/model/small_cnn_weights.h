@@ -6,27 +6,26 @@
 #define NN_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #endif
 
-static const int32_t layer_stem_pair_stream[58] NN_ALIGNED(4) = {
-          21070,    -6624783,      -24970,     3254812,  1234621733,   -60307486,       62477,       65511,
-    -1606312056,  1069784500,       52829,       31489, -1554910122,   948991366,       31242,       38976,
+static const int32_t layer_stem_pair_stream[50] NN_ALIGNED(4) = {
+          21070,    -6624783,      -24970,     3254812,  1234621733,   -60307486, -1618414579, -1649082393,
+     -195637667,  1971747585,  2047516737, -1740619837,       41809,       14480,           0,           0,
               1,  1047039665,  1649904775,       -2261,     -522239,   541728832,  1647411175,       -3044,
-        -522240,           4,          12,           0,           0,        4291,    -2646443,       20036,
-        1408478, -1637088309,   602771526,       51979,       62826,  -190190393, -1224260469,        7994,
-          23096,   485246675, -1025632161,       56696,       19958,           1,   772175269,   925412786,
-          -1969,     -522240,  1481183178,   905996387,       -1953,     -522241,           4,          12,
-              0,           0
+        -522240,        4291,    -2646443,       20036,     1408478, -1637088309,   602771526,  -322450677,
+     1150023018,  1188241210,   408902200,  -579275607,  1308014343,        7404,       49886,           0,
+              0,           1,   772175269,   925412786,       -1969,     -522240,  1481183178,   905996387,
+          -1953,     -522241
 };
 
 /* 0: conv2d "stem" 8x8x1 -> 8x8x8, 4,608 MACs */
-static const conv2d_s8_im2col__dsp_params layer_stem = {
+static const conv2d_s8_image__dsp_params layer_stem = {
     .window = {
         .x_h = 8, .x_w = 8, .x_c = 1, .k_h = 3, .k_w = 3, .y_h = 8, .y_w = 8, .y_c = 8, .stride_h = 1,
         .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 1, .pad_left = 1
     },
-    .x_zero = -128,
+    .x_zero = -128, .rows = 3, .row_bytes = 12, .rest = 12,
     .pair = {
         .stream = layer_stem_pair_stream,
-        .fours = 3, .y_c = 8, .clamp_min = -128, .clamp_max = 127
+        .whole = 50, .words = 50, .fours = 3, .y_c = 8, .clamp_min = -128, .clamp_max = 127
     }
 };
 
@@ -39,17 +38,16 @@ static const int8_t const_dw_w[72] NN_ALIGNED(4) = {
     -119,   49,   62,  -82
 };
 
-/* dw.b (8,) */
-static const int32_t const_dw_b[8] NN_ALIGNED(4) = {
-      72, -125,    1, -594,  161, -286,   65,  -95
+static const int32_t layer_dw_weights_bias[8] NN_ALIGNED(4) = {
+    -12181656,  11170723,    108290,  -6870842,   5626510,   5902109,  -5314716, -15930878
 };
 
 static const int32_t layer_dw_weights_multiplier[8] NN_ALIGNED(4) = {
-    1093799801, 1470083895, 1282699808, 1425375253, 1213905565, 1446358294, 1213102045, 1822729828
+      68362483,  183760487, 1282699808,  178171907,   75869098,  180794787,   75818878,   56960307
 };
 
 static const int8_t layer_dw_weights_shift[8] NN_ALIGNED(4) = {
-    -7, -6, -6, -6, -7, -6, -7, -8
+     0,  0, -6,  0,  0,  0,  0,  0
 };
 
 /* 1: depthwise_conv2d "dw" 8x8x8 -> 8x8x8, 4,608 MACs */
@@ -61,7 +59,7 @@ static const depthwise_conv2d_s8_3x3__dsp_params layer_dw = {
     .weights = {
         .x_zero = -128, .y_zero = -128, .clamp_min = -128, .clamp_max = 127,
         .w = const_dw_w,
-        .bias = const_dw_b,
+        .bias = layer_dw_weights_bias,
         .per_channel = 1,
         .multiplier = layer_dw_weights_multiplier,
         .shift = layer_dw_weights_shift
@@ -83,7 +81,7 @@ static const conv2d_s8_1x1__dsp_params layer_pw = {
     .pixels = 64, .x_c = 8,
     .pair = {
         .stream = layer_pw_pair_stream,
-        .fours = 2, .y_c = 8, .clamp_min = -128, .clamp_max = 127
+        .whole = 50, .words = 50, .fours = 2, .y_c = 8, .clamp_min = -128, .clamp_max = 127
     }
 };
 
@@ -94,40 +92,30 @@ static const add_s8_dense_params layer_sum = {
 };
 
 /* 4: average_pool2d "pooled" 8x8x8 -> 1x1x8 */
-static const average_pool2d_s8_params layer_pooled = {
-    .window = {
-        .x_h = 8, .x_w = 8, .x_c = 8, .k_h = 8, .k_w = 8, .y_h = 1, .y_w = 1, .y_c = 8, .stride_h = 1,
-        .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .pad_top = 0, .pad_left = 0
-    },
-    .clamp_min = -128, .clamp_max = 127
+static const average_pool2d_s8_whole__dsp_params layer_pooled = {
+    .pixels = 64, .x_c = 8, .clamp_min = -128, .clamp_max = 127
 };
 
-static const int32_t layer_logits_w[24] NN_ALIGNED(4) = {
-     -963155440,  1224540564,  1707373840,  1151519671,   594099019,  1470614535,  2013088919,  1005035639,
-     2037126451,  2028331952,  1301840753,   827793340, -2012645862,  2077209605,  1345465253,  -596622875,
-    -1306163619,   -35486428,  1194793176,  -922650654,           0,           0,           0,           0
-};
-
-static const int32_t layer_logits_bias[10] NN_ALIGNED(4) = {
-    -8204,  7497,  2141,  5751,  1859,  5031,   651,  4486,  2298, -3860
-};
-
-static const int32_t layer_logits_multiplier[1] NN_ALIGNED(4) = {
-    2061584256
-};
-
-static const int8_t layer_logits_shift[1] NN_ALIGNED(4) = {
-    -4
+static const int32_t layer_logits_pair_stream[75] NN_ALIGNED(4) = {
+          -8204,     1911028,        2141,     1474397,  -963155440,   594099019,  1224540564,  1470614535,
+     1707373840,  2013088919,  1151519671,  1005035639,           0,  2061584256,         120,           4,
+     2061584256,         120,           4,  2061584256,         120,           4,  2061584256,         120,
+              4,        1859,     1289795,         651,     1149067,  2037126451, -2012645862,  2028331952,
+     2077209605,  1301840753,  1345465253,   827793340,  -596622875,           0,  2061584256,         120,
+              4,  2061584256,         120,           4,  2061584256,         120,           4,  2061584256,
+            120,           4,        2298,     -985862,           0,           0, -1306163619,           0,
+      -35486428,           0,  1194793176,           0,  -922650654,           0,           0,  2061584256,
+            120,           4,  2061584256,         120,           4,           0,           0,           0,
+              0,           0,           0
 };
 
 /* 6: fully_connected "logits" 8 -> 10, 80 MACs */
 static const fully_connected_s8__dsp_params layer_logits = {
-    .rows = 1, .x_c = 8, .y_c = 10, .y_zero = 7, .clamp_min = -128, .clamp_max = 127,
-    .w = layer_logits_w,
-    .bias = layer_logits_bias,
-    .per_channel = 0,
-    .multiplier = layer_logits_multiplier,
-    .shift = layer_logits_shift
+    .rows = 1, .x_c = 8,
+    .pair = {
+        .stream = layer_logits_pair_stream,
+        .whole = 50, .words = 75, .fours = 2, .y_c = 10, .clamp_min = -128, .clamp_max = 127
+    }
 };
 
 static const int32_t layer_probabilities_exp[256] NN_ALIGNED(4) = {
