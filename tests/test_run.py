@@ -28,10 +28,9 @@ from pipeline.data.dataset import DataRecipe
 from pipeline.data.source import ModelRecipe, Source
 from pipeline.errors import BuildError, DeviceError, PipelineError, RecipeError, Terminated
 from pipeline.locations import PACKAGE
-from pipeline.plan import steps_of
 from pipeline.recipe import Recipe
 from pipeline.report.progress import Display
-from pipeline.run import load_source, run, run_folder
+from pipeline.run import load_source, run
 from pipeline.saved.artifact import load
 from pipeline.stage import Context, check_stages
 from pipeline.stage_order import check_order
@@ -143,16 +142,6 @@ def test_a_run_leaves_a_folder_and_a_record(client: Any, tmp_path: Path, monkeyp
     assert files == {"firmware", "plots", "recipe.toml", "report.html", "report.json"}
 
 
-def test_folders_are_numbered_and_never_reused(tmp_path: Path) -> None:
-    for used in ("a-1", "a-2.failed", "a-3.partial"):
-        (tmp_path / used).mkdir()
-    with run_folder(tmp_path, "a") as first, run_folder(tmp_path, "a") as second:
-        assert (first.work.name, second.work.name) == ("a-4.partial", "a-5.partial")
-        (first.work / "x").write_text("1")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-1", "a-2.failed", "a-3.partial", "a-4", "a-5"]
-    assert (first.final / "x").read_text() == "1"
-
-
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -223,36 +212,6 @@ def test_bad_data_fails_before_any_stage(client: Any, tmp_path: Path) -> None:
     (parent,) = last_runs(client)
     assert parent.info.status == "FAILED"
     assert "none.npz does not exist" in parent.data.tags["error"]
-
-
-def fail_in(folder: Path, finished: bool) -> None:
-    with run_folder(folder, "a") as made:
-        (made.work / "x").touch()
-        if finished:
-            made.finish()
-        raise PipelineError("the tracker failed.")
-
-
-def test_a_failure_after_the_folder_got_its_name_takes_it_back(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="the tracker failed"):
-        fail_in(tmp_path, finished=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["a-1.failed"]
-
-
-def test_a_failure_is_said_though_the_folder_can_not_be_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path, to: Path) -> Path:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(PipelineError, match="the tracker failed") as e:
-        fail_in(tmp_path, finished=False)
-    assert e.value.__notes__ == [f"What was made until then is in {tmp_path / 'a-1.partial'}."]
-
-
-def test_each_stage_has_a_folder_of_its_own() -> None:
-    assert [folder for folder, _ in steps_of([Train(), Prune(), Prune(), Distill(), Prune()])] == [
-        "train", "prune", "prune-2", "distill", "prune-3",
-    ]  # fmt: skip
 
 
 def test_a_stage_that_is_listed_twice_keeps_the_files_of_both(tmp_path: Path) -> None:
