@@ -2,6 +2,8 @@
 # make test  the same set-up with the test extras, then the whole suite
 PYTHON ?= python3
 TARGET ?= cortex-m4
+TARGETS ?= $(TARGET)
+OPTIMIZE ?= speed
 VENV   := .venv
 BIN    := $(VENV)/bin
 
@@ -44,8 +46,9 @@ format: $(VENV)/.test-installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# MODELS="a.tflite b.tflite", TARGETS=all, OPTIMIZE="speed size balanced", LAYERS=1, PAGE=docs/benchmarks.md
 bench: setup
-	$(BIN)/python scripts/bench.py --target $(TARGET) $(MODELS)
+	$(BIN)/python scripts/bench.py $(MODELS) --targets $(TARGETS) --optimize $(OPTIMIZE) $(if $(LAYERS),--layers) $(if $(PAGE),--page $(PAGE))
 
 # After a change of speed or size on purpose, or with another compiler.
 counts: setup-test
