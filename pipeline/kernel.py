@@ -34,23 +34,30 @@ class Variant:
     `refused` says why these shapes have no use for it; None: they have. `needs` are the features of a core that it is worth
     nothing without (`cpu.isa` of the target). `cost` is an estimate of its instructions on a core that has them,
     `cycles_each` how many cycles they take on average, without wait states: their product compares the variants of one
-    operator. `code_bytes` is about what its code takes in flash, once for all layers. `over` are the inputs, by their place,
-    over which it can write its output when they die there, each with how far behind such an input the output may start, in
-    bytes: from the first number (None: from anywhere before it) to the second (None: anywhere).
+    operator. `code_bytes` is about what its own code takes in flash, once for all layers, `shares` the parts that other
+    variants have, too, with their bytes. `over` are the inputs, by their place, over which it can write its output when they
+    die there, each with how far behind such an input the output may start, in bytes: from the first number (None: from
+    anywhere before it) to the second (None: anywhere).
     """
 
     name: str
     kernels: tuple[Kernel, ...]
     cost: int = 0
     needs: tuple[str, ...] = ()
-    code_bytes: int = 400
+    code_bytes: int = 300
     over: Mapping[int, Shift] = field(default_factory=dict)
     cycles_each: float = 1.28
+    shares: Mapping[str, int] = field(default_factory=dict)
     refused: str | None = None
 
     @property
     def cycles(self) -> int:
         return round(self.cost * self.cycles_each)
+
+    @property
+    def code(self) -> Mapping[str, int]:
+        """Bytes of all parts of its code."""
+        return {self.name: self.code_bytes, **self.shares}
 
     @property
     def scratch_bytes(self) -> int:

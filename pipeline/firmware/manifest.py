@@ -96,7 +96,7 @@ def _variants(layer: Layer) -> dict[str, Any]:
             "cycles": v.cycles,
             "needs": list(v.needs),
             "scratch_bytes": v.scratch_bytes,
-            "code_bytes": v.code_bytes,
+            "code_bytes": sum(v.code.values()),
         }
         return {"name": v.name, "possible": c.possible, "why": c.why, **known}
 

@@ -22,12 +22,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A layer by one of its variants: cycles, bytes of its constants, the kernel and the bytes of that one's code."""
+    """A layer by one of its variants: cycles, bytes of its constants, the kernel, and the parts of that one's code with
+    their bytes, some of which other kernels have, too."""
 
     cost: int
     constants: int
     kernel: str
-    code: int
+    code: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ def cost(layers: Sequence[Layer], choice: Choice) -> int:
 
 
 def flash(layers: Sequence[Layer], choice: Choice) -> int:
-    """Constants, and each kernel's code once."""
+    """Constants, and each part of the code once."""
     ways = [layer.ways[i] for layer, i in zip(layers, choice, strict=True)]
-    return sum(w.constants for w in ways) + sum({w.kernel: w.code for w in ways}.values())
+    return sum(w.constants for w in ways) + _code(ways)
 
 
 def fastest(layers: Sequence[Layer], limit: int) -> Choice:
@@ -92,13 +93,16 @@ def at_price(layers: Sequence[Layer], price: float) -> Choice:
             if len(ways) < len(members):
                 continue
             chosen = [layers[i].ways[w] for i, w in zip(members, ways, strict=True)]
-            code = sum({w.kernel: w.code for w in chosen}.values())
-            total = sum(w.cost + price * w.constants for w in chosen) + price * code
+            total = sum(w.cost + price * w.constants for w in chosen) + price * _code(chosen)
             if total < least:
                 best, least = ways, total
         for i, way in zip(members, best, strict=True):
             found[i] = way
     return tuple(found)
+
+
+def _code(ways: Iterable[Way]) -> int:
+    return sum(dict(part for way in ways for part in way.code).values())
 
 
 def _by_kind(layers: Sequence[Layer]) -> list[list[int]]:
@@ -152,7 +156,7 @@ def _offers(layers: Sequence[Layer], step: int, room: int) -> list[tuple[int, fl
     """Of the layers of one kind: the sizes in steps, code included, at which they get faster; how is in the table."""
     found = []
     for kernels in _sets(layers):
-        code = sum({w.kernel: w.code for layer in layers for w in layer.ways if w.kernel in kernels}.values())
+        code = _code(w for layer in layers for w in layer.ways if w.kernel in kernels)
         items = [
             [
                 (-(-(w.constants - _least(layer)) // step), float(w.cost), i)

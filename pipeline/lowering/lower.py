@@ -64,7 +64,7 @@ class Lowered:
     @property
     def flash_bytes(self) -> int:
         """Constants and code, as estimated; what it is shows when it is linked."""
-        code = {layer.chosen.name: layer.chosen.code_bytes for layer in self.layers}
+        code = {part: size for layer in self.layers for part, size in layer.chosen.code.items()}
         return sum(variant_bytes(self.graph, layer.chosen) for layer in self.layers) + sum(code.values())
 
 
@@ -112,7 +112,7 @@ def _chosen(graph: Graph, layers: Sequence[Layer], optimize: Optimize, limit: in
 
 
 def _way(graph: Graph, variant: Variant) -> choose.Way:
-    return choose.Way(variant.cycles, variant_bytes(graph, variant), variant.name, variant.code_bytes)
+    return choose.Way(variant.cycles, variant_bytes(graph, variant), variant.name, tuple(variant.code.items()))
 
 
 def _reasoned(graph: Graph, layer: Layer, best: Variant, optimize: Optimize) -> Layer:
@@ -131,7 +131,7 @@ def _reasoned(graph: Graph, layer: Layer, best: Variant, optimize: Optimize) -> 
             return f"about {best.cycles:,} cycles, " + ("the fewest" if fewest else f"with {size:,} bytes of constants")
         if v.cycles >= best.cycles:
             return f"about {v.cycles:,} cycles, {best.name} takes {best.cycles:,}"
-        more, code = variant_bytes(graph, v) - size, v.code_bytes
+        more, code = variant_bytes(graph, v) - size, sum(v.code.values())
         reason = "more than there is room for" if optimize == "speed" else f"not worth it for {optimize!r}"
         return f"about {v.cycles:,} cycles, but {more:+,} bytes of constants and its {code:,} of code: {reason}"
 

@@ -11,6 +11,7 @@ from pipeline.requantization import Constants, Sums, fit
 
 CHANNELS = 4  # at a time; of neighbouring ones the upper's weight is in a halfword's upper byte
 FORMULA_SHIFTS = range(1, 23)  # to the right: TFLM's formula with one constant for rounding and zero point
+CODE = {"pixel_pair": 788}  # bytes, in tests/counts
 MOST = 2**23  # 256 times a sum fits into a register
 SHIFT, UPPER_SHIFT = 4, 12  # of proven constants, in pixel_pair.h
 

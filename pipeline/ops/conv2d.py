@@ -16,7 +16,7 @@ from pipeline.ops import _pixel_pair, _winograd
 from pipeline.ops._convolution import Convolution
 from pipeline.ops._onnx import TO_NCHW, OnnxWriter
 
-CODE_BYTES = {"1x1": 1372, "im2col": 2712, "image": 2700}  # in tests/counts
+CODE_BYTES = {"1x1": 584, "im2col": 1924, "image": 1500}  # in tests/counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,9 @@ class Conv2d(Convolution):
         cost = _winograd.cost(transform, y_h, y_w, k_c, sums)
         written = np.arange(transform.side, y_h, transform.side)
         lead = self.lead(graph, written, written + 2 - self.pads[0])
-        return Variant(name, (kernel,), cost, ("dsp",), transform.code_bytes, {0: (None, -lead)}, transform.cycles_each)
+        return Variant(
+            name, (kernel,), cost, ("dsp",), transform.code_bytes, {0: (None, -lead)}, transform.cycles_each, _winograd.CODE
+        )
 
     def _by_pairs(
         self,
@@ -137,7 +139,7 @@ class Conv2d(Convolution):
         kernel = Kernel(name, {**params, "pair": pair}, self.inputs[:1], self.outputs, 16 * pair["fours"] + scratch)
         pairs = -(-graph[self.output].size // len(w) // 2)
         cost = laying + _pixel_pair.cost(pairs, weights.shape[1], sums)
-        return Variant(name, (kernel,), cost, ("dsp",), CODE_BYTES[way], over, cycles_each=1.39)
+        return Variant(name, (kernel,), cost, ("dsp",), CODE_BYTES[way], over, 1.39, _pixel_pair.CODE)
 
     def tflite(self, graph: Graph) -> tuple[TfliteNode, ...]:
         return self.convolution_nodes(graph, "CONV_2D", "Conv2DOptions")

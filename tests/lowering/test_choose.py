@@ -10,14 +10,23 @@ import pytest
 from pipeline.lowering.choose import STEPS, Choice, Layer, Way, at_price, balanced, cost, fastest, flash, smallest
 
 SEEDS = range(150)
+Code = tuple[tuple[str, int], ...]
 MARGIN = 1.02  # of the fewest cycles: sizes are rounded up to steps of the flash
 BYTES = {"bytes": 300, "steps": 6000}  # of the largest constants: what the layers may take is less than STEPS, or more
 
 
 def instance(seed: int, largest: int = 6000) -> list[Layer]:
-    """A few layers of up to three kinds; a kind's kernels have codes of their own, and not every layer can have each."""
+    """A few layers of up to three kinds; a kind's kernels have codes of their own, some share a part, and not every layer
+    can have each."""
     rng = random.Random(seed)
-    kernels = {kind: [(f"{kind}{i}", rng.randrange(largest // 2)) for i in range(rng.randint(1, 4))] for kind in "abc"}
+    parts = {kind: (f"part of {kind}", rng.randrange(largest // 2)) for kind in "abc"}
+
+    def kernel(kind: str, i: int) -> tuple[str, Code]:
+        name = f"{kind}{i}"
+        own = (name, rng.randrange(largest // 2))
+        return name, (own, parts[kind]) if rng.random() < 0.5 else (own,)
+
+    kernels = {kind: [kernel(kind, i) for i in range(rng.randint(1, 4))] for kind in "abc"}
 
     def ways(kind: str) -> tuple[Way, ...]:
         able = rng.sample(kernels[kind], rng.randint(1, len(kernels[kind])))
@@ -63,7 +72,19 @@ def test_the_least_at_a_price(seed: int) -> None:
     assert balanced(layers) == at_price(layers, price)
 
 
-SMALL, FAST = Way(9, 10, "small", 5), Way(1, 20, "fast", 100)
+def way(cost: int, constants: int, kernel: str, code: int) -> Way:
+    return Way(cost, constants, kernel, ((kernel, code),))
+
+
+SMALL, FAST = way(9, 10, "small", 5), way(1, 20, "fast", 100)
+
+
+def test_a_part_that_two_kernels_have_is_counted_once() -> None:
+    part = ("part", 80)
+    layers = [Layer("a", (Way(1, 0, f"k{i}", ((f"k{i}", 10), part)), way(9, 0, "small", 40))) for i in range(2)]
+    assert flash(layers, (0, 0)) == 10 + 10 + 80
+    assert fastest(layers, 100) == (0, 0)
+    assert fastest(layers, 99) == (1, 1)
 
 
 def test_a_kernels_code_is_counted_once() -> None:
@@ -79,7 +100,7 @@ def test_a_kernels_code_is_counted_once() -> None:
 
 def test_a_code_that_all_layers_share_can_be_the_smallest() -> None:
     """Alone, a layer's own kernel is the smaller one; together they do better with one for all."""
-    layers = [Layer("a", (Way(1, 0, f"own{i}", 50), Way(9, 10, "shared", 70))) for i in range(3)]
+    layers = [Layer("a", (way(1, 0, f"own{i}", 50), way(9, 10, "shared", 70))) for i in range(3)]
     assert smallest(layers) == (1, 1, 1)
     assert smallest(layers[:1]) == (0,)
     assert fastest(layers, 150) == (0, 0, 0)
@@ -88,7 +109,7 @@ def test_a_code_that_all_layers_share_can_be_the_smallest() -> None:
 
 
 def test_of_equal_ways_the_first() -> None:
-    layers = [Layer("a", (Way(5, 8, "x", 3), Way(5, 8, "y", 3)))]
+    layers = [Layer("a", (way(5, 8, "x", 3), way(5, 8, "y", 3)))]
     assert fastest(layers, 100) == fastest(layers, 11) == smallest(layers) == balanced(layers) == (0,)
 
 
@@ -96,7 +117,7 @@ def test_many_layers_are_divided_within_the_margin() -> None:
     """More bytes than steps: each layer is rounded up, and yet nearly all of the flash is used."""
     rng = random.Random(0)
     layers = [
-        Layer("a", tuple(Way(rng.randrange(10**5, 10**6), rng.randrange(1000, 40_000), f"k{i}", 2000) for i in range(4)))
+        Layer("a", tuple(way(rng.randrange(10**5, 10**6), rng.randrange(1000, 40_000), f"k{i}", 2000) for i in range(4)))
         for _ in range(40)
     ]
     least, most = flash(layers, smallest(layers)), flash(layers, at_price(layers, 0))
