@@ -24,7 +24,9 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 
-COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()", "measure"]
+# The tests themselves may run under nohup or behind a script's &, whose ignored signals a child would keep.
+HEARS = "import signal as s; s.signal(s.SIGHUP, s.SIG_DFL); s.signal(s.SIGINT, s.default_int_handler)"
+COMMAND = [sys.executable, "-c", f"{HEARS}; from pipeline.cli import main; main()", "measure"]
 READY = b"m-ready\r\n"
 
 
