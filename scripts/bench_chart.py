@@ -7,13 +7,15 @@ from html import escape
 
 from bench_rows import UNFIT, Baseline, Row, Subject, Unfit, millions
 
+from pipeline.svg import document
+
 PANEL, GAP, MARGIN = 460, 28, 20  # px: a panel's width, between panels, around all
 NAMES, NUMBERS = 92, 62  # px left of the bars, and right of the longest
 BAR, SPACE, HEAD = 12, 10, 44  # px: a bar's height, between cores, a panel's title
 TOP = 64  # px: the picture's title and its legend
 FILLS = {"speed": "#3182bd", "balanced": "#74c476", "size": "#fdae6b"}
 PEER = "#8a8f98"
-INK, FAINT = "#222", "#d9d9d9"
+FAINT = "#d9d9d9"
 
 Bars = list[tuple[str, str, int | None, str]]  # fill, words for its tooltip, instructions, what stands beside it
 
@@ -32,14 +34,7 @@ def chart_svg(rows: Sequence[Row | Unfit], targets: Sequence[str], baseline: Bas
             parts += _panel(subject, groups, MARGIN + k * (PANEL + GAP), top)
         top += max(heights[i : i + columns]) + SPACE
     height = top + MARGIN
-    picture = "\n".join(parts)
-    return f"""\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" \
-font-family="Helvetica, Arial, sans-serif" font-size="11" fill="{INK}">
-<rect width="{width}" height="{height}" fill="white"/>
-{picture}
-</svg>
-"""
+    return document(width, height, "\n".join(parts))
 
 
 def _groups(

@@ -7,26 +7,15 @@ import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from example_graphs import small_cnn
+from load_script import script
 
 from pipeline import target as targets
 from pipeline.codegen.to_tflite import to_tflite
 from pipeline.host import build
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def script(name: str) -> ModuleType:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-
 
 bench, rows, pages, chart = (script(name) for name in ("bench", "bench_rows", "bench_page", "bench_chart"))
 OURS, OTHER = "a" * 64, "b" * 64

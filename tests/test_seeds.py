@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from statistics import mean
-from types import ModuleType
 
 import pytest
+from load_script import script
 
 from pipeline import recipe
 from pipeline.report.figures import MEASURES
@@ -15,17 +15,8 @@ from pipeline.run import load_source
 from pipeline.stages.prune import Prune
 from pipeline.tasks.task import Measure
 
-ROOT = Path(__file__).resolve().parents[1]
 SHORT = ("train.epochs=2", "prune.epochs=2", "distill.epochs=1")
 TEST_IMAGES, HELD_OUT = 355, 285
-
-
-def script(name: str) -> ModuleType:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
 
 
 seeds = script("seeds")

@@ -11,6 +11,7 @@ from pipeline.ir import Graph
 from pipeline.lowering.arena import Plan
 from pipeline.lowering.lower import Lowered
 from pipeline.lowering.sizes import shape_text
+from pipeline.svg import INK, document
 
 COLUMN, HEIGHT = 64, 420  # px per layer; px of the whole arena
 LEFT, RIGHT, TOP, BOTTOM = 92, 24, 64, 150
@@ -26,7 +27,7 @@ FILLS = (
     "#dadaeb",
 )  # dark text is legible on each
 SCRATCH = "#bdbdbd"
-INK, FAINT, PEAK = "#222", "#d9d9d9", "#c00"
+FAINT, PEAK = "#d9d9d9", "#c00"
 MIN_WIDTH = 560
 
 
@@ -36,14 +37,7 @@ def arena_svg(lowered: Lowered) -> str:
     columns = len(graph.ops) + 2  # the input before the first layer, the output after the last
     width = max(MIN_WIDTH, LEFT + columns * COLUMN + RIGHT)
     height = TOP + HEIGHT + BOTTOM
-    picture = "\n".join(_parts(graph, plan, width))
-    return f"""\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" \
-font-family="Helvetica, Arial, sans-serif" font-size="11" fill="{INK}">
-<rect width="{width}" height="{height}" fill="white"/>
-{picture}
-</svg>
-"""
+    return document(width, height, "\n".join(_parts(graph, plan, width)))
 
 
 def _parts(graph: Graph, plan: Plan, width: int) -> Iterator[str]:

@@ -7,20 +7,12 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from load_script import script
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTED = ROOT / "tests" / "mutation" / "survivors.toml"
-
-
-def script(name: str) -> ModuleType:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
 
 
 mutants, mutate = script("mutants"), script("mutate")
